@@ -1,0 +1,66 @@
+# Every target works on a fresh machine: it makes .venv and installs requirements.lock first.
+
+PYTHON ?= python3
+PIP_OPTIONS ?=
+DVC_OPTIONS ?=
+# Two processes, as each loads torch; a file's tests stay together and share its fixtures.
+PYTEST_OPTIONS ?= -n 2 --dist loadfile
+BENCH_OPTIONS ?=
+LOCK_OPTIONS ?=
+
+# dvc.yaml's `cmd: python …` takes the first python on PATH.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+INSTALLED := .venv/.installed
+# data/raw/ is not generated, whatever its folders are called.
+GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot)))
+
+.PHONY: help repro test check bench lock clean distclean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
+	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
+
+# A study that fails stops neither the others nor the table.
+repro: $(INSTALLED)  ## run what changed in the studies, then show their metrics
+	$(RUN) python -m stages
+	$(RUN); export PATH; dvc repro --keep-going $(DVC_OPTIONS); status=$$?; dvc metrics show; exit $$status
+
+test: $(INSTALLED)  ## run all tests
+	$(RUN) python -m pytest $(PYTEST_OPTIONS)
+
+check: $(INSTALLED)  ## format, lint, types, import contracts, fast tests
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+	$(RUN) lint-imports --no-logo
+	$(RUN) python -m pytest $(PYTEST_OPTIONS) -m "not slow"
+
+bench: $(INSTALLED)  ## measure speed and accuracy beside peers
+	$(RUN) python -m benchmarks $(BENCH_OPTIONS)
+
+# Pins stay as they are unless LOCK_OPTIONS="--upgrade-package NAME" asks. One version for all Pythons (`fewest`). CUDA's
+# packages are left out: pip finds those of the torch build it takes, and a CPU build has none.
+lock: $(INSTALLED)  ## renew requirements.lock from pyproject.toml
+	$(RUN) uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --extra dev \
+	    --annotation-style line --custom-compile-command "make lock" \
+	    $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
+	grep -vE '^(cuda-|nvidia-|triton)' requirements.lock > .venv/requirements.lock
+	mv .venv/requirements.lock requirements.lock
+
+clean:  ## remove generated data and caches (`make repro` takes results back from DVC's cache)
+	rm -rf $(GENERATED) dvc_plots .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . \( -path ./.git -o -path ./.dvc -o -path ./.venv -o -path ./benchmarks/.venvs \) -prune \
+	    -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove the virtual environments
+	rm -rf .venv benchmarks/.venvs
+
+# A venv without a working pip was left half made: start again. The stamp comes last, so a broken installation is resumed.
+$(INSTALLED): requirements.lock
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || { \
+	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	        echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." \
+	            "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }; \
+	    echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv --clear .venv; }
+	.venv/bin/python -m pip install $(PIP_OPTIONS) -r requirements.lock
+	@touch $@

@@ -1,0 +1,141 @@
+"""Table: the rows of a user's own CSV, TSV or Parquet file, read strictly."""
+
+import difflib
+import logging
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
+
+from gp.data.table.cells import Role
+from gp.data.table.holdout import Holdout
+from gp.data.table.parquet import read_parquet
+from gp.data.table.text import read_text
+from gp.dataset import RESERVED, Dataset
+from gp.spec import InputError, Spec
+
+FOLDER = PurePosixPath("data/raw")  # the one that the pipeline tracks: an edit of a table elsewhere would go unnoticed
+READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
+
+_log = logging.getLogger(__name__)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Table(Spec):
+    """Inputs `x` and target `y` are columns of the file at `path`, by name; `holdout` says which rows are kept for scoring."""
+
+    kind: Literal["table"] = "table"
+    path: str
+    x: Annotated[list[str], BeforeValidator(_as_list)]
+    y: str
+    missing: Literal["error", "drop"] = "error"
+    holdout: Holdout | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, text: str) -> str:
+        path = PurePosixPath(text)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"must not lead out of the project (got {text!r}): put the table below {FOLDER}/")
+        if not path.is_relative_to(FOLDER) or path == FOLDER:
+            raise ValueError(
+                f"must be below {FOLDER}/, the folder that the pipeline tracks (got {text!r}): put the table there"
+            )
+        if not Path(text).resolve().is_relative_to(Path.cwd().resolve() / FOLDER):
+            raise ValueError(f"is a symlink out of {FOLDER}/ (got {text!r}): put the table itself there")
+        if path.suffix.lower() not in READERS:
+            raise ValueError(f"ends in {path.suffix!r} (got {text!r}): write the table as {', '.join(READERS)}")
+        return text
+
+    @field_validator("x")
+    @classmethod
+    def _check_x(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        if not names:
+            raise ValueError("is empty (got []): name at least one input column")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"names column {twice[0]!r} {names.count(twice[0])} times: name it once")
+        if taken := [name for name in names if name in RESERVED or name.startswith("component.")]:
+            raise ValueError(
+                f"{info.data.get('path', 'the table')}: an input column named {taken[0]!r} would be taken for something else "
+                f"in a study's files, where {', '.join(RESERVED)} and component.* have a meaning: rename it in the table"
+            )
+        return names
+
+    @field_validator("y")
+    @classmethod
+    def _check_y(cls, name: str, info: ValidationInfo) -> str:
+        if name in info.data.get("x", []):
+            raise ValueError(f"is an input as well (got {name!r}, in x too): take it out of x, or name another target")
+        return name
+
+    @model_validator(mode="after")
+    def _check_holdout(self) -> "Table":
+        marks = [name for name, role in (self.holdout.roles if self.holdout else {}).items() if role == "mark"]
+        if taken := [name for name in marks if name in (*self.x, self.y)]:
+            raise ValueError(
+                f"holdout.column {taken[0]!r} is an input or the target as well: mark the rows in its own column"
+            )
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the inputs' names."""
+        return tuple(self.x)
+
+    @property
+    def target(self) -> str:
+        """Return the target's name."""
+        return self.y
+
+    def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
+        """Return the training rows and the held-out ones, each in the order of the file.
+
+        Raises InputError for a file that cannot be taken as it stands, with its line, column and value.
+        """
+        rows = self._read()
+        if self.holdout is None:
+            return self._dataset(rows, np.ones(len(rows[self.y]), dtype=bool)), None
+        held_out = self.holdout.mask(rows, seed)
+        if held_out.all() or not held_out.any():
+            raise InputError(
+                f"{self.path}: holdout {self.holdout.to_dict()} keeps {held_out.sum()} of {len(held_out)} rows from training: "
+                "leave at least one on both sides"
+            )
+        return self._dataset(rows, ~held_out), self._dataset(rows, held_out)
+
+    def _read(self) -> dict[str, np.ndarray]:
+        """Return every used column, (n,) each, without the rows that have a missing value."""
+        path = Path(self.path)
+        _check_file(path)
+        # The mark's role comes last: a mark is nothing else (see _check_holdout).
+        roles: dict[str, Role] = dict.fromkeys([*self.x, self.y], "value") | (
+            self.holdout.roles if self.holdout else {}
+        )
+        rows = READERS[path.suffix.lower()](path, roles, self.missing)
+        there = ~np.isnan(list(rows.values())).any(axis=0)
+        if not there.any():
+            raise InputError(f"{path}: every row has a missing value in {', '.join(roles)}: fill some in")
+        if not there.all():
+            _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), len(there))
+        return {name: values[there] for name, values in rows.items()}
+
+    def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Dataset:
+        x = np.column_stack([rows[name][chosen] for name in self.x])
+        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen])
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder: name the table in it")
+    if not path.is_file():
+        names = [str(file) for file in path.parent.glob("*")]
+        close = difflib.get_close_matches(str(path), names, n=1)
+        raise InputError(
+            f"{path}: no such file: " + (f"did you mean {close[0]}?" if close else f"put the table below {FOLDER}/")
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty: it needs a header line and rows")

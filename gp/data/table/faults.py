@@ -1,0 +1,34 @@
+"""Faults: what is wrong with a table's cells, counted in full and reported by the first few."""
+
+from collections import Counter
+from pathlib import Path
+
+from gp.spec import InputError
+
+SHOWN = 10
+
+
+class Faults:
+    """Collects the faults of one file; those of one column must come in the order of their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._counts: Counter[str] = Counter()
+        self._found: list[tuple[int, str]] = []
+
+    def add(self, line: int, message: str, *, column: str = "") -> None:
+        """Note a fault at `line`; of each column only the first few are kept, as no more can be among the first shown."""
+        self._counts[column] += 1
+        if self._counts[column] <= SHOWN:
+            self._found.append((line, f"column {column!r}: {message}" if column else message))
+
+    def raise_any(self) -> None:
+        """Raise InputError with the first faults by line, and the number of the others."""
+        if not self._found:
+            return
+        messages = [
+            f"{self._path}:{line}: {message}" for line, message in sorted(self._found, key=lambda at: at[0])[:SHOWN]
+        ]
+        if (more := self._counts.total() - len(messages)) > 0:
+            messages.append(f"{self._path}: and {more} more")
+        raise InputError(messages)

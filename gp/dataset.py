@@ -1,0 +1,93 @@
+"""Dataset: inputs, targets and their names, checked once when created."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gp.spec import InputError
+
+RESERVED = ("y", "f", "mean", "sd_f", "sd_y")  # headers with a meaning of their own in the files of a study
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and the true function `f` (n,) where known."""
+
+    x: np.ndarray
+    columns: tuple[str, ...]
+    y: np.ndarray | None = None
+    f: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(self.columns))
+        for name in ("x", "y", "f"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, checked(name, values, ndim=2 if name == "x" else 1))
+        n, d = self.x.shape
+        if len(self.columns) != d:
+            raise InputError(
+                f"{d} input columns but {len(self.columns)} names {list(self.columns)}: name each column once"
+            )
+        if len(set(self.columns)) != d:
+            raise InputError(f"input columns {list(self.columns)} are not distinct: name each column once")
+        if taken := [name for name in self.columns if name in RESERVED or name.startswith("component.")]:
+            raise InputError(
+                f"the input column name {taken[0]!r} has a meaning of its own in a study's files: rename the column"
+            )
+        for name in ("y", "f"):
+            values = getattr(self, name)
+            if values is not None and len(values) != n:
+                raise InputError(f"x has {n} rows but {name} has {len(values)}: give one {name} for every row of x")
+
+    @property
+    def n(self) -> int:
+        """Return the number of rows."""
+        return len(self.x)
+
+    @property
+    def d(self) -> int:
+        """Return the number of inputs."""
+        return self.x.shape[1]
+
+    def save(self, path: Path) -> None:
+        """Write a CSV: the inputs under their names, then `y` and `f` where known, every float in full."""
+        table = pd.DataFrame(self.x, columns=list(self.columns))
+        for name in ("y", "f"):
+            if getattr(self, name) is not None:
+                table[name] = getattr(self, name)
+        table.to_csv(path, index=False, lineterminator="\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Dataset":
+        """Return the dataset that `save` wrote to `path`."""
+        table = pd.read_csv(path, float_precision="round_trip", dtype=np.float64)
+        targets = {name: table.pop(name).to_numpy() for name in ("y", "f") if name in table}
+        return cls(x=table.to_numpy(), columns=tuple(table.columns), **targets)
+
+
+def default_columns(d: int) -> tuple[str, ...]:
+    """Return the names that unnamed inputs get: x for one, x1, x2, … for several."""
+    return ("x",) if d == 1 else tuple(f"x{j + 1}" for j in range(d))
+
+
+def checked(name: str, values: Sequence[float] | np.ndarray, ndim: int) -> np.ndarray:
+    """Return `values` as a read-only float64 array of `ndim` dimensions, refusing what is empty or not finite."""
+    try:
+        array = np.array(values, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is not an array of numbers ({error}): give finite floats") from None
+    if array.ndim != ndim:
+        raise InputError(f"{name} has shape {array.shape}: it must have {ndim} dimension{'s' if ndim > 1 else ''}")
+    if array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}: at least one row and one column are needed")
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
+        raise InputError(
+            f"{name} has a value that is not finite in row {row} (got {array[row]}): remove or mend the row"
+        )
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,204 @@
+"""Fitted: a model with its training rows and learnt hyperparameters; fit, predict, save, load."""
+
+import json
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+
+from gp.dataset import Dataset, checked, default_columns
+from gp.inference import Inference
+from gp.models import GaussianProcess, Model
+from gp.optimizers import Search, Train
+from gp.posterior import Component, Posterior
+from gp.spec import InputError, parse
+
+FORMAT = 1  # of the model file; raised when an older file can no longer be read
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model at learnt hyperparameters: what prediction needs, training rows included."""
+
+    data: Dataset
+    model: Model
+    inference: Any
+    train: Any
+    vector: np.ndarray  # raw values of the free hyperparameters (gp.hyperparameters)
+    search: Search | None  # None where nothing was free, or the model was loaded from a file
+
+    @cached_property
+    def gp(self) -> GaussianProcess:
+        """Return the built model, at the learnt hyperparameters."""
+        gp = self.model.build(self.data)
+        gp.parameters.set(self.vector)
+        return gp
+
+    @cached_property
+    def log_marginal_likelihood(self) -> float:
+        """Return log p(y | x) in nats, of y in its own units."""
+        value, _ = self.inference.evaluate(self.gp, gradient=False)
+        return value + self.gp.log_jacobian
+
+    @property
+    def hyperparameters(self) -> dict[str, float | list[float]]:
+        """Return each hyperparameter by name, in the data's own units; a list under ARD."""
+        return self.gp.parameters.in_data_units()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the inputs."""
+        return self.data.columns
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """Return the objective, negative log marginal likelihood (less the log prior) per datum in nats, by evaluation."""
+        values = self.search.values if self.search else (self.log_marginal_likelihood - self.gp.log_jacobian,)
+        loss = -(np.array(values) + self.gp.log_jacobian) / self.data.n
+        return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
+
+    def predict(self, x: Any) -> Posterior:
+        """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
+
+        A DataFrame's columns are taken by name.  Raises InputError for a wrong number of columns or a row that is not
+        finite.
+        """
+        inputs = checked("x", _columns_of(x, self.columns), ndim=2)
+        if inputs.shape[1] != self.data.d:
+            raise InputError(
+                f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} "
+                f"({', '.join(self.columns)}): give as many"
+            )
+        internal = self.gp.inputs(inputs)
+        moments, scale = self._posterior.moments(internal), self.gp.scope.y_scale
+        noise = self.gp.noise_variance(internal)
+        return Posterior(
+            x=inputs,
+            columns=self.columns,
+            mean=moments.mean * scale + self.gp.scope.y_offset,
+            sd_f=np.sqrt(moments.variance) * scale,
+            sd_y=np.sqrt(moments.variance + noise) * scale,
+            components={
+                name: Component(mean * scale, np.sqrt(variance) * scale)
+                for name, (mean, variance) in moments.terms.items()
+            },
+        )
+
+    @cached_property
+    def _posterior(self) -> Any:
+        return self.inference.condition(self.gp)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: training rows, learnt values, and the specs as one key of sorted JSON."""
+        specs = {name: getattr(self, name).to_dict() for name in ("model", "inference", "train")}
+        header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
+        tensors = {"x": self.data.x, "y": self.data.y, "vector": self.vector}
+        # One metadata key: with several, their order in the file changes from run to run.
+        save_file(
+            {k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header, sort_keys=True)}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Fitted":
+        """Return the fitted model that `save` wrote; nothing but the file is needed."""
+        try:
+            tensors = load_file(path)
+            with safe_open(path, framework="numpy") as file:
+                header = json.loads(file.metadata()["gp"])
+        except FileNotFoundError:
+            raise InputError(
+                f"{path}: no such file: run the stage train first, or give the path of a saved model"
+            ) from None
+        except Exception as error:
+            raise InputError(f"{path}: not a saved model ({error}): give a file that Fitted.save wrote") from error
+        if header.get("format") != FORMAT:
+            raise InputError(f"{path}: format {header.get('format')} is not {FORMAT}, this version's: train again")
+        data = Dataset(x=tensors["x"], y=tensors["y"], columns=tuple(header["columns"]))
+        kinds = {"model": Model, "inference": Inference, "train": Train}
+        specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
+        fitted = cls(data, **specs, vector=tensors["vector"], search=None)
+        if fitted.gp.parameters.names != header["names"]:
+            raise InputError(f"{path}: its hyperparameters are not this version's: train again")
+        return fitted
+
+
+def fit(x: Any, y: Any, *, model: Any = None, inference: Any = None, train: Any = None, seed: int = 0) -> Fitted:
+    """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
+
+    `model`, `inference` and `train` are as in params.yaml; each left out has a good default.  Raises InputError where
+    they, or the data, are at fault.
+    """
+    data = _dataset(x, y)
+    specs = _parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
+    return fit_dataset(data, seed=seed, **specs)
+
+
+def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed: int) -> Fitted:
+    """Return the model fitted to `data`: what `fit` and the stage train share."""
+    inference.check(data.n)
+    gp = model.build(data)
+
+    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        gp.parameters.set(vector)
+        value, gradient = inference.evaluate(gp)
+        prior, slope = gp.parameters.log_prior(vector)
+        return value + prior, gradient + slope
+
+    search = train.run(objective, gp.parameters, data.n, seed) if gp.parameters.free else None
+    vector = search.vector if search else np.zeros(0)
+    return Fitted(data, model, inference, train, vector, search)
+
+
+def log_marginal_likelihood(
+    x: Any, y: Any, *, model: Any = None, inference: Any = None, gradient: bool = False
+) -> float | tuple[float, dict[str, float | list[float]]]:
+    """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
+
+    With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
+    """
+    specs = _parse_all(model=(Model, model), inference=(Inference, inference))
+    data = _dataset(x, y)
+    specs["inference"].check(data.n)
+    gp = specs["model"].build(data)
+    value, slope = specs["inference"].evaluate(gp, gradient=gradient)
+    value += gp.log_jacobian
+    return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
+
+
+def _parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
+    """Return each section parsed, all their faults in one InputError."""
+    parsed, faults = {}, []
+    for name, (kind, value) in sections.items():
+        try:
+            parsed[name] = parse(kind, {} if value is None else value, name)
+        except InputError as error:
+            faults += error.messages
+    if faults:
+        raise InputError(faults)
+    return parsed
+
+
+def _dataset(x: Any, y: Any) -> Dataset:
+    columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
+    inputs = _columns_of(x, None)
+    return Dataset(x=inputs, y=np.asarray(y), columns=columns or default_columns(np.shape(inputs)[-1]))
+
+
+def _columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
+    """Return x as an array with one column for each input: of a DataFrame the named columns, of (m,) the one."""
+    if isinstance(x, pd.DataFrame):
+        missing = [name for name in names or () if name not in x.columns]
+        if missing:
+            raise InputError(f"x has no column {missing[0]!r} (got {list(x.columns)}): the model was fitted with it")
+        return (x[list(names)] if names else x).to_numpy()
+    array = np.asarray(x)
+    return array[:, None] if array.ndim == 1 else array
+
+
+load = Fitted.load

@@ -1,0 +1,229 @@
+"""Hyperparameters: how a user writes them, and the vector in which they are learnt.
+
+A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.scope), which knows the data's
+scales; `Parameters` then translate between three forms:
+
+- the data's own units: what a user writes and reads;
+- internal units: those of the standardised inputs and targets, in which kernels compute;
+- the raw vector: the log of each positive hyperparameter and each real one as it is, free ones only: what is learnt.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
+
+from gp.spec import FiniteFloat, InputError, PositiveFloat, Spec, one_of
+
+
+class LogNormal(Spec):
+    """log θ ~ N(log median, sigma²), θ in the data's units."""
+
+    kind: Literal["log_normal"] = "log_normal"
+    median: PositiveFloat
+    sigma: PositiveFloat
+
+    def log_density(self, value: np.ndarray) -> np.ndarray:
+        """Return log p(θ) elementwise."""
+        z = np.log(value / self.median) / self.sigma
+        return -0.5 * z**2 - np.log(value * self.sigma * math.sqrt(2 * math.pi))
+
+    def slope(self, value: np.ndarray) -> np.ndarray:
+        """Return d log p(θ) / d log θ elementwise."""
+        return -1 - np.log(value / self.median) / self.sigma**2
+
+
+class Gamma(Spec):
+    """θ ~ Gamma(shape, rate), mean shape/rate, θ in the data's units."""
+
+    kind: Literal["gamma"] = "gamma"
+    shape: PositiveFloat
+    rate: PositiveFloat
+
+    def log_density(self, value: np.ndarray) -> np.ndarray:
+        """Return log p(θ) elementwise."""
+        constant = self.shape * math.log(self.rate) - math.lgamma(self.shape)
+        return constant + (self.shape - 1) * np.log(value) - self.rate * value
+
+    def slope(self, value: np.ndarray) -> np.ndarray:
+        """Return d log p(θ) / d log θ elementwise."""
+        return self.shape - 1 - self.rate * value
+
+
+Prior = one_of(LogNormal, Gamma)
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_scalar(values: list[float]) -> float | list[float]:
+    return values[0] if len(values) == 1 else values
+
+
+_ONE_OR_MANY = (BeforeValidator(_as_list), PlainSerializer(_as_scalar))
+Reals = Annotated[list[FiniteFloat], *_ONE_OR_MANY]
+Positives = Annotated[list[PositiveFloat], *_ONE_OR_MANY]
+
+
+class RealHyperparameter(Spec):
+    """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; one number or one for each column."""
+
+    start: Reals | None = None
+    fixed: Reals | None = None
+    lower: FiniteFloat | None = None
+    upper: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "RealHyperparameter":
+        others = sorted(self.model_fields_set - {"fixed"})
+        if self.fixed is not None and others:
+            raise ValueError(f"'fixed' goes with no other key (got {', '.join(others)} too): drop one")
+        low, high = self.lower, self.upper
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"lower must be less than upper (got {low:g} and {high:g})")
+        for value in self.start or []:
+            if (low is not None and value < low) or (high is not None and value > high):
+                raise ValueError(f"start must lie between lower and upper (got {value:g})")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: Any) -> Any:
+        written = serialize(self)
+        return written["start"] if set(written) == {"start"} else written
+
+
+class PositiveHyperparameter(RealHyperparameter):
+    """As a real one, but positive; `{start, prior}` adds a prior, for which training then finds the posterior's mode."""
+
+    start: Positives | None = None
+    fixed: Positives | None = None
+    lower: PositiveFloat | None = None
+    upper: PositiveFloat | None = None
+    prior: Prior | None = None
+
+
+def _from_shorthand(value: Any) -> Any:
+    return value if isinstance(value, Mapping | Spec) else {"start": value}
+
+
+Real = Annotated[RealHyperparameter, BeforeValidator(_from_shorthand)]
+Positive = Annotated[PositiveHyperparameter, BeforeValidator(_from_shorthand)]
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """One declared hyperparameter, its arrays of shape (size,) in internal units; data units = internal · unit + offset.
+
+    In gpytorch's own form it is θ^power = floor + softplus(raw); Adam walks in that form (gp.optimizers).
+    """
+
+    name: str
+    start: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    unit: np.ndarray
+    offset: float
+    positive: bool
+    fixed: bool
+    bounded: tuple[bool, bool]  # whether the user named lower, upper
+    listed: bool
+    prior: LogNormal | Gamma | None
+    power: int
+    floor: float
+    tensor: torch.nn.Parameter = field(repr=False)  # raw: log θ, or θ if not positive
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers it is."""
+        return len(self.start)
+
+    def raw(self, internal: np.ndarray) -> np.ndarray:
+        """Return internal values in raw form."""
+        return np.log(internal) if self.positive else internal
+
+    def in_data_units(self, raw: np.ndarray) -> np.ndarray:
+        """Return raw values in the data's units, shape (size,)."""
+        return (np.exp(raw) if self.positive else raw) * self.unit + self.offset
+
+
+class Parameters:
+    """The declared hyperparameters of one model, and the raw vector of the free ones, in order of declaration."""
+
+    def __init__(self, parameters: list[Parameter]) -> None:
+        self.all = tuple(parameters)
+        self.free = tuple(p for p in parameters if not p.fixed)
+        for parameter in self.all:
+            _fill(parameter.tensor, parameter.raw(parameter.start))
+
+    @property
+    def start(self) -> np.ndarray:
+        """Return the raw vector of the starts."""
+        return _concatenate([p.raw(p.start) for p in self.free])
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Return (lower, upper) of each element of the raw vector."""
+        lower = _concatenate([p.raw(p.lower) for p in self.free])
+        upper = _concatenate([p.raw(p.upper) for p in self.free])
+        return list(zip(lower.tolist(), upper.tolist(), strict=True))
+
+    @property
+    def names(self) -> list[str]:
+        """Return a name for each element of the raw vector: `kernel.lengthscale`, or `kernel.lengthscale.0` of a list."""
+        return [f"{p.name}.{i}" if p.listed or p.size > 1 else p.name for p in self.free for i in range(p.size)]
+
+    def split(self, vector: np.ndarray) -> list[np.ndarray]:
+        """Return the raw vector's part of each free hyperparameter."""
+        return np.split(vector, np.cumsum([p.size for p in self.free])[:-1]) if self.free else []
+
+    def set(self, vector: np.ndarray) -> None:
+        """Put a raw vector into the model's tensors."""
+        for parameter, part in zip(self.free, self.split(vector), strict=True):
+            _fill(parameter.tensor, part)
+
+    def gradient(self) -> np.ndarray:
+        """Return the raw gradient that backward passes have gathered in the model's tensors, and clear it there."""
+        parts = []
+        for parameter in self.free:
+            grad = parameter.tensor.grad
+            parts.append(np.zeros(parameter.size) if grad is None else grad.numpy().reshape(-1).copy())
+            parameter.tensor.grad = None
+        return _concatenate(parts)
+
+    def in_data_units(self) -> dict[str, float | list[float]]:
+        """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
+        values = {p.name: p.in_data_units(p.tensor.detach().numpy().reshape(-1)).tolist() for p in self.all}
+        return {p.name: values[p.name] if p.listed or p.size > 1 else values[p.name][0] for p in self.all}
+
+    def gradient_in_data_units(self, gradient: np.ndarray) -> dict[str, float | list[float]]:
+        """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
+        slopes = {}
+        for parameter, part in zip(self.free, self.split(gradient), strict=True):
+            value = np.exp(parameter.tensor.detach().numpy().reshape(-1)) if parameter.positive else 1.0
+            natural = (part / (value * parameter.unit)).tolist()
+            slopes[parameter.name] = natural if parameter.listed or parameter.size > 1 else natural[0]
+        return slopes
+
+    def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the log prior density of the hyperparameters in the data's units, and its gradient by the raw vector."""
+        value, slopes = 0.0, []
+        for parameter, part in zip(self.free, self.split(vector), strict=True):
+            natural = parameter.in_data_units(part)
+            prior = parameter.prior
+            value += float(prior.log_density(natural).sum()) if prior else 0.0
+            slopes.append(prior.slope(natural) if prior else np.zeros(parameter.size))
+        return value, _concatenate(slopes)
+
+
+def _fill(tensor: torch.nn.Parameter, values: np.ndarray) -> None:
+    with torch.no_grad():
+        tensor.copy_(torch.from_numpy(np.array(values, dtype=np.float64)).reshape(tensor.shape))
+
+
+def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,0 +1,107 @@
+"""Model: mean + kernel + noise over standardised data, and the built thing that inference works on."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import gpytorch
+import numpy as np
+import torch
+
+from gp.dataset import Dataset
+from gp.hyperparameters import Parameters
+from gp.kernels import Kernel, Matern, Sum
+from gp.means import Constant, Mean
+from gp.noise import Gaussian, Noise
+from gp.scope import Scope
+from gp.spec import Spec
+
+# Python floats would otherwise be rounded to float32 on their way into gpytorch.
+torch.set_default_dtype(torch.float64)
+
+
+class Standardize(Spec):
+    """Whether inputs and targets are brought to mean 0 and population sd 1 inside the model."""
+
+    x: bool = True
+    y: bool = True
+
+
+class Model(Spec):
+    """What is believed of the data before they are seen."""
+
+    standardize: Standardize = Standardize()
+    mean: Mean = Constant()
+    kernel: Kernel = Matern(ard=True)
+    noise: Noise = Gaussian()
+
+    def build(self, data: Dataset) -> "GaussianProcess":
+        """Return the model over `data` (x and y), at its starts."""
+        x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
+        y_offset, y_scale = _location_and_scale(data.y[:, None], self.standardize.y)
+        scope = Scope(
+            x=(data.x - x_offset) / x_scale,
+            y=(data.y - y_offset[0]) / y_scale[0],
+            columns=data.columns,
+            x_scale=x_scale,
+            x_offset=x_offset,
+            y_scale=float(y_scale[0]),
+            y_offset=float(y_offset[0]),
+        )
+        kernel = self.kernel.build(scope, "kernel")
+        terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
+        noise = self.noise.build(scope, "noise")
+        mean = self.mean.build(scope, "mean")
+        return GaussianProcess(scope, mean, kernel, noise, Parameters(scope.parameters), terms)
+
+
+@dataclass(eq=False)
+class GaussianProcess:
+    """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values."""
+
+    scope: Scope
+    mean: torch.nn.Module
+    kernel: gpytorch.kernels.Kernel
+    noise: torch.nn.Module
+    parameters: Parameters
+    terms: dict[str, gpytorch.kernels.Kernel] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Return the number of training rows."""
+        return len(self.scope.y)
+
+    @cached_property
+    def x(self) -> torch.Tensor:
+        """Return the training inputs (n, d)."""
+        return torch.from_numpy(np.ascontiguousarray(self.scope.x))
+
+    @cached_property
+    def y(self) -> torch.Tensor:
+        """Return the training targets (n,)."""
+        return torch.from_numpy(np.ascontiguousarray(self.scope.y))
+
+    @property
+    def log_jacobian(self) -> float:
+        """Return what turns a log density of the internal targets into one of y in its own units: −n log y_scale."""
+        return -self.n * float(np.log(self.scope.y_scale))
+
+    def noise_variance(self, x: torch.Tensor) -> np.ndarray:
+        """Return the noise variance at internal inputs x (m, d), shape (m,)."""
+        with torch.no_grad():
+            return self.noise(x).numpy()
+
+    def inputs(self, x: np.ndarray) -> torch.Tensor:
+        """Return inputs given in the data's units as internal ones."""
+        return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
+
+
+def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return each column's mean and population sd, or 0 and 1; a constant column keeps the scale 1."""
+    d = values.shape[1]
+    if not standardize:
+        return np.zeros(d), np.ones(d)
+    mean = values.mean(axis=0)
+    sd = values.std(axis=0)
+    # The sd of equal values comes out as rounding error of their mean, not as zero.
+    constant = sd <= 1e-14 * np.abs(values).max(axis=0)
+    return mean, np.where(constant, 1.0, sd)

@@ -1,0 +1,22 @@
+"""Figures of a study: each is a function of a Study and an entry in its file's FIGURES.
+
+figures = draw_all(Study(train=…, target="y", …))
+for name, figure in figures.items():
+    save(figure, folder, name)
+"""
+
+from matplotlib.figure import Figure
+
+from gp.plots import curves, forecasts, inputs
+from gp.plots.canvas import Plot, save
+from gp.plots.study import Study
+
+__all__ = ["PLOTS", "Plot", "Study", "draw_all", "save"]
+
+PLOTS: dict[str, Plot] = {**inputs.FIGURES, **curves.FIGURES, **forecasts.FIGURES}
+
+
+def draw_all(study: Study) -> dict[str, Figure]:
+    """Return every figure of PLOTS that applies to `study`, by name."""
+    drawn = {name: plot(study) for name, plot in PLOTS.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -1,0 +1,142 @@
+"""What all figures share: style, colours, points, bands, legend, and files whose bytes do not change."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+
+from gp.plots.study import Study
+
+Plot = Callable[[Study], Figure | None]
+
+# Okabe & Ito 2008, "Color universal design": told apart with every common colour blindness.
+BLACK, SKY, GREEN = "#000000", "#56B4E9", "#009E73"
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#7F7F7F"
+PALE_BLUE, MID_BLUE = "#D6EAF8", "#93C1E3"  # bands: opaque, so that they look in the legend as they do on each other
+
+DRAWN_AT_MOST = 5000  # points of a scatter; more make a blot and files of megabytes
+RASTER_ABOVE = 1000  # points that an SVG holds as an image
+LINE_POINTS = 2000  # of a curve: more than the picture has pixels across
+
+# Asked only for characters that DejaVu Sans lacks, where the machine has one of them: columns may be named 温度.
+CJK_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "Noto Sans CJK SC")
+
+STYLE: dict[str, Any] = {
+    # DejaVu Sans comes with matplotlib, so no font of the machine reaches a figure with Latin, Greek or Cyrillic names.
+    "font.family": ["DejaVu Sans", *(name for name in CJK_FONTS if name in fontManager.get_font_names())],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.h_pad": 0.08,  # inches; the legend touches the axis label otherwise
+    "axes.formatter.useoffset": False,  # years as 2020, not as 0 + 2.02e3
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",  # looks the same without our fonts
+    "svg.hashsalt": "gp-studies",  # the SVG's ids are random otherwise
+    "text.parse_math": False,  # a column may be called "price $"
+}
+
+# Reset first: a matplotlibrc of the user's or in the working directory must not reach the figures.
+styled = matplotlib.style.context(STYLE, after_reset=True)
+
+
+@styled
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write `<name>.svg` and `<name>.png` into `folder`: equal figures, equal bytes."""
+    # Lay out once: each drawing would move the axes a little further otherwise.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    figure.savefig(Path(folder) / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(Path(folder) / f"{name}.png", metadata={"Software": None})
+
+
+def new_figure(study: Study, width: float, height: float) -> Figure:
+    """Return an empty figure of `width` × `height` inches under the study's title."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    if study.title:
+        figure.suptitle(study.title, fontsize=11)
+    return figure
+
+
+def quantile(study: Study) -> float:
+    """Return how many sds the study's interval reaches to each side: 1.96 for 0.95."""
+    return NormalDist().inv_cdf((1 + study.interval) / 2)
+
+
+def percent(study: Study) -> str:
+    """Return the study's interval as text."""
+    return f"{100 * study.interval:.6g} %"
+
+
+def scatter_train(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw training points."""
+    scatter(axes, x, y, label="training data", color=BLACK, marker="o", linewidths=0)
+
+
+def scatter_test(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw held-out points, told from training points by form and colour."""
+    scatter(axes, x, y, label="held-out data", facecolors="none", edgecolors=GREEN, marker="D")
+
+
+def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, *, label: str, **look: Any) -> None:
+    """Draw points; above DRAWN_AT_MOST a fixed choice of them, and the label says so."""
+    rows = chosen(len(x), DRAWN_AT_MOST)
+    if len(rows) < len(x):
+        label = f"{label} ({len(rows)} of {len(x)} points drawn)"
+    # Fewer points lie above more, which would hide them.
+    order = 3 + 1 / (1 + len(rows))
+    defaults = {"s": point_size(len(rows)), "linewidths": 0.8, "rasterized": len(rows) > RASTER_ABOVE, "zorder": order}
+    axes.scatter(x[rows], y[rows], label=label, **{**defaults, **look})
+
+
+def point_size(n: int) -> float:
+    """Return the area of each of `n` points, in square points: small where they are many."""
+    return float(np.clip(3000 / max(n, 1), 4, 16))
+
+
+def chosen(n: int, at_most: int) -> np.ndarray:
+    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
+    if n <= at_most:
+        return np.arange(n)
+    # Random, not every k-th: the rows may have a period.
+    return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
+
+
+def draw_truth(axes: Axes, x: np.ndarray, f: np.ndarray) -> None:
+    """Draw the true function along sorted `x`."""
+    axes.plot(x, f, label="true function", color=VERMILLION, linestyle="--", linewidth=1.6, zorder=2.5)
+
+
+def draw_band(axes: Axes, x: np.ndarray, mean: np.ndarray, half_width: np.ndarray, *, label: str, color: str) -> None:
+    """Fill mean ± half_width along sorted `x`."""
+    axes.fill_between(x, mean - half_width, mean + half_width, linewidth=0, label=label, color=color)
+
+
+def along(x: np.ndarray) -> np.ndarray:
+    """Return the rows of a curve over `x` (m,) from left to right, at most LINE_POINTS."""
+    order = np.argsort(x, kind="stable")
+    return order[np.linspace(0, len(x) - 1, min(len(x), LINE_POINTS)).round().astype(int)]
+
+
+def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
+    """Put the legend of `panels` below all axes of the figure, where it hides no data."""
+    entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
+    if entries:
+        legend = figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=n_columns)
+        for handle in legend.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([24.0])  # points of a crowded figure are too small to be told apart here
+
+
+def panel_shape(n_panels: int, at_most: int) -> tuple[int, int]:
+    """Return rows and columns of `n_panels` evenly filled panels, `at_most` side by side."""
+    n_rows = -(-n_panels // at_most)
+    return n_rows, -(-n_panels // n_rows)

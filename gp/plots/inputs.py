@@ -1,0 +1,83 @@
+"""Figures of what goes in: the data, and the loss while training."""
+
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gp.plots.canvas import (
+    BLUE,
+    Plot,
+    along,
+    draw_truth,
+    legend_below,
+    new_figure,
+    panel_shape,
+    scatter_test,
+    scatter_train,
+    styled,
+)
+from gp.plots.study import Study
+
+PANELS_AT_MOST = 24  # inputs of a figure that still prints on a page
+
+
+@styled
+def data(study: Study) -> Figure:
+    """Return y against x with the true function; for several inputs a panel each, without."""
+    if study.train.d > 1:
+        return _data_by_input(study)
+    figure = new_figure(study, 7, 4.2)
+    axes = figure.subplots()
+    _scatter_column(axes, study, 0)
+    limits = axes.get_xlim()  # those of the data; the truth may reach further
+    if study.test is not None and study.test.f is not None:
+        rows = along(study.test.x[:, 0])
+        draw_truth(axes, study.test.x[rows, 0], study.test.f[rows])
+    axes.set(xlim=limits, xlabel=study.train.columns[0], ylabel=study.target)
+    legend_below(figure, axes, n_columns=3)
+    return figure
+
+
+def _data_by_input(study: Study) -> Figure:
+    n_panels = min(study.train.d, PANELS_AT_MOST)
+    n_rows, n_columns = panel_shape(n_panels, at_most=4)
+    figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.8)
+    panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
+    for j, axes in enumerate(panels[:n_panels]):
+        _scatter_column(axes, study, j)
+        axes.set_xlabel(fill(study.train.columns[j], 26))
+        axes.locator_params(axis="x", nbins=4)
+    for axes in panels[n_panels:]:
+        axes.remove()
+    figure.supylabel(study.target, fontsize=10)
+    if study.train.d > n_panels:
+        panels[0].set_title(f"the first {n_panels} of {study.train.d} inputs", loc="left")
+    legend_below(figure, panels[0])
+    return figure
+
+
+def _scatter_column(axes: Axes, study: Study, j: int) -> None:
+    if study.train.y is not None:
+        scatter_train(axes, study.train.x[:, j], study.train.y)
+    if study.test is not None and study.test.y is not None:
+        scatter_test(axes, study.test.x[:, j], study.test.y)
+
+
+@styled
+def loss(study: Study) -> Figure | None:
+    """Return the negative log marginal likelihood per datum against the evaluation."""
+    if study.trace is None or study.trace.empty:  # nothing was trained
+        return None
+    figure = new_figure(study, 7, 4.2)
+    axes = figure.subplots()
+    values = study.trace["nats_per_datum"].to_numpy()
+    marker = "." if np.isfinite(values).sum() <= 60 else ""  # few evaluations: show where they are
+    axes.plot(study.trace["evaluation"], values, color=BLUE, marker=marker)
+    axes.set(xlabel="evaluation", ylabel="negative log marginal likelihood\nper datum [nats]")
+    axes.locator_params(axis="x", integer=True)
+    return figure
+
+
+FIGURES: dict[str, Plot] = {"data": data, "loss": loss}

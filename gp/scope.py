@@ -1,0 +1,98 @@
+"""Scope: where a part of a model is built, and declares its hyperparameters."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gp.hyperparameters import Parameter, RealHyperparameter
+from gp.spec import InputError
+
+
+@dataclass(eq=False)
+class Scope:
+    """What a part of a model needs to be built: the data in internal units, their scales, and a place for its parameters."""
+
+    x: np.ndarray  # (n, d) internal
+    y: np.ndarray  # (n,) internal
+    columns: tuple[str, ...]
+    x_scale: np.ndarray  # (d,): data units = internal · x_scale + x_offset
+    x_offset: np.ndarray
+    y_scale: float
+    y_offset: float
+    parameters: list[Parameter] = field(default_factory=list)
+
+    def active(self, names: list[str] | None, path: str) -> list[int]:
+        """Return the positions of the named input columns (all where none are named)."""
+        if names is None:
+            return list(range(len(self.columns)))
+        for name in names:
+            if name not in self.columns:
+                raise InputError(f"{path}.columns: no input column {name!r} (known: {', '.join(self.columns)})")
+        return [self.columns.index(name) for name in names]
+
+    def x_spread(self, active: list[int]) -> np.ndarray:
+        """Return each active column's internal standard deviation (1 for a constant column)."""
+        spread = self.x[:, active].std(axis=0)
+        return np.where(spread > 0, spread, 1.0)
+
+    @property
+    def y_spread(self) -> float:
+        """Return the internal standard deviation of y (1 where y is constant)."""
+        return float(self.y.std()) or 1.0
+
+    def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
+        """Return the data units of one internal unit of x: per active column, or their geometric mean for a shared scale."""
+        scale = self.x_scale[active]
+        return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
+
+    def declare(
+        self,
+        name: str,
+        hyperparameter: RealHyperparameter | None,
+        tensor: torch.nn.Parameter,
+        *,
+        default: Any,
+        limits: tuple[float, float] = (-math.inf, math.inf),
+        unit: Any = 1.0,
+        offset: float = 0.0,
+        listed: bool = False,
+        power: int = 1,
+        floor: float = 0.0,
+    ) -> None:
+        """Declare a hyperparameter that `tensor` holds; `default` and `limits` (of the search) are in internal units."""
+        written = hyperparameter or RealHyperparameter()
+        positive = limits[0] >= 0
+        given = written.fixed if written.fixed is not None else written.start
+        size = tensor.numel()
+        if given is not None and len(given) not in (1, size):
+            raise InputError(f"{name}: {len(given)} values for {size}: give one number, or one for each")
+        units = np.broadcast_to(np.asarray(unit, dtype=float), (size,))
+
+        def internal(value: Any) -> np.ndarray:
+            return np.broadcast_to((np.asarray(value, dtype=float) - offset) / units, (size,))
+
+        low = internal(written.lower) if written.lower is not None else np.full(size, limits[0])
+        high = internal(written.upper) if written.upper is not None else np.full(size, limits[1])
+        start = internal(given) if given is not None else np.clip(np.broadcast_to(default, (size,)), low, high)
+        self.parameters.append(
+            Parameter(
+                name=name,
+                start=start,
+                # A start that the user names widens the search, never the other way round.
+                lower=np.minimum(low, start),
+                upper=np.maximum(high, start),
+                unit=units,
+                offset=offset,
+                positive=positive,
+                fixed=written.fixed is not None,
+                bounded=(written.lower is not None, written.upper is not None),
+                listed=listed,
+                prior=getattr(written, "prior", None),
+                power=power,
+                floor=floor,
+                tensor=tensor,
+            )
+        )

@@ -1,0 +1,41 @@
+"""Predict a study's posterior: test.csv at its test rows, grid.csv on a dense grid for figures."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gp.dataset import Dataset
+from gp.fitted import Fitted
+from gp.grids import Grid
+from gp.spec import Spec
+from stages import folder, run
+
+
+class Predict(Spec):
+    """Where the posterior is drawn, beside the test rows."""
+
+    grid: Grid = Grid()
+
+
+class Params(Spec):
+    """What this stage reads of a study."""
+
+    predict: Predict
+
+
+def main(study: str, params: Params, out: Path) -> None:
+    """Predict at the test rows and on the grid, where there are any."""
+    fitted = Fitted.load(folder(study, "train") / "model.safetensors")
+    rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
+    if test_file.exists():
+        test = Dataset.load(test_file).x
+        fitted.predict(test).save(out / "test.csv")
+        rows = np.vstack([rows, test])
+    grid = params.predict.grid.points(rows)
+    if grid is not None:
+        fitted.predict(grid).save(out / "grid.csv")
+
+
+if __name__ == "__main__":
+    sys.exit(run("predict", Params, main))

@@ -1,0 +1,28 @@
+"""Draw a study's rows, or read them from a table: train.csv, and test.csv where rows or a truth are held out."""
+
+import sys
+from pathlib import Path
+
+from gp.data import Data
+from gp.spec import Seed, Spec
+from stages import run
+
+
+class Params(Spec):
+    """What this stage reads of a study."""
+
+    seed: Seed
+    data: Data
+
+
+def main(study: str, params: Params, out: Path) -> None:
+    """Write the rows."""
+    train, test = params.data.sample(params.seed)
+    train.save(out / "train.csv")
+    if test is not None:
+        test.save(out / "test.csv")
+    print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
+
+
+if __name__ == "__main__":
+    sys.exit(run("synthesize", Params, main))
