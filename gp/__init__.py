@@ -1,4 +1,7 @@
-"""Gaussian process regression: fit, predict, evaluate.  Names are resolved on first use, so `import gp` loads no torch."""
+"""Gaussian process regression: fit, predict, evaluate.
+
+Names are resolved on first use, so `import gp` alone loads no torch.
+"""
 
 import importlib
 from typing import Any

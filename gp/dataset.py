@@ -14,7 +14,7 @@ RESERVED = ("y", "f", "mean", "sd_f", "sd_y")  # headers with a meaning of their
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and the true function `f` (n,) where known."""
+    """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known."""
 
     x: np.ndarray
     columns: tuple[str, ...]
@@ -53,6 +53,13 @@ class Dataset:
         """Return the number of inputs."""
         return self.x.shape[1]
 
+    @property
+    def observed(self) -> np.ndarray:
+        """Return y (n,); raises InputError where it is not known."""
+        if self.y is None:
+            raise InputError("the rows have no observed y: give targets")
+        return self.y
+
     def save(self, path: Path) -> None:
         """Write a CSV: the inputs under their names, then `y` and `f` where known, every float in full."""
         table = pd.DataFrame(self.x, columns=list(self.columns))
@@ -64,7 +71,7 @@ class Dataset:
     @classmethod
     def load(cls, path: Path) -> "Dataset":
         """Return the dataset that `save` wrote to `path`."""
-        table = pd.read_csv(path, float_precision="round_trip", dtype=np.float64)
+        table = pd.read_csv(path, dtype=np.float64)
         targets = {name: table.pop(name).to_numpy() for name in ("y", "f") if name in table}
         return cls(x=table.to_numpy(), columns=tuple(table.columns), **targets)
 

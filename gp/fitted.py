@@ -1,7 +1,6 @@
 """Fitted: a model with its training rows and learnt hyperparameters; fit, predict, save, load."""
 
 import json
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file, save_file
 from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
+from gp.certificate import Certificate, certify
 from gp.dataset import Dataset, checked, default_columns
 from gp.inference import Inference
 from gp.models import GaussianProcess, Model
-from gp.optimizers import Search, Train
+from gp.optimizers import Adam, Objective, Search, Train, polish
 from gp.posterior import Component, Posterior
 from gp.spec import InputError, parse
 
@@ -58,10 +58,54 @@ class Fitted:
 
     @property
     def trace(self) -> pd.DataFrame:
-        """Return the objective, negative log marginal likelihood (less the log prior) per datum in nats, by evaluation."""
+        """Return what training minimised, by evaluation: the negative log marginal likelihood per datum, in nats.
+
+        Where hyperparameters have priors, less their log density.
+        """
         values = self.search.values if self.search else (self.log_marginal_likelihood - self.gp.log_jacobian,)
         loss = -(np.array(values) + self.gp.log_jacobian) / self.data.n
         return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
+
+    @cached_property
+    def leave_one_out(self) -> pd.DataFrame:
+        """Return each training row's y beside mean and sd_y of its prediction from all other rows, in y's units."""
+        mean, sd_y = self.inference.leave_one_out(self.gp)
+        scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
+        return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale})
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
+        gp = self.model.build(self.data)  # apart from the one that predicts: certifying moves its hyperparameters
+        objective = objective_of(gp, self.inference)
+        gp.parameters.set(self.vector)
+        noise, explained = gp.noise_variance(gp.x).mean(), np.var(self._posterior.moments(gp.x).mean)
+        asked_adam = self.search is not None and isinstance(self.train, Adam)
+        return certify(
+            objective=objective,
+            parameters=gp.parameters,
+            vector=self.vector,
+            search=self.search,
+            factor=self._posterior.factor,
+            noise_share=float(noise / (noise + explained)),
+            extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
+            optimum=(lambda: polish(objective, gp.parameters, self.vector)) if asked_adam else None,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""
+        log_prior, _ = self.gp.parameters.log_prior(self.vector)
+        has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
+        return {
+            "fit": {
+                "log_marginal_likelihood": self.log_marginal_likelihood,
+                **({"log_prior": log_prior} if has_prior else {}),
+                "hyperparameters": self.gp.parameters.by_name(),
+            },
+            "ends": [end + self.gp.log_jacobian for end in self.search.ends] if self.search else [],
+            "certificate": self.certificate.to_dict(),
+            "alarms": self.certificate.alarms,
+        }
 
     def predict(self, x: Any) -> Posterior:
         """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
@@ -143,6 +187,14 @@ def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed
     """Return the model fitted to `data`: what `fit` and the stage train share."""
     inference.check(data.n)
     gp = model.build(data)
+    objective = objective_of(gp, inference)
+    search = train.run(objective, gp.parameters, data.n, seed) if gp.parameters.free else None
+    vector = search.vector if search else np.zeros(0)
+    return Fitted(data, model, inference, train, vector, search)
+
+
+def objective_of(gp: GaussianProcess, inference: Any) -> Objective:
+    """Return what training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
 
     def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
         gp.parameters.set(vector)
@@ -150,9 +202,7 @@ def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed
         prior, slope = gp.parameters.log_prior(vector)
         return value + prior, gradient + slope
 
-    search = train.run(objective, gp.parameters, data.n, seed) if gp.parameters.free else None
-    vector = search.vector if search else np.zeros(0)
-    return Fitted(data, model, inference, train, vector, search)
+    return objective
 
 
 def log_marginal_likelihood(

@@ -11,7 +11,7 @@ Range = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
 class Grid(Spec):
-    """`n` points along each input over `range`: [low, high], one for each input; by default the data's and 10 % more."""
+    """`n` points along each input over `range`, [low, high] of each; by default the data's and 10 % more."""
 
     n: Annotated[int, Field(ge=2, le=100_000)] | None = None
     range: list[Range] | Range | None = None

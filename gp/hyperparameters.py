@@ -1,7 +1,7 @@
 """Hyperparameters: how a user writes them, and the vector in which they are learnt.
 
-A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.scope), which knows the data's
-scales; `Parameters` then translate between three forms:
+A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.scope), which knows the
+scales of the data; `Parameters` then translate between three forms:
 
 - the data's own units: what a user writes and reads;
 - internal units: those of the standardised inputs and targets, in which kernels compute;
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
 
-from gp.spec import FiniteFloat, InputError, PositiveFloat, Spec, one_of
+from gp.spec import FiniteFloat, OneOf, PositiveFloat, Spec
 
 
 class LogNormal(Spec):
@@ -54,7 +54,7 @@ class Gamma(Spec):
         return self.shape - 1 - self.rate * value
 
 
-Prior = one_of(LogNormal, Gamma)
+Prior = Annotated[Any, OneOf(LogNormal, Gamma)]
 
 
 def _as_list(value: Any) -> Any:
@@ -71,7 +71,7 @@ Positives = Annotated[list[PositiveFloat], *_ONE_OR_MANY]
 
 
 class RealHyperparameter(Spec):
-    """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; one number or one for each column."""
+    """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; or one for each column."""
 
     start: Reals | None = None
     fixed: Reals | None = None
@@ -98,7 +98,7 @@ class RealHyperparameter(Spec):
 
 
 class PositiveHyperparameter(RealHyperparameter):
-    """As a real one, but positive; `{start, prior}` adds a prior, for which training then finds the posterior's mode."""
+    """As a real one, but positive; with `{start, prior}` training finds the mode of the posterior."""
 
     start: Positives | None = None
     fixed: Positives | None = None
@@ -117,7 +117,7 @@ Positive = Annotated[PositiveHyperparameter, BeforeValidator(_from_shorthand)]
 
 @dataclass(frozen=True, eq=False)
 class Parameter:
-    """One declared hyperparameter, its arrays of shape (size,) in internal units; data units = internal · unit + offset.
+    """One declared hyperparameter, arrays (size,) in internal units; data units = internal · unit + offset.
 
     In gpytorch's own form it is θ^power = floor + softplus(raw); Adam walks in that form (gp.optimizers).
     """
@@ -131,7 +131,8 @@ class Parameter:
     positive: bool
     fixed: bool
     bounded: tuple[bool, bool]  # whether the user named lower, upper
-    listed: bool
+    labels: tuple[str, ...] | None  # of its numbers, where it is a list
+    amplitude: float  # scaling the covariance by c scales θ by c^amplitude
     prior: LogNormal | Gamma | None
     power: int
     floor: float
@@ -141,6 +142,11 @@ class Parameter:
     def size(self) -> int:
         """Return how many numbers it is."""
         return len(self.start)
+
+    @property
+    def names(self) -> list[str]:
+        """Return a name for each number."""
+        return [self.name] if self.labels is None else [f"{self.name}.{label}" for label in self.labels]
 
     def raw(self, internal: np.ndarray) -> np.ndarray:
         """Return internal values in raw form."""
@@ -174,8 +180,8 @@ class Parameters:
 
     @property
     def names(self) -> list[str]:
-        """Return a name for each element of the raw vector: `kernel.lengthscale`, or `kernel.lengthscale.0` of a list."""
-        return [f"{p.name}.{i}" if p.listed or p.size > 1 else p.name for p in self.free for i in range(p.size)]
+        """Return a name for each element of the raw vector: `noise.sd`, or `kernel.lengthscale.age` of a list."""
+        return [name for parameter in self.free for name in parameter.names]
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
         """Return the raw vector's part of each free hyperparameter."""
@@ -198,7 +204,16 @@ class Parameters:
     def in_data_units(self) -> dict[str, float | list[float]]:
         """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
         values = {p.name: p.in_data_units(p.tensor.detach().numpy().reshape(-1)).tolist() for p in self.all}
-        return {p.name: values[p.name] if p.listed or p.size > 1 else values[p.name][0] for p in self.all}
+        return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in self.all}
+
+    def by_name(self) -> dict[str, float]:
+        """Return the model's current hyperparameters, one name for each number, in the data's units."""
+        values = self.in_data_units()
+        return {
+            name: value
+            for parameter in self.all
+            for name, value in zip(parameter.names, np.atleast_1d(values[parameter.name]).tolist(), strict=True)
+        }
 
     def gradient_in_data_units(self, gradient: np.ndarray) -> dict[str, float | list[float]]:
         """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
@@ -206,11 +221,11 @@ class Parameters:
         for parameter, part in zip(self.free, self.split(gradient), strict=True):
             value = np.exp(parameter.tensor.detach().numpy().reshape(-1)) if parameter.positive else 1.0
             natural = (part / (value * parameter.unit)).tolist()
-            slopes[parameter.name] = natural if parameter.listed or parameter.size > 1 else natural[0]
+            slopes[parameter.name] = natural if parameter.labels is not None else natural[0]
         return slopes
 
     def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the log prior density of the hyperparameters in the data's units, and its gradient by the raw vector."""
+        """Return the log prior density (of θ in the data's units), and its gradient by the raw vector."""
         value, slopes = 0.0, []
         for parameter, part in zip(self.free, self.split(vector), strict=True):
             natural = parameter.in_data_units(part)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gp.hyperparameters import Real
 from gp.scope import Scope
-from gp.spec import Spec, one_of
+from gp.spec import OneOf, Spec
 
 
 class PolynomialFeatures(torch.nn.Module):
@@ -20,14 +20,13 @@ class PolynomialFeatures(torch.nn.Module):
     def __init__(self, d: int, degree: int) -> None:
         super().__init__()
         self.bias = torch.nn.Parameter(torch.zeros(1))
-        self.weights = torch.nn.Parameter(torch.zeros(degree, d)) if degree else None
+        self.weights = torch.nn.Parameter(torch.zeros(degree, d))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mean at x (n, d), shape (n,)."""
         mean = self.bias.expand(len(x))
-        if self.weights is not None:
-            for power, weights in enumerate(self.weights, start=1):
-                mean = mean + x**power @ weights
+        for power, weights in enumerate(self.weights, start=1):
+            mean = mean + x**power @ weights
         return mean
 
 
@@ -50,13 +49,19 @@ class Constant(Spec):
     def build(self, scope: Scope, path: str) -> PolynomialFeatures:
         """Return the module, its level declared."""
         module = PolynomialFeatures(scope.x.shape[1], degree=0)
-        start, units = float(scope.y.mean()), {"unit": scope.y_scale, "offset": scope.y_offset}
-        scope.declare(f"{path}.value", self.value, module.bias, default=start, **units)
+        scope.declare(
+            f"{path}.value",
+            self.value,
+            module.bias,
+            default=float(scope.y.mean()),
+            unit=scope.y_scale,
+            offset=scope.y_offset,
+        )
         return module
 
 
 class Linear(Spec):
-    """bias + Σ_j weights_j x_j, about the inputs' mean where the model standardizes x (bias is then the level there)."""
+    """bias + Σ_j weights_j x_j, about the inputs' mean where the model standardizes x."""
 
     kind: Literal["linear"] = "linear"
     bias: Real | None = None
@@ -87,9 +92,10 @@ def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFe
     design = np.hstack([np.ones((n, 1)), *(scope.x**power for power in range(1, degree + 1))])
     start = np.linalg.lstsq(design, scope.y, rcond=None)[0]
     scope.declare(f"{path}.bias", spec.bias, module.bias, default=start[:1], unit=scope.y_scale, offset=scope.y_offset)
+    labels = [name if p == 1 else f"{name}^{p}" for p in range(1, degree + 1) for name in scope.columns]
     unit = np.concatenate([scope.y_scale / scope.x_scale**power for power in range(1, degree + 1)])
-    scope.declare(f"{path}.weights", spec.weights, module.weights, default=start[1:], unit=unit, listed=True)
+    scope.declare(f"{path}.weights", spec.weights, module.weights, default=start[1:], unit=unit, labels=labels)
     return module
 
 
-Mean = one_of(Zero, Constant, Linear, Polynomial, default="constant")
+Mean = Annotated[Any, OneOf(Zero, Constant, Linear, Polynomial, default="constant")]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,24 @@ Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 LEVELS = (*(k / 20 for k in range(1, 20)), 0.99)  # nominal coverages of a calibration table
 
 
-def evaluate(posterior: Posterior, train: Dataset, test: Dataset) -> dict[str, Any]:
+class Predictor(Protocol):
+    """A fitted model, as far as its scores need it."""
+
+    @property
+    def data(self) -> Dataset:
+        """Return the training rows."""
+
+    def predict(self, x: Any) -> Posterior:
+        """Return the posterior at `x`."""
+
+
+def evaluate(fitted: Predictor, x: Any, y: np.ndarray) -> dict[str, float]:
+    """Return every score of `fitted`'s predictions at `x` (m, d) for observed `y` (m,)."""
+    posterior = fitted.predict(x)
+    return score(y, posterior.mean, posterior.sd_y, trivial_forecast(fitted.data))
+
+
+def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[str, Any]:
     """Return the blocks `test`, `trivial` and `truth` of scores at the test rows.
 
     `test` and `trivial` (the trivial forecast) score sd_y on observations, where `test.y` is known; `truth` scores sd_f
@@ -132,7 +149,7 @@ def coverage(level: float) -> Metric:
 
 
 def width(level: float) -> Metric:
-    """Return the metric: mean width of the central interval of probability `level` (y's units)."""
+    """Return the metric: width of the central interval of probability `level`, in y's units."""
     quantile = ndtri((1 + level) / 2)
 
     def mean_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:

@@ -37,10 +37,10 @@ class Model(Spec):
     def build(self, data: Dataset) -> "GaussianProcess":
         """Return the model over `data` (x and y), at its starts."""
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
-        y_offset, y_scale = _location_and_scale(data.y[:, None], self.standardize.y)
+        y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
         scope = Scope(
             x=(data.x - x_offset) / x_scale,
-            y=(data.y - y_offset[0]) / y_scale[0],
+            y=(data.observed - y_offset[0]) / y_scale[0],
             columns=data.columns,
             x_scale=x_scale,
             x_offset=x_offset,

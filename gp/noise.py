@@ -3,13 +3,13 @@
 To add one: a class here with a `kind`, its hyperparameters as fields and `build`, and its name in `Noise` at the end.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
 from gp.hyperparameters import Positive
 from gp.scope import Scope
-from gp.spec import Spec, one_of
+from gp.spec import OneOf, Spec
 
 
 class GaussianNoise(torch.nn.Module):
@@ -40,10 +40,11 @@ class Gaussian(Spec):
             default=0.3 * scope.y_spread,
             limits=(1e-5 * scope.y_spread, 1e2 * scope.y_spread),
             unit=scope.y_scale,
+            amplitude=0.5,
             power=2,
             floor=1e-4,  # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
         )
         return module
 
 
-Noise = one_of(Gaussian, default="gaussian")
+Noise = Annotated[Any, OneOf(Gaussian, default="gaussian")]

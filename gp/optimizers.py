@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from gp.hyperparameters import Parameter, Parameters
 from gp.inference.exact import NotPositiveDefinite
-from gp.spec import Count, InputError, PositiveFloat, Spec, one_of
+from gp.spec import Count, InputError, OneOf, PositiveFloat, Spec
 
 # raw vector → (what is maximised, nats; its gradient)
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -31,7 +31,7 @@ class Search:
 
 
 class Adam(Spec):
-    """Adam (Kingma & Ba 2015) over gpytorch's own raw form of the hyperparameters: a softplus, above a floor for noise."""
+    """Adam (Kingma & Ba 2015) over gpytorch's raw form of the hyperparameters: a softplus, above a floor for noise."""
 
     kind: Literal["adam"] = "adam"
     steps: Count = 100
@@ -56,7 +56,7 @@ class Adam(Spec):
 
 
 class Lbfgs(Spec):
-    """L-BFGS-B (SciPy) over the logs of the hyperparameters, from the starts and `restarts` seeded draws around them."""
+    """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them."""
 
     kind: Literal["lbfgs"] = "lbfgs"
     restarts: Annotated[int, Field(ge=0)] = 4
@@ -84,6 +84,19 @@ class Lbfgs(Spec):
         ]
         best = min(ends, key=lambda end: end.fun)
         return Search(best.x, tuple(values), tuple(-float(end.fun) for end in ends), bool(best.success))
+
+
+def polish(objective: Objective, parameters: Parameters, vector: np.ndarray) -> float:
+    """Return the value (nats) of the optimum that L-BFGS-B finds from `vector`."""
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        try:
+            value, gradient = objective(at)
+        except NotPositiveDefinite:
+            return 1e10, np.zeros_like(at)
+        return -value, -gradient
+
+    return -float(minimize(loss, vector, jac=True, method="L-BFGS-B", bounds=parameters.bounds).fun)
 
 
 def _evaluate(objective: Objective, vector: np.ndarray, parameters: Parameters) -> tuple[float, np.ndarray]:
@@ -164,4 +177,4 @@ def _from_softplus(parameters: Parameters, raw: np.ndarray) -> tuple[np.ndarray,
     return np.concatenate([value for value, _ in pairs]), np.concatenate([slope for _, slope in pairs])
 
 
-Train = one_of(Adam, Lbfgs, default="lbfgs")
+Train = Annotated[Any, OneOf(Adam, Lbfgs, default="lbfgs")]

@@ -18,7 +18,7 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Marginal posterior at `x` (m, d): `mean` (m,), `sd_f` of the function and `sd_y` of a new observation, in y's units."""
+    """Marginal posterior at `x` (m, d): `mean`, `sd_f` of the function, `sd_y` of a new observation, each (m,)."""
 
     x: np.ndarray
     columns: tuple[str, ...]
@@ -28,13 +28,17 @@ class Posterior:
     components: Mapping[str, Component] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("mean", "sd_f", "sd_y"):
-            values = getattr(self, name)
+        arrays = {"mean": self.mean, "sd_f": self.sd_f, "sd_y": self.sd_y}
+        for name, component in self.components.items():
+            arrays |= {f"component {name}'s mean": component.mean, f"component {name}'s sd_f": component.sd_f}
+        for name, values in arrays.items():
             if values.shape != (len(self.x),) or not np.isfinite(values).all():
                 raise ArithmeticError(f"the posterior's {name} is not finite or not of shape ({len(self.x)},)")
+            if not name.endswith("mean") and (values < 0).any():
+                raise ArithmeticError(f"the posterior's {name} is negative in row {int(np.argmin(values))}")
 
     def save(self, path: Path) -> None:
-        """Write a CSV: inputs, mean, sd_f, sd_y, then component.<name>.mean and component.<name>.sd_f, floats in full."""
+        """Write a CSV: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f, every float in full."""
         table = pd.DataFrame(self.x, columns=list(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
         for name, component in self.components.items():
@@ -45,7 +49,7 @@ class Posterior:
     @classmethod
     def load(cls, path: Path) -> "Posterior":
         """Return the posterior that `save` wrote to `path`."""
-        table = pd.read_csv(path, float_precision="round_trip", dtype=np.float64)
+        table = pd.read_csv(path, dtype=np.float64)
         columns = list(table.columns[: table.columns.get_loc("mean")])
         names = [name[len("component.") : -len(".mean")] for name in table.columns[len(columns) + 3 :: 2]]
         arrays = {name: table[name].to_numpy() for name in ("mean", "sd_f", "sd_y")}

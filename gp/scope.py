@@ -1,6 +1,7 @@
 """Scope: where a part of a model is built, and declares its hyperparameters."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from gp.spec import InputError
 
 @dataclass(eq=False)
 class Scope:
-    """What a part of a model needs to be built: the data in internal units, their scales, and a place for its parameters."""
+    """What a part of a model is built from: the data in internal units, their scales, a place for parameters."""
 
     x: np.ndarray  # (n, d) internal
     y: np.ndarray  # (n,) internal
@@ -33,6 +34,10 @@ class Scope:
                 raise InputError(f"{path}.columns: no input column {name!r} (known: {', '.join(self.columns)})")
         return [self.columns.index(name) for name in names]
 
+    def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
+        """Return the active columns' names where there is a value per column, None where one is shared."""
+        return [self.columns[j] for j in active] if per_column else None
+
     def x_spread(self, active: list[int]) -> np.ndarray:
         """Return each active column's internal standard deviation (1 for a constant column)."""
         spread = self.x[:, active].std(axis=0)
@@ -44,7 +49,7 @@ class Scope:
         return float(self.y.std()) or 1.0
 
     def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
-        """Return the data units of one internal unit of x: per active column, or their geometric mean for a shared scale."""
+        """Return the data units of one internal unit of x, per active column or as their geometric mean (1,)."""
         scale = self.x_scale[active]
         return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
 
@@ -58,11 +63,15 @@ class Scope:
         limits: tuple[float, float] = (-math.inf, math.inf),
         unit: Any = 1.0,
         offset: float = 0.0,
-        listed: bool = False,
+        labels: Sequence[str] | None = None,
+        amplitude: float = 0.0,
         power: int = 1,
         floor: float = 0.0,
     ) -> None:
-        """Declare a hyperparameter that `tensor` holds; `default` and `limits` (of the search) are in internal units."""
+        """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
+
+        `labels` names its numbers where it is a list.  Scaling the covariance by c scales it by c^`amplitude`.
+        """
         written = hyperparameter or RealHyperparameter()
         positive = limits[0] >= 0
         given = written.fixed if written.fixed is not None else written.start
@@ -89,7 +98,8 @@ class Scope:
                 positive=positive,
                 fixed=written.fixed is not None,
                 bounded=(written.lower is not None, written.upper is not None),
-                listed=listed,
+                labels=tuple(labels) if labels is not None else None,
+                amplitude=amplitude,
                 prior=getattr(written, "prior", None),
                 power=power,
                 floor=floor,

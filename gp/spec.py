@@ -1,17 +1,26 @@
 """What a user may write: frozen specs, unions chosen by `kind`, readable errors, YAML 1.2.
 
-A spec is a pydantic class that refuses unknown keys and wrong types, and builds its own thing.  A union of specs (`one_of`)
-is the registry of what may be chosen: there is no second list.
+A spec is a pydantic class that refuses unknown keys and wrong types, and builds its own thing.  A union of specs
+(`OneOf`) is the registry of what may be chosen: there is no second list.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
-from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -38,31 +47,33 @@ class Spec(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-T = TypeVar("T")
+class OneOf:
+    """Makes `Annotated[Any, OneOf(A, B)]` the type of a section that is an A or a B, chosen by its `kind`."""
 
+    def __init__(self, *classes: type[Spec], default: str | None = None) -> None:
+        self.kinds = {kind_of(cls): cls for cls in classes}
+        self.default = default
 
-def one_of(*classes: type[Spec], default: str | None = None) -> Any:
-    """Return the type of a section that is one of `classes`, chosen by its `kind` (`default` where none is named)."""
-    tags = {kind_of(cls): _tag(cls) for cls in classes}
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Return the schema of a union whose member is chosen before it is validated."""
+        members = tuple(Annotated[cls, Tag(_tag(cls))] for cls in self.kinds.values())
+        # A union of one is no union; naming its member twice keeps the choice, and its messages, at work.
+        union = Union[members] if len(members) > 1 else Union[(*members, Annotated[None, Tag("")])]  # noqa: UP007
+        # A plain discriminator refuses `{}`; this one falls back to the default kind.
+        return handler.generate_schema(Annotated[union, Discriminator(self._choose)])
 
-    # A plain discriminator refuses `{}`; a callable one can fall back to a default kind.
-    def choose(value: Any) -> str | None:
+    def _choose(self, value: Any) -> str | None:
         if isinstance(value, Spec):
             return _tag(type(value))
-        kind = value.get("kind", default) if isinstance(value, Mapping) else None
-        return None if kind is None else tags.get(kind, repr(kind)) if isinstance(kind, str) else repr(kind)
-
-    members = [Annotated[cls, Tag(_tag(cls))] for cls in classes]
-    # A union of one class has no tags to choose by; naming it twice keeps the discriminator (and its messages) at work.
-    union = Union[tuple(members)] if len(members) > 1 else members[0]  # type: ignore[valid-type]  # noqa: UP007
-    return Annotated[union, Discriminator(choose)] if len(members) > 1 else union
+        if not isinstance(value, Mapping):
+            return None
+        kind = value.get("kind", self.default)
+        return _tag(self.kinds[kind]) if isinstance(kind, str) and kind in self.kinds else repr(kind)
 
 
 def kinds(union: Any) -> dict[str, type[Spec]]:
-    """Return the registry behind a union made by `one_of`: kind → class."""
-    inner = get_args(union)[0]
-    members = get_args(inner) if get_origin(inner) is Union else (union,)
-    return {kind_of(cls): cls for cls in (get_args(member)[0] for member in members)}
+    """Return the registry behind an annotated union: kind → class."""
+    return dict(get_args(union)[1].kinds)
 
 
 def kind_of(cls: type[Spec]) -> str:
@@ -135,8 +146,11 @@ def _message(fault: Any, kind: Any) -> str:
         case "missing":
             return "is required and was not given"
         case "union_tag_invalid":
-            known = [_kind_of_tag(tag.strip("' ")) for tag in context["expected_tags"].split(", ")]
-            return f"{context['tag']} is no kind known here{_suggest(context['tag'].strip(chr(39)), known)}"
+            # No kind was named, and there is no default.
+            wrong = "is required" if context["tag"] == "None" else f"{context['tag']} is no kind known here"
+            tags = [tag.strip("' ") for tag in context["expected_tags"].split(", ")]
+            known = [_kind_of_tag(tag) for tag in tags if tag]
+            return wrong + _suggest(context["tag"].strip("'"), known)
         case "union_tag_not_found" | "model_type" | "model_attributes_type" | "dict_type":
             return f"must be a mapping such as {{kind: …}} or {{}} (got {got})"
         case "greater_than":

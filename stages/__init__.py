@@ -1,6 +1,6 @@
 """Where a study's folders are, and the one wrapper every stage runs in.
 
-`python -m stages.<stage> <study>` from the project's root: exit 0 done, 2 the user's input is at fault, 1 anything else.
+`python -m stages.<stage> <study>`, from the project's root: exit 0 done, 2 the user's input is at fault, 1 all else.
 What the wrapper guarantees:
 
 1. params are validated before any work, all faults at once, and no file is touched then;

@@ -1,11 +1,11 @@
-"""Draw a study's rows, or read them from a table: train.csv, and test.csv where rows or a truth are held out."""
+"""Draw a study's rows, or read them from a table: train.csv, test.csv (where there are any), names.json."""
 
 import sys
 from pathlib import Path
 
 from gp.data import Data
 from gp.spec import Seed, Spec
-from stages import run
+from stages import run, write_json
 
 
 class Params(Spec):
@@ -21,6 +21,7 @@ def main(study: str, params: Params, out: Path) -> None:
     train.save(out / "train.csv")
     if test is not None:
         test.save(out / "test.csv")
+    write_json(out / "names.json", {"inputs": params.data.columns, "target": params.data.target})
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 
 

@@ -29,7 +29,7 @@ def main(study: str, params: Params, out: Path) -> None:
     fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
     fitted.leave_one_out.to_csv(out / "loo.csv", index=False, lineterminator="\n")
     write_json(out / "fit.json", fitted.report())
-    print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats")
+    print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ A source is a spec with `columns` (input names), `target` (the target's name) an
 `sample(seed) -> (train, test or None)`.
 """
 
+from typing import Annotated, Any
+
 from gp.data.function import Function
 from gp.data.table import Table
-from gp.spec import one_of
+from gp.spec import OneOf
 
-Data = one_of(Function, Table)
+Data = Annotated[Any, OneOf(Function, Table)]

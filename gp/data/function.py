@@ -65,7 +65,7 @@ def _check_range(value: Any) -> Any:
     return value
 
 
-Range = Annotated[list[float] | list[list[float]], PlainValidator(_check_range)]
+Range = Annotated[list[Any], PlainValidator(_check_range)]
 
 
 class Grid(Spec):
@@ -215,11 +215,11 @@ def _refusal(node: ast.AST, inputs: Sequence[str]) -> str:
             return f"{source} is not allowed: use numbers, + - * / **, brackets ({known})"
 
 
-def _pairs(value: Any) -> list[list[float]]:
+def _pairs(value: list[Any]) -> list[list[float]]:
     return value if isinstance(value[0], list) else [value]
 
 
-def _inputs(value: Any, n: int, rng: np.random.Generator) -> np.ndarray:
+def _inputs(value: list[Any], n: int, rng: np.random.Generator) -> np.ndarray:
     """Return n rows (n, d) in the ranges: evenly spaced if d = 1, else uniform draws."""
     low, high = np.array(_pairs(value), dtype=np.float64).T
     return np.linspace(low, high, n) if len(low) == 1 else rng.uniform(low, high, size=(n, len(low)))

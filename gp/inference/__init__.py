@@ -1,10 +1,13 @@
 """How a model meets its data: one file per method; `Inference` is the registry.
 
-A method is a spec with `check(n)`, which refuses what the machine cannot hold, `evaluate(gp, gradient)`, the log marginal
-likelihood and its gradient at the model's current hyperparameters, and `condition(gp)`, the posterior there.
+A method is a spec with `check(n)`, which refuses what the machine cannot hold; `evaluate(gp, gradient)`, the log
+marginal likelihood and its gradient at the model's current hyperparameters; `condition(gp)`, the posterior there; and
+`leave_one_out(gp)`.
 """
 
-from gp.inference.exact import Exact
-from gp.spec import one_of
+from typing import Annotated, Any
 
-Inference = one_of(Exact, default="exact")
+from gp.inference.exact import Exact
+from gp.spec import OneOf
+
+Inference = Annotated[Any, OneOf(Exact, default="exact")]

@@ -1,11 +1,10 @@
 """Exact inference: the marginal likelihood and its gradient at the cost of one Cholesky factor and one inverse.
 
-K is filled by blocks of rows into one n×n buffer, factorised in place, inverted in place, and
-∂L/∂K = ½(ααᵀ − K⁻¹)  (R&W 2006 eq. 5.9) goes back through the kernel block by block: no second n×n matrix is kept.
-Only the lower triangle is ever computed.
+K is filled tile by tile into one n×n buffer, factorised in place, inverted in place, and ∂L/∂K = ½(ααᵀ − K⁻¹)
+(R&W 2006 eq. 5.9) goes back through the kernel tile by tile: no second n×n matrix is kept, and of K only the lower
+triangle is ever computed.  LAPACK is SciPy's.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,10 +14,15 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas, lapack
 
+from gp.inference.blocks import TILE, Blocks, lower_tiles, slices
+from gp.inference.closed_form import closed_form
+from gp.inference.machine import available_memory, lapack_threads, one_thread
 from gp.models import GaussianProcess
 from gp.spec import InputError, Spec
 
-BLOCK = 512  # rows of K computed at a time
+MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
+INSTEAD = "fit a subset of the rows"
+ROWS = 1024  # predicted at a time
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -41,11 +45,11 @@ class Exact(Spec):
 
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
-        needed, available = 1.2 * 8 * n**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        needed, available = MATRICES * 8 * n**2, available_memory()
         if needed > available:
             raise InputError(
-                f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB, and this machine has "
-                f"{available / 2**30:.1f} GiB: fit a subset of the rows"
+                f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory, and this machine has "
+                f"{available / 2**30:.1f} GiB: {INSTEAD}"
             )
 
     def evaluate(self, gp: GaussianProcess, *, gradient: bool = True) -> tuple[float, np.ndarray]:
@@ -53,19 +57,31 @@ class Exact(Spec):
 
         R&W 2006 Alg. 2.1 and eq. 5.9.  Raises NotPositiveDefinite.
         """
-        factor, alpha, residual = _factorise(gp)
-        # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
-        value = -0.5 * residual @ alpha - np.log(np.diagonal(factor)).sum() - 0.5 * gp.n * np.log(2 * np.pi)
-        if not gradient:
-            return float(value), np.zeros(0)
-        inverse, info = lapack.dpotri(factor.T, lower=0, overwrite_c=1)
-        _pull_back(gp, inverse.T, alpha)
-        return float(value), gp.parameters.gradient()
+        with one_thread(), torch.set_grad_enabled(gradient):
+            solved = _solve(gp)
+            # Line 7; K = L Lᵀ, so log |K| = 2 Σ log L_ii.
+            fit, volume = solved.residual @ solved.alpha, np.log(np.diagonal(solved.factor)).sum()
+            value = float(-0.5 * fit - volume - 0.5 * gp.n * np.log(2 * np.pi))
+            if not gradient:
+                return value, np.zeros(0)
+            _pull_back(solved)
+        return value, gp.parameters.gradient()
 
     def condition(self, gp: GaussianProcess) -> "ExactPosterior":
         """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
-        factor, alpha, _ = _factorise(gp)
-        return ExactPosterior(gp, factor, alpha)
+        with one_thread(), torch.no_grad():
+            solved = _solve(gp)
+        return ExactPosterior(gp, solved.factor, solved.alpha)
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
+
+        mean_i = y_i − α_i/[K⁻¹]_ii and variance_i = 1/[K⁻¹]_ii  (R&W 2006 eq. 5.12).  Raises NotPositiveDefinite.
+        """
+        with one_thread(), torch.no_grad():
+            solved = _solve(gp)
+            precision = np.diagonal(_invert(solved.factor))
+        return gp.y.numpy() - solved.alpha / precision, precision**-0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,71 +95,94 @@ class ExactPosterior:
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (R&W 2006 Alg. 2.1, lines 4–6)."""
         kernels = {"": self.gp.kernel, **self.gp.terms}
-        parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in kernels}
-        with torch.no_grad():
-            for rows in _blocks(len(x), max(1, min(2048, 4_000_000 // self.gp.n))):
-                for name, kernel in kernels.items():
-                    parts[name].append(self._marginal(kernel, x[rows]))
+        with one_thread(), torch.no_grad():
+            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
             prior_mean = self.gp.mean(x).numpy()
-        joined = {name: tuple(map(np.concatenate, zip(*blocks, strict=True))) for name, blocks in parts.items()}
-        mean, variance = joined.pop("")
-        return Moments(prior_mean + mean, variance, joined)
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
 
-    def _marginal(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)) for `kernel`, each (m,)."""
-        cross = kernel(x, self.gp.x).to_dense().numpy()
-        prior = kernel(x, diag=True).numpy()
-        mean = cross @ self.alpha
-        whitened = blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)
-        variance = prior - np.einsum("ij,ij->j", whitened, whitened)
-        if (variance < -1e-6 * prior).any():
-            raise ArithmeticError(
-                "the posterior variance came out negative: the covariance matrix is too close to singular; "
-                "raise model.noise.sd or remove nearly equal inputs"
-            )
+        mean, variance = np.empty(len(x)), np.empty(len(x))
+        buffer = np.empty((min(ROWS, len(x)), self.gp.n))
+        for rows in slices(len(x), ROWS):
+            blocks, cross = closed_form(kernel, x[rows], self.gp.x), buffer[: rows.stop - rows.start]
+            for tile in _tiles(*cross.shape):
+                cross[tile], _ = blocks.block(*tile)
+            mean[rows] = cross @ self.alpha
+            with lapack_threads(self.gp.n):
+                blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)  # v = L⁻¹k, in place
+            prior = blocks.diagonal()
+            variance[rows] = prior - np.einsum("ij,ij->i", cross, cross)
+            if (variance[rows] < -1e-6 * prior).any():
+                raise ArithmeticError(
+                    "the posterior variance came out negative: the covariance matrix is too close to singular; "
+                    "raise model.noise.sd or remove nearly equal inputs"
+                )
         return mean, np.maximum(variance, 0.0)  # what is left below zero is rounding
 
 
-def _factorise(gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the lower Cholesky factor of K + noise (in a buffer's lower triangle), α and y − m."""
-    with torch.no_grad():
-        covariance = _covariance(gp)
-        residual = (gp.y - gp.mean(gp.x)).numpy()
-    # The buffer is C-ordered: its transpose is LAPACK's own order, and its lower triangle LAPACK's upper one.
-    factor, info = lapack.dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)  # R&W Alg. 2.1, line 2
-    if info != 0 or not np.isfinite(np.diagonal(factor)).all():
-        raise NotPositiveDefinite
-    alpha, _ = lapack.dpotrs(factor, residual, lower=0)  # line 3
-    return factor.T, alpha, residual
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """K + noise factorised: what it came from, its lower Cholesky factor, y − m, and α = (K + noise)⁻¹(y − m)."""
+
+    kernel: Blocks
+    noise: torch.Tensor
+    mean: torch.Tensor
+    factor: np.ndarray
+    residual: np.ndarray
+    alpha: np.ndarray
 
 
-def _covariance(gp: GaussianProcess) -> np.ndarray:
+def _solve(gp: GaussianProcess) -> _Solved:
+    kernel, noise, mean = closed_form(gp.kernel, gp.x, gp.x), gp.noise(gp.x), gp.mean(gp.x)
+    covariance = _covariance(kernel, noise.detach().numpy())
+    residual = gp.y.numpy() - mean.detach().numpy()
+    with lapack_threads(gp.n):
+        # The buffer is C-ordered: its transpose is LAPACK's own order, and its lower triangle LAPACK's upper one.
+        factor, info = lapack.dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)  # R&W Alg. 2.1, line 2
+        if info != 0 or not np.isfinite(np.diagonal(factor)).all():
+            raise NotPositiveDefinite
+        alpha, _ = lapack.dpotrs(factor, residual, lower=0)  # line 3
+    return _Solved(kernel, noise, mean, factor.T, residual, alpha)
+
+
+def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:
     """Return K + noise, its lower triangle filled."""
-    covariance = np.empty((gp.n, gp.n))
-    for rows in _blocks(gp.n, BLOCK):
-        # Two calls, since only where both sides are the same rows are distances of zero exactly zero.
-        covariance[rows, : rows.start] = gp.kernel(gp.x[rows], gp.x[: rows.start]).to_dense().numpy()
-        covariance[rows, rows] = gp.kernel(gp.x[rows]).to_dense().numpy()
-    covariance[np.diag_indices(gp.n)] += gp.noise(gp.x).numpy()
+    n = len(noise)
+    covariance = np.empty((n, n))
+    with torch.no_grad():
+        for tile in lower_tiles(n):
+            covariance[tile], _ = kernel.block(*tile)
+    covariance.flat[:: n + 1] += noise
     return covariance
 
 
-def _pull_back(gp: GaussianProcess, inverse: np.ndarray, alpha: np.ndarray) -> None:
-    """Add the gradient of the log marginal likelihood to the model's tensors, given K⁻¹ in a lower triangle, and α."""
-    for rows in _blocks(gp.n, BLOCK):
-        if rows.start:  # below the diagonal every element stands for its mirror image too: 2 · ½
-            weight = np.outer(alpha[rows], alpha[: rows.start]) - inverse[rows, : rows.start]
-            _backward(gp.kernel(gp.x[rows], gp.x[: rows.start]).to_dense(), weight)
-        lower = np.tril(np.outer(alpha[rows], alpha[rows]) - inverse[rows, rows])
-        _backward(gp.kernel(gp.x[rows]).to_dense(), lower - 0.5 * np.diag(np.diagonal(lower)))
-    _backward(gp.noise(gp.x), 0.5 * (alpha**2 - np.diagonal(inverse)))
-    _backward(gp.mean(gp.x), alpha)
+def _invert(factor: np.ndarray) -> np.ndarray:
+    """Return K⁻¹ in the lower triangle of its Cholesky factor's buffer, which it overwrites."""
+    with lapack_threads(len(factor)):
+        inverse, _ = lapack.dpotri(factor.T, lower=0, overwrite_c=1)
+    return inverse.T
 
 
-def _backward(value: torch.Tensor, weight: np.ndarray) -> None:
-    if value.requires_grad:
-        value.backward(torch.from_numpy(weight))
+def _pull_back(solved: _Solved) -> None:
+    """Add the gradient of the log marginal likelihood to the model's tensors; the factor is overwritten."""
+    kernel, alpha, inverse = solved.kernel, solved.alpha, _invert(solved.factor)
+    for rows, columns in lower_tiles(len(alpha)):
+        # Below the diagonal every element stands for its mirror image too: 2 · ½.
+        weight = np.multiply.outer(alpha[rows], alpha[columns])
+        weight -= inverse[rows, columns]
+        if rows == columns:
+            weight = np.tril(weight)
+            weight.flat[:: len(weight) + 1] *= 0.5
+        _, pull = kernel.block(rows, columns)
+        pull(weight)
+    seeds = [*kernel.gradients(), (solved.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (solved.mean, alpha)]
+    learnt = [(tensor, torch.from_numpy(seed)) for tensor, seed in seeds if tensor.requires_grad]
+    if learnt:
+        tensors, gradients = zip(*learnt, strict=True)
+        torch.autograd.backward(tensors, gradients)
 
 
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _tiles(n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:
+    return ((rows, columns) for rows in slices(n_rows, TILE[0]) for columns in slices(n_columns, TILE[1]))

@@ -83,7 +83,7 @@ def scatter_train(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 def scatter_test(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Draw held-out points, told from training points by form and colour."""
-    scatter(axes, x, y, label="held-out data", facecolors="none", edgecolors=GREEN, marker="D")
+    scatter(axes, x, y, label="held-out data", facecolors="none", edgecolors=GREEN, marker="D", linewidths=0.7)
 
 
 def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, *, label: str, **look: Any) -> None:
@@ -91,15 +91,15 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, *, label: str, **look: Any
     rows = chosen(len(x), DRAWN_AT_MOST)
     if len(rows) < len(x):
         label = f"{label} ({len(rows)} of {len(x)} points drawn)"
-    # Fewer points lie above more, which would hide them.
-    order = 3 + 1 / (1 + len(rows))
+    # Between bands (1) and lines (2); fewer points lie above more, which would hide them.
+    order = 1.5 + 0.4 / (1 + len(rows))
     defaults = {"s": point_size(len(rows)), "linewidths": 0.8, "rasterized": len(rows) > RASTER_ABOVE, "zorder": order}
     axes.scatter(x[rows], y[rows], label=label, **{**defaults, **look})
 
 
 def point_size(n: int) -> float:
     """Return the area of each of `n` points, in square points: small where they are many."""
-    return float(np.clip(3000 / max(n, 1), 4, 16))
+    return float(np.clip(1500 / max(n, 1), 4, 14))
 
 
 def chosen(n: int, at_most: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def chosen(n: int, at_most: int) -> np.ndarray:
 
 def draw_truth(axes: Axes, x: np.ndarray, f: np.ndarray) -> None:
     """Draw the true function along sorted `x`."""
-    axes.plot(x, f, label="true function", color=VERMILLION, linestyle="--", linewidth=1.6, zorder=2.5)
+    axes.plot(x, f, label="true function", color=VERMILLION, linestyle="--", linewidth=1.4)
 
 
 def draw_band(axes: Axes, x: np.ndarray, mean: np.ndarray, half_width: np.ndarray, *, label: str, color: str) -> None:
@@ -134,9 +134,3 @@ def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([24.0])  # points of a crowded figure are too small to be told apart here
-
-
-def panel_shape(n_panels: int, at_most: int) -> tuple[int, int]:
-    """Return rows and columns of `n_panels` evenly filled panels, `at_most` side by side."""
-    n_rows = -(-n_panels // at_most)
-    return n_rows, -(-n_panels // n_rows)

@@ -38,7 +38,7 @@ def posterior(study: Study) -> Figure | None:
     label = f"{percent(study)} band of"
     draw_band(axes, x, mean, z * curve.sd_y[rows], color=PALE_BLUE, label=f"{label} a new observation")
     draw_band(axes, x, mean, z * curve.sd_f[rows], color=MID_BLUE, label=f"{label} the function")
-    axes.plot(x, mean, color=BLUE, label="mean", linewidth=1.6)
+    axes.plot(x, mean, color=BLUE, label="mean", linewidth=1.2)
     if study.test is not None and study.test.f is not None:
         draw_truth(axes, x, study.test.f[rows])
     if study.train.y is not None:

@@ -48,11 +48,11 @@ def predicted(study: Study) -> Figure | None:
         rows, barred = points[side[points]], bars[side[bars]]
         scatter(axes, mean[rows], observed[rows], label=label, color=color, s=point_size(len(points)))
         ends = (mean - band)[barred], (mean + band)[barred]
-        axes.hlines(observed[barred], *ends, colors=color, alpha=0.3, linewidth=1)
+        axes.hlines(observed[barred], *ends, colors=color, alpha=0.3, linewidth=1, zorder=1)
     if len(bars) < len(mean):
         axes.set_title(f"{len(points)} points and {len(bars)} bars drawn of {len(mean)}", fontsize=10)
     limits = min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())
-    axes.plot(limits, limits, color=BLACK, linewidth=1, label="observed = predicted", zorder=5)
+    axes.plot(limits, limits, color=BLACK, linewidth=1, label="observed = predicted")
     axes.set(xlabel=f"predicted {study.target}", ylabel=f"observed {study.target}")
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     legend_below(figure, axes, n_columns=1)
@@ -61,7 +61,7 @@ def predicted(study: Study) -> Figure | None:
 
 @styled
 def residuals(study: Study) -> Figure | None:
-    """Return (observed − mean)/sd_y against the prediction, and their histogram beside N(0, 1)."""
+    """Return (observed − mean)/sd_y against the prediction, their histogram and N(0, 1)."""
     held_out = _held_out(study)
     if held_out is None or not held_out[2].all():  # an sd of 0 standardizes nothing
         return None
@@ -75,7 +75,7 @@ def residuals(study: Study) -> Figure | None:
     for axes, side in ((left, -z), (right, z), (right, -z)):
         axes.axhline(side, color=VERMILLION, linestyle="--", linewidth=1)
     n_bins = int(np.clip(math.sqrt(len(residual)), 8, 40))
-    right.hist(residual, bins=n_bins, density=True, orientation="horizontal", color=SKY, label="their density")
+    right.hist(residual, bins=n_bins, density=True, orientation="horizontal", color=SKY, label="their histogram")
     normal = np.linspace(-4, 4, 400)
     right.plot(np.exp(-0.5 * normal**2) / math.sqrt(2 * math.pi), normal, color=BLACK, label="N(0, 1)")
     left.set(xlabel=f"predicted {study.target}", ylabel="standardized residual\n(observed − predicted) / sd_y")
@@ -86,18 +86,22 @@ def residuals(study: Study) -> Figure | None:
 
 @styled
 def calibration(study: Study) -> Figure | None:
-    """Return observed against nominal coverage, with where calibrated forecasts would be."""
-    if study.calibration is None or study.test is None:
+    """Return observed against nominal coverage, with where calibrated forecasts would be.
+
+    That band is binomial: it takes the points for independent, which neighbours and left-out points are not quite.
+    """
+    if study.calibration is None:
         return None
-    n = study.test.n
+    y_test = None if study.test is None else study.test.y
+    n, rows = (study.train.n, "left-out") if y_test is None else (len(y_test), "held-out")
     figure = new_figure(study, 5, 5.4)
     axes = figure.subplots()
     nominal, observed = (study.calibration[name].to_numpy() for name in ("nominal", "observed"))
     lower, upper = (np.r_[0, _binomial_quantile(tail, n, nominal) / n, 1] for tail in (0.025, 0.975))
-    label = f"where 95 % of calibrated forecasts lie (n = {n}, independent)"
+    label = f"where 95 % of calibrated forecasts lie (n = {n})"
     axes.fill_between(np.r_[0, nominal, 1], lower, upper, color=GREY, alpha=0.25, linewidth=0, label=label)
     axes.plot([0, 1], [0, 1], color=BLACK, linewidth=1, label="calibrated")
-    axes.plot(nominal, observed, color=BLUE, marker="o", markersize=4, label="observed")
+    axes.plot(nominal, observed, color=BLUE, marker="o", markersize=4, label=f"observed on {rows} data")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set(xlabel="nominal coverage", ylabel=f"observed coverage of {study.target}")
     legend_below(figure, axes, n_columns=1)

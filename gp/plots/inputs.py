@@ -1,5 +1,6 @@
 """Figures of what goes in: the data, and the loss while training."""
 
+import math
 from textwrap import fill
 
 import numpy as np
@@ -13,7 +14,6 @@ from gp.plots.canvas import (
     draw_truth,
     legend_below,
     new_figure,
-    panel_shape,
     scatter_test,
     scatter_train,
     styled,
@@ -42,7 +42,8 @@ def data(study: Study) -> Figure:
 
 def _data_by_input(study: Study) -> Figure:
     n_panels = min(study.train.d, PANELS_AT_MOST)
-    n_rows, n_columns = panel_shape(n_panels, at_most=4)
+    n_rows = math.ceil(n_panels / 4)
+    n_columns = math.ceil(n_panels / n_rows)
     figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.8)
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for j, axes in enumerate(panels[:n_panels]):
@@ -68,7 +69,7 @@ def _scatter_column(axes: Axes, study: Study, j: int) -> None:
 @styled
 def loss(study: Study) -> Figure | None:
     """Return the negative log marginal likelihood per datum against the evaluation."""
-    if study.trace is None or study.trace.empty:  # nothing was trained
+    if study.trace is None or len(study.trace) < 2:  # nothing was trained
         return None
     figure = new_figure(study, 7, 4.2)
     axes = figure.subplots()

@@ -12,11 +12,11 @@ from gp.spec import InputError
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study's data and results; what is None was not made, and the figures that need it do not apply.
+    """A study's data and results; figures that need what is None do not apply.
 
     `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2).  `trace` has columns evaluation and
-    nats_per_datum (negative log marginal likelihood), `calibration` nominal and observed.  `interval` is the
-    probability of every band.
+    nats_per_datum (negative log marginal likelihood); `calibration` nominal and observed, of the held-out rows or,
+    where no y was held out, of leave-one-out predictions.  `interval` is the probability of every band.
     """
 
     train: Dataset

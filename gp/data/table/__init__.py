@@ -26,7 +26,10 @@ def _as_list(value: Any) -> Any:
 
 
 class Table(Spec):
-    """Inputs `x` and target `y` are columns of the file at `path`, by name; `holdout` says which rows are kept for scoring."""
+    """Rows of the file at `path`: inputs `x` and target `y` are columns by name.
+
+    `holdout` says which rows are kept from training, to score the predictions on.
+    """
 
     kind: Literal["table"] = "table"
     path: str
@@ -60,8 +63,8 @@ class Table(Spec):
             raise ValueError(f"names column {twice[0]!r} {names.count(twice[0])} times: name it once")
         if taken := [name for name in names if name in RESERVED or name.startswith("component.")]:
             raise ValueError(
-                f"{info.data.get('path', 'the table')}: an input column named {taken[0]!r} would be taken for something else "
-                f"in a study's files, where {', '.join(RESERVED)} and component.* have a meaning: rename it in the table"
+                f"{info.data.get('path', 'the table')}: column {taken[0]!r} has a meaning of its own in a study's files"
+                f" (as have {', '.join(RESERVED)} and component.*): rename the column in the table"
             )
         return names
 
@@ -102,25 +105,23 @@ class Table(Spec):
         held_out = self.holdout.mask(rows, seed)
         if held_out.all() or not held_out.any():
             raise InputError(
-                f"{self.path}: holdout {self.holdout.to_dict()} keeps {held_out.sum()} of {len(held_out)} rows from training: "
-                "leave at least one on both sides"
+                f"{self.path}: holdout {self.holdout.to_dict()} keeps {held_out.sum()} of {held_out.size} rows "
+                "from training: leave at least one on both sides"
             )
         return self._dataset(rows, ~held_out), self._dataset(rows, held_out)
 
     def _read(self) -> dict[str, np.ndarray]:
-        """Return every used column, (n,) each, without the rows that have a missing value."""
+        """Return each used column (n,), without the rows that have a missing value."""
         path = Path(self.path)
         _check_file(path)
-        # The mark's role comes last: a mark is nothing else (see _check_holdout).
-        roles: dict[str, Role] = dict.fromkeys([*self.x, self.y], "value") | (
-            self.holdout.roles if self.holdout else {}
-        )
+        roles: dict[str, Role] = dict.fromkeys([*self.x, self.y], "value")
+        roles |= self.holdout.roles if self.holdout else {}
         rows = READERS[path.suffix.lower()](path, roles, self.missing)
-        there = ~np.isnan(list(rows.values())).any(axis=0)
+        there = np.all([~np.isnan(values) for values in rows.values()], axis=0)
         if not there.any():
             raise InputError(f"{path}: every row has a missing value in {', '.join(roles)}: fill some in")
         if not there.all():
-            _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), len(there))
+            _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
         return {name: values[there] for name, values in rows.items()}
 
     def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Dataset:

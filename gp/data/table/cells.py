@@ -20,7 +20,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\
 
 
 class TextColumn:
-    """Turns a column's cells, chunk by chunk, into floats; a missing cell is NaN where it may be missing."""
+    """Turns a column's cells, chunk by chunk, into floats; a missing cell is NaN."""
 
     def __init__(self, name: str, role: Role, missing: str, faults: Faults) -> None:
         self._name, self._missing, self._faults = name, missing, faults
@@ -36,7 +36,7 @@ class TextColumn:
 
     def values(self) -> np.ndarray:
         """Return all that was taken, (n,)."""
-        return np.concatenate(self._parts)
+        return np.concatenate([np.empty(0), *self._parts])
 
     def _one_by_one(self, cells: Sequence[str], lines: Sequence[int]) -> np.ndarray:
         parse = self._parse or parse_number  # no cell so far says what the column holds
@@ -60,7 +60,7 @@ class TextColumn:
 
 
 def plain_numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return `cells` as floats when every one is a plain finite decimal, else None (fast: no look at single cells)."""
+    """Return `cells` as floats if every one is a plain finite decimal, else None (fast)."""
     # With these characters alone, Python's float takes plain decimals only: no 1_000, ' 1', nan, 0x1f, ١.
     if "".join(cells).encode().translate(None, b"0123456789+-.eE"):
         return None
@@ -94,7 +94,10 @@ def parse_number(cell: str) -> float:
 
 
 def parse_date(cell: str) -> datetime:
-    """Return the moment in UTC (without zone) that `cell`, an ISO 8601 date or datetime, names; one without a zone is UTC."""
+    """Return the moment that `cell`, an ISO 8601 date or datetime, names.
+
+    It has no zone and is in UTC; a cell without a zone is taken for UTC.
+    """
     if not _DATE.fullmatch(cell):
         raise ValueError(
             f"{_show(cell)} is not an ISO 8601 date, as the column's first is: write 2024-05-31 or 2024-05-31T12:00Z"
@@ -107,7 +110,7 @@ def parse_date(cell: str) -> datetime:
 
 
 def parse_mark(cell: str) -> float:
-    """Return 1.0 for a held-out row's mark (1, true), 0.0 for a training row's (0, false)."""
+    """Return 1.0 for the mark of a held-out row (1, true), 0.0 for another's (0, false)."""
     if (mark := MARKS.get(cell.lower())) is None:
         raise ValueError(
             f"{_show(cell)} is no mark of held-out rows: write 1 or true for those, 0 or false for the others"
@@ -118,7 +121,7 @@ def parse_mark(cell: str) -> float:
 def decimal_years(moments: np.ndarray) -> np.ndarray:
     """Return datetime64 `moments` as decimal years, NaN for NaT.
 
-    year + (t - start of the year) / (length of the year), in UTC: 2024-01-01 is 2024.0 and, in a leap year, 2024-07-02 is
+    year + (t - start of the year) / (length of the year), in UTC: 2024-01-01 is 2024.0, and 2024-07-02 is
     2024 + 183/366.
     """
     moments = moments.astype("M8[us]")
@@ -135,7 +138,7 @@ def looks_like_a_value(cell: str) -> bool:
 
 
 def _choose(cells: Sequence[str]) -> Callable[[str], Any] | None:
-    """Return the parser that fits the first cell that is there: a column is wholly dates or wholly numbers."""
+    """Return the parser for a column whose first cell that is there is a date or is not."""
     first = next((cell for cell in cells if cell not in MISSING), None)
     return None if first is None else parse_date if _DATE.fullmatch(first) else parse_number
 

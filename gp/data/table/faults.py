@@ -17,9 +17,9 @@ class Faults:
         self._found: list[tuple[int, str]] = []
 
     def add(self, line: int, message: str, *, column: str = "") -> None:
-        """Note a fault at `line`; of each column only the first few are kept, as no more can be among the first shown."""
+        """Note a fault at `line`."""
         self._counts[column] += 1
-        if self._counts[column] <= SHOWN:
+        if self._counts[column] <= SHOWN:  # a later one cannot be among the first of all
             self._found.append((line, f"column {column!r}: {message}" if column else message))
 
     def raise_any(self) -> None:

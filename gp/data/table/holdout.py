@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gp.data.table.cells import Role
-from gp.spec import Spec
+from gp.spec import Seed, Spec
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -16,7 +16,7 @@ class RandomRows(Spec):
     """A random fraction of the rows."""
 
     fraction: Fraction
-    seed: Annotated[int, Field(ge=0)] | None = None  # the study's where none is given
+    seed: Seed | None = None  # the study's where none is given
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -24,7 +24,10 @@ class RandomRows(Spec):
         return {}
 
     def mask(self, rows: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        """Return which rows are held out, (n,) bool: the fraction of n, rounded, drawn with `seed` unless it has its own."""
+        """Return which rows are held out, (n,) bool.
+
+        Their number is fraction · n, rounded; they are drawn with this spec's own seed, or else with `seed`.
+        """
         n = len(next(iter(rows.values())))
         order = np.random.default_rng(seed if self.seed is None else self.seed).permutation(n)
         return _first(order, round(self.fraction * n))
@@ -42,7 +45,10 @@ class LastRows(Spec):
         return {self.along: "value"}
 
     def mask(self, rows: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        """Return which rows are held out, (n,) bool: of equal values in `along`, those that come later in the file first."""
+        """Return which rows are held out, (n,) bool.
+
+        Among equal values in `along`, those further down the file are taken first.
+        """
         order = np.argsort(rows[self.along], kind="stable")[::-1]
         return _first(order, round(self.fraction * len(order)))
 
@@ -65,8 +71,8 @@ class MarkedRows(Spec):
 def _check_keys(value: Any) -> Any:
     if not isinstance(value, Spec) and _choose(value) is None:
         raise ValueError(
-            "must be one of {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} for the "
-            f"last rows along a column, {{column: name}} for the rows that a column marks (got {value!r:.60})"
+            "must be {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} "
+            f"for the last rows along a column, or {{column: name}} for marked rows (got {value!r:.60})"
         )
     return value
 

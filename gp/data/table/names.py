@@ -9,7 +9,7 @@ LISTED = 20  # names shown of a wide table
 
 
 def check_names(header: Sequence[str], used: Iterable[str], *, place: str) -> None:
-    """Raise InputError unless the columns of `header` have distinct names, and those `used` are among them."""
+    """Raise InputError unless `header` has distinct names, those `used` among them."""
     if unnamed := [number for number, name in enumerate(header, start=1) if not name.strip()]:
         mend = (
             "remove the separator at the line's end"

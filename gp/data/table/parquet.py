@@ -14,7 +14,7 @@ from gp.spec import InputError
 
 
 def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[str, np.ndarray]:
-    """Return the columns named in `roles` of the Parquet file at `path`, as floats in the order of the rows.
+    """Return the columns named in `roles` of the Parquet file at `path`, as floats.
 
     Dates become decimal years, booleans 0 and 1; null and NaN are missing values.  Raises InputError with every fault.
     """
@@ -45,15 +45,13 @@ def _floats(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise InputError(
-            f"{path}: column {name!r}: has type {kind}: write it as numbers, booleans, dates or timestamps, or leave it out"
-        )
+        raise InputError(f"{path}: column {name!r} has type {kind}: write it as numbers, booleans, dates or timestamps")
     # safe=False: an integer beyond 2**53 becomes the nearest float, as it does from a CSV.
     return np.array(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
 def _find_faults(values: np.ndarray, name: str, role: Role, missing: str, faults: Faults) -> None:
-    """Add the rows (the first is row 1) whose value is missing, not finite, or no mark."""
+    """Add the rows (from 1) whose value is missing, not finite, or no mark."""
     for i in np.flatnonzero(np.isnan(values)) if missing == "error" else ():
         faults.add(int(i) + 1, f"missing value (got null or nan): {MISSING_MEND}", column=name)
     for i in np.flatnonzero(np.isinf(values)):

@@ -1,0 +1,221 @@
+"""What a fit can say for itself: whether training arrived, what the data determine, and what should alarm its reader."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gp.hyperparameters import Parameter, Parameters
+from gp.optimizers import Objective, Search
+
+CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
+SAME = 0.1  # nats within which two ends of a search are one optimum
+ALL_NOISE = 0.99  # share of y's variance
+ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
+IRRELEVANT = 30.0  # lengthscale of an input, in its extents, from which the input changes nothing
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What can be said of a fit at its learnt hyperparameters θ; nats are of the log marginal likelihood (plus prior).
+
+    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a Newton
+    step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se) or θ ± 1.96 se for what may be negative,
+    from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).
+    """
+
+    converged: bool
+    gradient_norm: float
+    shortfall: float
+    evaluations: int
+    starts: int
+    starts_at_best: int
+    jitter: float
+    condition_number: float
+    noise_share: float
+    intervals: dict[str, tuple[float, float]]
+    undetermined: tuple[str, ...]
+    at_bound: tuple[str, ...]
+    irrelevant_inputs: tuple[str, ...]
+    adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
+
+    @property
+    def alarms(self) -> list[str]:
+        """Return a line for each thing that makes this fit doubtful, and what to do about it."""
+        some = ", ".join
+        checks = {
+            f"training stopped {self.shortfall:.3g} nats short of the optimum: give it more steps, or train with lbfgs": (
+                not self.converged
+            ),
+            f"training left {self.adam_gap or 0:.3g} nats to the optimum nearby: give adam more steps, or train with lbfgs": (
+                (self.adam_gap or 0) > CONVERGED
+            ),
+            f"only one of {self.starts} starts reached the best optimum: there may be a better one, raise train.restarts": (
+                self.starts > 2 and self.starts_at_best < 2
+            ),
+            f"{some(self.at_bound)} ended at a bound of the search: the optimum lies beyond, or the data do not say": (
+                bool(self.at_bound)
+            ),
+            f"{self.noise_share:.1%} of the variance is explained as noise: the model found no signal in these inputs": (
+                self.noise_share > ALL_NOISE
+            ),
+            f"the covariance matrix has condition number {self.condition_number:.1e}: few digits are left, raise the noise": (
+                self.condition_number > ILL_CONDITIONED
+            ),
+        }
+        return [text for text, holds in checks.items() if holds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what metrics.json says: numbers and names; what does not apply is absent."""
+        names = ("gradient_norm", "shortfall", "evaluations", "starts", "starts_at_best", "jitter", "condition_number")
+        said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share")}
+        said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
+        said["alarms"] = len(self.alarms)
+        said["intervals"] = {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
+        if self.adam_gap is not None:
+            said["adam_gap"] = self.adam_gap
+        return said
+
+    def __str__(self) -> str:
+        arrived = "converged" if self.converged else "NOT converged"
+        starts = f", {self.starts_at_best} of {self.starts} starts reached the best" if self.starts > 1 else ""
+        lines = [
+            f"{arrived}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
+            f"{self.shortfall:.1e} nats short",
+            f"{self.noise_share:.1%} of the variance is noise; condition number {self.condition_number:.0e}; no jitter",
+        ]
+        if self.irrelevant_inputs:
+            lines.append(f"irrelevant inputs (lengthscale far beyond their range): {', '.join(self.irrelevant_inputs)}")
+        if self.undetermined:
+            lines.append(f"not determined by the data: {', '.join(self.undetermined)}")
+        return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
+
+
+def certify(
+    *,
+    objective: Objective,
+    parameters: Parameters,
+    vector: np.ndarray,
+    search: Search | None,
+    factor: np.ndarray,
+    noise_share: float,
+    extents: dict[str, float],
+    optimum: Callable[[], float] | None,
+) -> Certificate:
+    """Return the certificate of the fit at `vector`.
+
+    `factor` is the lower Cholesky factor (n, n), `extents` each input column's range in the data's units, and `optimum`,
+    where Adam was asked for, finds the optimum (nats) nearby.
+    """
+    value, gradient = objective(vector) if len(vector) else (math.nan, vector)
+    held = _held(parameters, vector, gradient)
+    inside = [i for i, bound in enumerate(held) if not bound]
+    hessian = _hessian(objective, parameters, vector, inside)
+    intervals, undetermined = _intervals(parameters, vector, inside, hessian)
+    irrelevant = _irrelevant(parameters, vector, extents)
+    names = parameters.names
+    ends = search.ends if search else ()
+    best = max(ends, default=0.0)
+    shortfall = _newton_gain(gradient[inside], hessian)
+    return Certificate(
+        converged=shortfall <= CONVERGED,
+        gradient_norm=float(np.abs(gradient[inside]).max(initial=0.0)),
+        shortfall=shortfall,
+        evaluations=len(search.values) if search else 0,
+        starts=len(ends),
+        starts_at_best=sum(end >= best - SAME for end in ends),
+        jitter=0.0,  # exact inference adds none: a matrix without a factor is refused
+        condition_number=_condition_number(factor),
+        noise_share=noise_share,
+        intervals=intervals,
+        undetermined=tuple(undetermined),
+        at_bound=tuple(name for name, bound in zip(names, held, strict=True) if bound and name not in irrelevant),
+        irrelevant_inputs=tuple(irrelevant.values()),
+        adam_gap=max(0.0, optimum() - value) if optimum else None,
+    )
+
+
+def _held(parameters: Parameters, vector: np.ndarray, gradient: np.ndarray) -> list[bool]:
+    """Return for each element whether it lies at a bound that the gradient pushes it against."""
+    return [
+        bool((value <= low + 1e-6 and slope <= 0) or (value >= high - 1e-6 and slope >= 0))
+        for value, slope, (low, high) in zip(vector, gradient, parameters.bounds, strict=True)
+    ]
+
+
+def _hessian(objective: Objective, parameters: Parameters, vector: np.ndarray, inside: list[int]) -> np.ndarray:
+    """Return −∂²(objective)/∂² of the elements `inside`, by central differences of the gradient."""
+    step = 1e-4  # balances truncation (step²) against rounding of gradients (1e-10/step)
+    rows = []
+    for i in inside:
+        shift = np.zeros_like(vector)
+        shift[i] = step
+        ahead, behind = objective(vector + shift)[1], objective(vector - shift)[1]
+        rows.append(-(ahead - behind)[inside] / (2 * step))
+    parameters.set(vector)
+    hessian = np.array(rows).reshape(len(inside), len(inside))
+    return 0.5 * (hessian + hessian.T)
+
+
+def _newton_gain(gradient: np.ndarray, hessian: np.ndarray) -> float:
+    """Return ½ gᵀH⁻¹g (nats) over the directions that curve down; along flat ones, what one unit of step would gain."""
+    if not len(gradient):
+        return 0.0
+    curvature, directions = np.linalg.eigh(hessian)
+    slopes = directions.T @ gradient
+    # A step is held to one unit of log θ, as the quadratic is not to be trusted further.
+    lengths = np.minimum(np.abs(slopes) / np.maximum(curvature, 1e-12), 1.0)
+    return float(np.sum(np.abs(slopes) * lengths - 0.5 * np.maximum(curvature, 0.0) * lengths**2))
+
+
+def _intervals(
+    parameters: Parameters, vector: np.ndarray, inside: list[int], hessian: np.ndarray
+) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """Return 95 % intervals in the data's units by name, and the names of what has none."""
+    curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))
+    # A standard error of more than three units of log θ, a factor of 20, says nothing.
+    flat = curvature < 1 / 9
+    variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
+    loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
+    half = 1.96 * np.sqrt(variance)
+    low, high = vector.copy(), vector.copy()
+    low[inside] -= half
+    high[inside] += half
+    ends = [_natural(parameters, raw) for raw in (low, high)]
+    names = parameters.names
+    intervals = {names[i]: (ends[0][i], ends[1][i]) for i, free in zip(inside, loose, strict=True) if not free}
+    return intervals, [names[i] for i, free in zip(inside, loose, strict=True) if free]
+
+
+def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
+    """Return each element of the raw vector in the data's units."""
+    parts = zip(parameters.free, parameters.split(vector), strict=True)
+    return [value for parameter, part in parts for value in parameter.in_data_units(part).tolist()]
+
+
+def _irrelevant(parameters: Parameters, vector: np.ndarray, extents: dict[str, float]) -> dict[str, str]:
+    """Return name → column of each ARD lengthscale that ran far beyond its input's range."""
+
+    def columns(parameter: Parameter, part: np.ndarray) -> list[tuple[str, str, float]]:
+        if parameter.labels is None or not parameter.name.endswith(".lengthscale"):
+            return []
+        return list(zip(parameter.names, parameter.labels, parameter.in_data_units(part).tolist(), strict=True))
+
+    parts = zip(parameters.free, parameters.split(vector), strict=True)
+    found = [item for parameter, part in parts for item in columns(parameter, part)]
+    return {name: column for name, column, value in found if value > IRRELEVANT * extents[column]}
+
+
+def _condition_number(factor: np.ndarray) -> float:
+    """Return an estimate of the 2-norm condition number of L Lᵀ by power and inverse iteration, from below."""
+    rng = np.random.default_rng(0)
+    lower = np.tril(factor)
+    largest = smallest = rng.normal(size=len(lower))
+    for _ in range(20):
+        largest = lower @ (lower.T @ (largest / np.linalg.norm(largest)))
+        half = solve_triangular(lower, smallest / np.linalg.norm(smallest), lower=True, check_finite=False)
+        smallest = solve_triangular(lower, half, lower=True, trans=1, check_finite=False)
+    return float(np.linalg.norm(largest) * np.linalg.norm(smallest))

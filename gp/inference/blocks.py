@@ -1,0 +1,89 @@
+"""Blocks of a kernel matrix and the way back from them: what exact inference asks of a kernel.
+
+`Blocks` is the interface.  `Autograd` fulfils it for every gpytorch kernel; gp.inference.closed_form does so faster for some.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+from linear_operator import to_dense
+
+# A tile of float64 takes 256 KiB: a few of them stay in a core's level-2 cache, and torch works on it in one thread.
+TILE = (128, 256)
+
+Pull = Callable[[np.ndarray], None]
+Gradients = Iterator[tuple[torch.Tensor, np.ndarray]]
+
+
+class Blocks(Protocol):
+    """The kernel matrix k(x1, x2), x1 (n1, d), x2 (n2, d), block by block at one setting of the hyperparameters."""
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ that block (not kept) back.
+
+        Taking back is for x2 = x1, and for all blocks in turn.
+        """
+        ...
+
+    def diagonal(self) -> np.ndarray:
+        """Return k(x, x) for each row x of x1, shape (n1,)."""
+        ...
+
+    def gradients(self) -> Gradients:
+        """Yield tensors, each with ∂L/∂ it as gathered from all blocks taken back: the seeds of one backward pass."""
+        ...
+
+
+class Autograd:
+    """Blocks of any gpytorch kernel by its own `forward` and autograd, over its active columns x1 and x2."""
+
+    def __init__(self, kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
+        self._kernel, self._x1, self._x2 = kernel, x1, x2
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        """Return the block, and its backward pass (which puts the gradient in the tensors at once)."""
+        # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
+        value = to_dense(self._kernel.forward(self._x1[rows], self._x2[columns]))
+
+        def pull(weight: np.ndarray) -> None:
+            if value.requires_grad:
+                value.backward(torch.from_numpy(weight))
+
+        return value.detach().numpy(), pull
+
+    def diagonal(self) -> np.ndarray:
+        """Return k(x, x) for each row x of x1."""
+        return to_dense(self._kernel.forward(self._x1, self._x1, diag=True)).detach().numpy()
+
+    def gradients(self) -> Gradients:
+        """Yield nothing: each block's backward pass has gone all the way."""
+        yield from ()
+
+
+def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
+    """Return the columns of x (n, d) that the kernel looks at."""
+    return x if kernel.active_dims is None else x.index_select(-1, kernel.active_dims)
+
+
+def autograd(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
+    """Return the blocks of k(x1, x2) by autograd alone."""
+    return Autograd(kernel, active(kernel, x1), active(kernel, x2))
+
+
+def lower_tiles(n: int) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of tiles that cover the lower triangle; those on the diagonal are square.
+
+    Apart, since only of the same rows on both sides does every kernel know that their distances to themselves are zero.
+    """
+    for rows in slices(n, TILE[0]):
+        for columns in slices(rows.start, TILE[1]):
+            yield rows, columns
+        yield rows, rows
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover range(n)."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

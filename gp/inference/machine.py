@@ -1,0 +1,70 @@
+"""What a machine lends an inference: threads of linear algebra, and memory."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+# Rows from which LAPACK's threads save more than their waiting costs (`python -m benchmarks.evaluation`).  A constant:
+# the bytes of a result depend on the number of threads.
+MANY_ROWS = 1000
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS and torch to one thread: tiles are too small for more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def lapack_threads(n: int) -> Iterator[None]:
+    """Give BLAS, held to one thread, all cores where a matrix has many rows."""
+    if n < MANY_ROWS or cores() == 1:
+        yield
+    else:
+        with _blas().limit(limits=cores()):
+            yield
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # Once: it looks through all libraries loaded, which takes milliseconds.
+    return ThreadpoolController().select(user_api="blas")
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Return the bytes that may still be allocated: the kernel's estimate, and no more than the control group's limit."""
+    amounts = [_meminfo(root / "proc/meminfo"), *(_limit(root / path) for path in _LIMITS)]
+    known = [amount for amount in amounts if amount is not None]
+    return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # versions 2 and 1
+
+
+def _meminfo(path: Path) -> int | None:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _limit(path: Path) -> int | None:
+    text = path.read_text().strip() if path.exists() else "max"
+    return int(text) if text.isdigit() else None

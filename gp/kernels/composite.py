@@ -1,0 +1,54 @@
+"""Sums and products of kernels, nested as deep as one likes; and `Kernel`, the registry of all."""
+
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from gpytorch import kernels
+from pydantic import Field, StringConstraints
+
+from gp.hyperparameters import Positive
+from gp.kernels import features, periodic, stationary
+from gp.kernels.leaf import refuse_amplitude, scale
+from gp.scope import Scope
+from gp.spec import OneOf, Spec
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Sum(Spec):
+    """The sum of its named terms, each of which is predicted on its own too."""
+
+    kind: Literal["sum"] = "sum"
+    terms: dict[Name, "Kernel"] = Field(min_length=1)
+
+    def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
+        """Return gpytorch's AdditiveKernel of the terms, in order."""
+        share = share / len(self.terms)
+        return kernels.AdditiveKernel(
+            *(k.build(scope, f"{path}.{name}", share=share) for name, k in self.terms.items())
+        )
+
+
+class Product(Spec):
+    """An outputscale times the product of its named factors, which have no amplitude of their own."""
+
+    kind: Literal["product"] = "product"
+    amplitude: ClassVar[str] = "outputscale"
+    outputscale: Positive | None = None
+    factors: dict[Name, "Kernel"] = Field(min_length=1)
+
+    def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
+        """Return gpytorch's ProductKernel of the factors, scaled unless it is a factor itself."""
+        if factor:
+            refuse_amplitude(self, path)
+        declared = len(scope.parameters)
+        factors = [k.build(scope, f"{path}.{name}", factor=True) for name, k in self.factors.items()]
+        # The terms of a sum inside a product do not scale the covariance as a whole: the product does.
+        scope.parameters[declared:] = [replace(p, amplitude=0.0) for p in scope.parameters[declared:]]
+        product = kernels.ProductKernel(*factors)
+        return product if factor else scale(product, self.outputscale, scope, f"{path}.outputscale", share)
+
+
+Kernel = Annotated[Any, OneOf(*stationary.KERNELS, *periodic.KERNELS, *features.KERNELS, Sum, Product, default="rbf")]
+Sum.model_rebuild()
+Product.model_rebuild()

@@ -1,0 +1,141 @@
+"""Kernels that repeat: periodic, cosine, and mixtures of decaying cosines."""
+
+import math
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from gpytorch import kernels
+from scipy.signal import lombscargle
+
+from gp.hyperparameters import Positive
+from gp.kernels.leaf import Leaf, log_constraint
+from gp.kernels.stationary import Stationary
+from gp.scope import Scope
+from gp.spec import Count, InputError
+
+
+class Periodic(Stationary):
+    """exp(−2 Σ sin²(π(x − x')/p)/ℓ²)  (R&W 2006 eq. 4.31, several columns multiplied)."""
+
+    kind: Literal["periodic"] = "periodic"
+    period_length: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's PeriodicKernel, whose own lengthscale is the book's squared."""
+        kernel = kernels.PeriodicKernel(
+            active_dims=active,
+            ard_num_dims=len(active) if self.ard else 1,
+            lengthscale_constraint=log_constraint(power=2),
+            period_length_constraint=log_constraint(),
+        )
+        # Unlike others', this lengthscale is no distance: it compares sines, and has no unit.
+        scope.declare(
+            f"{path}.lengthscale",
+            self.lengthscale,
+            kernel.raw_lengthscale,
+            default=1.0,
+            limits=(1e-2, 1e3),
+            labels=scope.labels(active, per_column=self.ard),
+            power=2,
+        )
+        _declare_period(self, scope, path, active, kernel, per_column=self.ard)
+        return kernel
+
+
+class Cosine(Leaf):
+    """cos(2π(x − x')/p) over one column: a sinusoid of known shape, unknown phase and size."""
+
+    kind: Literal["cosine"] = "cosine"
+    period_length: Positive | None = None
+    outputscale: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's CosineKernel, whose own period is half of ours."""
+        if len(active) != 1:
+            raise InputError(f"{path}.columns: a cosine kernel takes one column (got {len(active)}): name one")
+        kernel = kernels.CosineKernel(active_dims=active, period_length_constraint=log_constraint(factor=0.5))
+        _declare_period(self, scope, path, active, kernel, per_column=False)
+        return kernel
+
+
+class SpectralMixture(Leaf):
+    """Σ_q w_q Π_j cos(2π μ_qj τ_j) exp(−2π² σ_qj² τ_j²)  (Wilson & Adams 2013, eq. 12)."""
+
+    kind: Literal["spectral_mixture"] = "spectral_mixture"
+    amplitude: ClassVar[str] = "mixture_weights"
+    num_mixtures: Count = 4
+    mixture_weights: Positive | None = None
+    mixture_means: Positive | None = None
+    mixture_scales: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's SpectralMixtureKernel, frequencies and their widths declared (one a mixture and column)."""
+        kernel = kernels.SpectralMixtureKernel(
+            num_mixtures=self.num_mixtures,
+            ard_num_dims=len(active),
+            active_dims=active,
+            mixture_weights_constraint=log_constraint(),
+            mixture_means_constraint=log_constraint(),
+            mixture_scales_constraint=log_constraint(),
+        )
+        kernel.raw_mixture_weights.requires_grad_(False).fill_(-math.log(self.num_mixtures))
+        extent = np.ptp(scope.x[:, active], axis=0)
+        lowest = 1 / np.where(extent > 0, extent, 1.0)
+        strongest = np.array([1 / _period(scope, [j]) for j in active])
+        # The strongest frequency of the data first, then its multiples, as a periodic signal would have them.
+        means = np.concatenate([(q + 1) * strongest for q in range(self.num_mixtures)])
+        limits = (1e-3 * float(lowest.min()), 1e4 * float(lowest.max()))
+        unit = np.tile(1 / scope.x_scale[active], self.num_mixtures)
+        labels = [f"{q}.{scope.columns[j]}" for q in range(self.num_mixtures) for j in active]
+        for name, start in (("means", means), ("scales", np.tile(lowest, self.num_mixtures))):
+            raw = getattr(kernel, f"raw_mixture_{name}")
+            written = getattr(self, f"mixture_{name}")
+            scope.declare(
+                f"{path}.mixture_{name}", written, raw, default=start, limits=limits, unit=unit, labels=labels
+            )
+        return kernel
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` with its weights declared, in y²."""
+        raw = base.raw_mixture_weights.requires_grad_(True)
+        start = share * scope.y_spread**2 / self.num_mixtures
+        scope.declare(
+            f"{path}.mixture_weights",
+            self.mixture_weights,
+            raw,
+            default=start,
+            limits=(1e-8 * start, 1e8 * start),
+            unit=scope.y_scale**2,
+            labels=[str(q) for q in range(self.num_mixtures)],
+            amplitude=1,
+        )
+        return base
+
+
+def _declare_period(
+    spec: Any, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
+) -> None:
+    extent = float(np.ptp(scope.x[:, active], axis=0).max()) or 1.0
+    scope.declare(
+        f"{path}.period_length",
+        spec.period_length,
+        kernel.raw_period_length,
+        default=[_period(scope, [j]) for j in active] if per_column else _period(scope, active),
+        limits=(1e-4 * extent, 1e2 * extent),
+        unit=scope.x_unit(active, per_column=per_column),
+        labels=scope.labels(active, per_column=per_column),
+    )
+
+
+def _period(scope: Scope, active: list[int]) -> float:
+    """Return the period of the strongest sinusoid in y along the first active column, from its periodogram."""
+    x, y = scope.x[:, active[0]], scope.y
+    keep = slice(None, None, max(1, len(x) // 2000))  # a peak is found on a subset as well
+    extent = float(np.ptp(x)) or 1.0
+    frequencies = np.linspace(0.5, max(2.0, min(len(x[keep]) / 2, 200.0)), 2000) / extent
+    centred = y[keep] - y[keep].mean()
+    power = lombscargle(x[keep], centred, 2 * np.pi * frequencies) if centred.any() else np.ones(1)
+    return float(1 / frequencies[int(np.argmax(power))])
+
+
+KERNELS = (Periodic, Cosine, SpectralMixture)

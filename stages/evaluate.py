@@ -1,0 +1,40 @@
+"""Score a study's predictions: metrics.json, and calibration.csv over the held-out rows (else leave-one-out ones)."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from gp.dataset import Dataset
+from gp.metrics import calibration, score, study_scores, trivial_forecast
+from gp.posterior import Posterior
+from gp.spec import Spec
+from stages import folder, run, write_json
+
+
+class Params(Spec):
+    """What this stage reads of a study: nothing but what earlier stages wrote."""
+
+
+def main(study: str, params: Params, out: Path) -> None:
+    """Write the scores, and what the fit says of itself, in one place that Git sees."""
+    rows, learnt = folder(study, "synthesize"), folder(study, "train")
+    train = Dataset.load(rows / "train.csv")
+    fit = json.loads((learnt / "fit.json").read_text(encoding="utf-8"))
+    left_out = pd.read_csv(learnt / "loo.csv")
+    observed, mean, sd = (left_out[name].to_numpy() for name in ("y", "mean", "sd_y"))
+    loo = {"n": train.n, **score(observed, mean, sd, trivial_forecast(train))}
+    metrics = {"fit": fit["fit"], "certificate": fit["certificate"], "loo": loo}
+    if (rows / "test.csv").exists():
+        test = Dataset.load(rows / "test.csv")
+        posterior = Posterior.load(folder(study, "predict") / "test.csv")
+        metrics |= study_scores(posterior, train, test)
+        if test.y is not None:
+            observed, mean, sd = test.y, posterior.mean, posterior.sd_y
+    calibration(observed, mean, sd).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+    write_json(out / "metrics.json", metrics)
+
+
+if __name__ == "__main__":
+    sys.exit(run("evaluate", Params, main))

@@ -1,0 +1,293 @@
+"""CSV and TSV: each kind of broken table by its message, and the unbroken ones beside them."""
+
+import numpy as np
+import pytest
+
+from gp.data import Data
+from gp.spec import InputError, parse
+
+CONTROL = "depth,note,oxygen\n1,deep,2.5\n-2.5e1,,+.5\n3.,'x',0\n"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    (tmp_path / "data/raw").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(project, content, *, name="t.csv", **changes):
+    """Return the training rows of a table with this content: depth → oxygen unless `changes` say otherwise."""
+    (project / "data/raw" / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    spec = {"kind": "table", "path": f"data/raw/{name}", "x": "depth", "y": "oxygen"} | changes
+    return parse(Data, spec).sample(0)[0]
+
+
+SAME_TABLE = {
+    "as it is": CONTROL,
+    "without a last line end": CONTROL.rstrip("\n"),
+    "with Windows' line ends": CONTROL.replace("\n", "\r\n"),
+    "with old line ends": CONTROL.replace("\n", "\r"),
+    "with a byte order mark": b"\xef\xbb\xbf" + CONTROL.encode(),
+    "with quotes": CONTROL.replace("depth", '"depth"').replace("1,deep,2.5", '"1","a ""deep"", one","2.5"'),
+    "with a line end in a quoted cell": CONTROL.replace("deep", '"de\nep"'),
+    "with any text in a column that is not used": CONTROL.replace("deep", "nan; inf 1_000 µ 1e999"),
+}
+
+
+@pytest.mark.parametrize("content", SAME_TABLE.values(), ids=SAME_TABLE)
+def test_an_unbroken_table_is_read_as_it_stands(project, content):
+    train = read(project, content)
+    assert train.columns == ("depth",)
+    np.testing.assert_array_equal(train.x, [[1.0], [-25.0], [3.0]])
+    np.testing.assert_array_equal(train.y, [2.5, 0.5, 0.0])
+
+
+def test_a_tsv_is_read_as_it_stands(project):
+    train = read(project, "depth\tnote\toxygen\n1\ta, b\t2.5\n", name="t.tsv")
+    np.testing.assert_array_equal(train.x, [[1.0]])
+    np.testing.assert_array_equal(train.y, [2.5])
+
+
+# What is wrong → the file's content, then what the one message says after the file's name.
+BROKEN = {
+    "an empty file": ("", ": is empty: it needs a header line and rows"),
+    "a byte order mark alone": (b"\xef\xbb\xbf", ": is empty: it needs a header line and rows"),
+    "a header only": ("depth,oxygen\n", ":1: the table has a header and no rows: add some"),
+    "a blank first line": ("\ndepth,oxygen\n1,2\n", ":1: is blank: begin the file with a header line of column names"),
+    "no header": ("1,2\n3,4\n", ":1: holds values, not names (got '1,2'): add a header line"),
+    "no header but dates": ("2020-01-01,2\n", ":1: holds values, not names (got '2020-01-01,2'): add a header line"),
+    "trailing commas": (
+        "depth,oxygen\n1,2,\n",
+        ":2: 3 values for 2 columns: remove the separator at the line's end",
+    ),
+    "trailing commas in the header": (
+        "depth,oxygen,\n1,2,\n",
+        ":1: column 3 has no name: remove the separator at the line's end, or name the column",
+    ),
+    "an unnamed index column": (
+        ",depth,oxygen\n0,1,2\n",
+        ":1: column 1 has no name: write the table without an index, or name the column",
+    ),
+    "a row longer than the header": (
+        "depth,oxygen\n0,1,2\n",
+        ":2: 3 values for 2 columns (got '0,1,2'): remove what is too much, quote text that holds a separator, "
+        "write decimals with '.'",
+    ),
+    "a row too short": (
+        "depth,oxygen\n1,2\n3\n",
+        ":3: 1 value for 2 columns (got '3'): add what is missing, write decimals with '.'",
+    ),
+    "a blank line within": ("depth,oxygen\n1,2\n\n3,4\n", ":3: the line is blank: remove it"),
+    "semicolons and decimal commas": (
+        "depth;oxygen\n1,5;2,5\n",
+        ":1: is separated by semicolons (got 'depth;oxygen'): save it separated by commas, with '.' in decimals",
+    ),
+    "tabs": (
+        "depth\toxygen\n1\t2\n",
+        ":1: is separated by tabs (got 'depth\\toxygen'): save it separated by commas, with '.' in decimals",
+    ),
+    "blanks": ("depth oxygen\n1 2\n", ":1: is separated by blanks (got 'depth oxygen'): save it separated by commas"),
+    "decimal commas": (
+        "depth,oxygen\n1,5,2,5\n",
+        ":2: 4 values for 2 columns (got '1,5,2,5'): remove what is too much, quote text that holds a separator, "
+        "write decimals with '.'",
+    ),
+    "a quoted decimal comma": (
+        'depth,oxygen\n1,"2,5"\n',
+        ":2: column 'oxygen': '2,5' is not a number (a finite decimal with '.'): "
+        "write '.' for a decimal comma, and no thousands separators",
+    ),
+    "thousands separators": ('depth,oxygen\n1,"2,500.0"\n', ":2: column 'oxygen': '2,500.0' is not a number"),
+    "a column twice": (
+        "depth,oxygen,depth\n1,2,3\n",
+        ":1: column 'depth' is there 2 times: give each its own name",
+    ),
+    "a wrong column name": (
+        "depht,oxygen\n1,2\n",
+        ":1: no column 'depth' (columns: depht, oxygen): did you mean 'depht'?",
+    ),
+    "a name with a blank": (
+        "depth, oxygen\n1,2\n",
+        ":1: no column 'oxygen' (columns: depth,  oxygen): did you mean ' oxygen'?",
+    ),
+    "no such column": ("depth,pressure\n1,2\n", ":1: no column 'oxygen' (columns: depth, pressure): name one of them"),
+    "text": (
+        "depth,oxygen\n1,2\n3,abc\n",
+        ":3: column 'oxygen': 'abc' is not a number (a finite decimal with '.'): mend or remove the row",
+    ),
+    "text below a quoted line end": (
+        'depth,note,oxygen\n1,"a\nb\nc",2\n3,d,abc\n',
+        ":5: column 'oxygen': 'abc' is not a number",
+    ),
+    "a long text": ("depth,oxygen\n1," + "a" * 500 + "\n", ":2: column 'oxygen': '" + "a" * 39 + "'… is not a number"),
+    "an empty cell": (
+        "depth,oxygen\n1,\n",
+        ":2: column 'oxygen': missing value (got ''): fill it in, or set `missing: drop`",
+    ),
+    "NA": ("depth,oxygen\nNA,1\n", ":2: column 'depth': missing value (got 'NA'): fill it in, or set `missing: drop`"),
+    "nan": ("depth,oxygen\n1,nan\n", ":2: column 'oxygen': missing value (got 'nan'): fill it in"),
+    "infinity": ("depth,oxygen\n1,-inf\n", ":2: column 'oxygen': '-inf' is not finite: remove or mend the row"),
+    "an infinity spelt out": ("depth,oxygen\n1,Infinity\n", ":2: column 'oxygen': 'Infinity' is not finite"),
+    "an overflow": ("depth,oxygen\n1,1e999\n", ":2: column 'oxygen': '1e999' is too large: float64 ends at 1.8e308"),
+    "an underscore": ("depth,oxygen\n1,1_000\n", ":2: column 'oxygen': '1_000' is not a number"),
+    "a hexadecimal number": ("depth,oxygen\n1,0x1F\n", ":2: column 'oxygen': '0x1F' is not a number"),
+    "a blank before a number": (
+        "depth,oxygen\n1, 2\n",
+        ":2: column 'oxygen': ' 2' has blanks around it: remove them",
+    ),
+    "a blank within a number": ("depth,oxygen\n1,1 000\n", ":2: column 'oxygen': '1 000' is not a number"),
+    "a no-break space": ("depth,oxygen\n1,2\u00a0\n", ":2: column 'oxygen': '2\\xa0' has blanks around it"),
+    "other digits": ("depth,oxygen\n1,\u0661\n", ":2: column 'oxygen': '\u0661' is not a number"),
+    "a minus sign of typography": ("depth,oxygen\n1,\u22122\n", ":2: column 'oxygen': '\u22122' is not a number"),
+    "a unit": ("depth,oxygen\n1,2 m\n", ":2: column 'oxygen': '2 m' is not a number"),
+    "true for a number": ("depth,oxygen\n1,true\n", ":2: column 'oxygen': 'true' is not a number"),
+    "two points": ("depth,oxygen\n1,1.2.3\n", ":2: column 'oxygen': '1.2.3' is not a number"),
+    "an exponent alone": ("depth,oxygen\n1,1e\n", ":2: column 'oxygen': '1e' is not a number"),
+    "Latin-1": (
+        "depth,note,oxygen\n1,a,2\n1,é,2\n".encode("latin-1"),
+        ":3: byte 26 of the file (0xe9) is not UTF-8: save the table as UTF-8",
+    ),
+    "UTF-16": (CONTROL.encode("utf-16"), ":1: byte 0 of the file (0xff) is not UTF-8: save the table as UTF-8"),
+    "UTF-16 without a mark": (CONTROL.encode("utf-16-le"), ":1: has a NUL byte, so it is no UTF-8 text table"),
+    "a NUL byte": (
+        "depth,note,oxygen\n1,a\0,2\n",
+        ":2: has a NUL byte, so it is no UTF-8 text table: save it as UTF-8",
+    ),
+    "text after a quote": (
+        'depth,note,oxygen\n1,a,2\n1,"a"b,2\n',
+        ":3: ',' expected after '\"': mend the quotes of the row that begins here",
+    ),
+    "an open quote": (
+        'depth,note,oxygen\n1,"a,2\n3,b,4\n',
+        ":2: unexpected end of data: mend the quotes of the row that begins here",
+    ),
+    "an open quote in a long file": (
+        'depth,note,oxygen\n1,"a,2\n' + "3,b,4\n" * 50_000,
+        ":2: field larger than field limit (131072): mend the quotes of the row that begins here",
+    ),
+    "an open quote in the header": ('depth,"oxygen\n1,2\n', ":1: unexpected end of data: mend the quotes"),
+    "a date among numbers": (
+        "depth,oxygen\n1,2\n2020-01-01,2\n",
+        ":3: column 'depth': '2020-01-01' is a date in a column that begins with a number: use one of the two",
+    ),
+    "a number among dates": (
+        "depth,oxygen\n2020-01-01,2\n2020.5,2\n",
+        ":3: column 'depth': '2020.5' is not an ISO 8601 date, as the column's first is: write 2024-05-31 or",
+    ),
+    "a day that is none": (
+        "depth,oxygen\n2021-02-28,1\n2021-02-29,2\n",
+        ":3: column 'depth': '2021-02-29' is no date of the calendar (day is out of range for month): mend it",
+    ),
+    "a date in another order": ("depth,oxygen\n31.12.2020,2\n", ":2: column 'depth': '31.12.2020' is not a number"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_table_is_refused_with_file_line_column_value_and_mend(project, content, message):
+    with pytest.raises(InputError) as refused:
+        read(project, content)
+    (line,) = refused.value.messages
+    assert line.startswith(f"data/raw/t.csv{message}")
+
+
+def test_a_tsv_with_commas_is_refused(project):
+    with pytest.raises(InputError, match=r"t.tsv:1: is separated by commas .*: save it separated by tabs"):
+        read(project, "depth,oxygen\n1,2\n", name="t.tsv")
+
+
+def test_every_fault_is_told_by_its_line(project):
+    with pytest.raises(InputError) as refused:
+        read(project, "depth,oxygen\n1,a\n2\nb,\n4,5\n")
+    places = [line.removeprefix("data/raw/t.csv:").split(" is ")[0] for line in refused.value.messages]
+    assert places[0] == "2: column 'oxygen': 'a'"
+    assert places[1].startswith("3: 1 value for 2 columns")
+    assert places[2] == "4: column 'depth': 'b'"
+    assert places[3].startswith("4: column 'oxygen': missing value (got '')")
+    assert len(places) == 4
+
+
+@pytest.mark.parametrize("n", [10, 11, 3000])
+def test_of_many_faults_the_first_ten_are_told_and_the_others_counted(project, n):
+    with pytest.raises(InputError) as refused:
+        read(project, "depth,oxygen\n" + "x,1\n" * n)
+    messages = refused.value.messages
+    assert [line.split(":")[1] for line in messages[:10]] == [str(line) for line in range(2, 12)]
+    assert messages[10:] == ([f"data/raw/t.csv: and {n - 10} more"] if n > 10 else [])
+
+
+def test_a_fault_far_down_a_file_is_found_at_its_line(project):
+    with pytest.raises(InputError, match=r"t.csv:4567: column 'oxygen': '7x' is not a number"):
+        read(project, "depth,oxygen\n" + "1,2\n" * 4565 + "1,7x\n" + "1,2\n" * 1000)
+
+
+def test_only_used_columns_are_held_to_numbers(project):
+    content = "depth,oxygen,other\n1,2,x\n"
+    assert read(project, content).n == 1
+    with pytest.raises(InputError, match="column 'other': 'x' is not a number"):
+        read(project, content, x=["depth", "other"])
+
+
+def test_columns_come_in_the_order_that_is_asked_for(project):
+    train = read(project, "a,b,c\n1,2,3\n4,5,6\n", x=["c", "a"], y="b")
+    assert train.columns == ("c", "a")
+    np.testing.assert_array_equal(train.x, [[3, 1], [6, 4]])
+
+
+def test_rows_with_a_missing_value_are_dropped_and_counted_when_asked(project, caplog):
+    content = "depth,note,oxygen\n1,,2\n,a,3\nNaN,a,4\n5,a,null\n6,NA,7\n"
+    train = read(project, content, missing="drop")
+    np.testing.assert_array_equal(train.x, [[1], [6]])
+    np.testing.assert_array_equal(train.y, [2, 7])
+    assert caplog.messages == ["data/raw/t.csv: 3 of 5 rows dropped: a value is missing"]
+
+
+def test_nothing_is_said_when_nothing_is_dropped(project, caplog):
+    assert read(project, CONTROL, missing="drop").n == 3
+    assert caplog.messages == []
+
+
+def test_dropping_missing_values_drops_no_faults(project):
+    with pytest.raises(InputError, match=r"t.csv:3: column 'oxygen': 'abc' is not a number"):
+        read(project, "depth,oxygen\n1,\n2,abc\n", missing="drop")
+
+
+def test_a_table_of_missing_values_is_refused(project):
+    with pytest.raises(InputError, match=r"t.csv: every row has a missing value in depth, oxygen: fill some in"):
+        read(project, "depth,oxygen\n1,\n,2\n", missing="drop")
+
+
+@pytest.mark.parametrize(
+    ("cell", "year"),
+    [
+        ("2024-01-01", 2024.0),
+        ("2024-07-02", 2024.5),
+        ("2023-07-02T12:00", 2023.5),
+        ("2023-07-02 12:00:00.000", 2023.5),
+        ("2023-12-31T23:59:59.999999999Z", 2024.0),
+        ("2024-01-01T01:00+01:00", 2024.0),
+        ("2023-12-31T19:00:00-0500", 2024.0),
+        ("1969-12-31", 1969 + 364 / 365),
+        ("0001-01-01", 1.0),
+        ("9999-12-31", 9999 + 364 / 365),
+    ],
+)
+def test_a_date_is_its_year_and_the_elapsed_fraction_of_it(project, cell, year):
+    train = read(project, f"depth,oxygen\n{cell},1\n")
+    np.testing.assert_allclose(train.x, [[year]], rtol=1e-15, atol=1e-12)  # a microsecond is 3e-14 years
+
+
+def test_dates_may_be_missing_and_begin_late(project):
+    content = "depth,oxygen\n" + ",1\n" * 1200 + "2024-01-01,2\n,3\n2025-01-01,4\n"
+    np.testing.assert_array_equal(read(project, content, missing="drop").x, [[2024], [2025]])
+
+
+def test_what_was_written_is_read_back_exactly(project):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**64, size=6000, dtype=np.uint64).view(np.float64)
+    values = np.concatenate([bits[np.isfinite(bits)], [0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1, 1e22, 1 / 3]])
+    for write in (repr, "{:.17g}".format, "{:+.16E}".format):
+        lines = [f"{write(float(a))},{write(float(b))}" for a, b in zip(values, values[::-1], strict=True)]
+        train = read(project, "\n".join(["depth,oxygen", *lines]))
+        np.testing.assert_array_equal(train.x[:, 0].view(np.uint64), values.view(np.uint64))
+        np.testing.assert_array_equal(train.y.view(np.uint64), values[::-1].copy().view(np.uint64))

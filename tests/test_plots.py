@@ -1,0 +1,268 @@
+"""Figures: every one on studies of several kinds, byte by byte, and what it must show."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import binom
+
+from gp.dataset import Dataset, default_columns
+from gp.metrics import calibration
+from gp.plots import PLOTS, Study, draw_all, save
+from gp.plots.canvas import DRAWN_AT_MOST
+from gp.plots.forecasts import _binomial_quantile
+from gp.posterior import Component, Posterior
+from gp.spec import InputError
+
+TARGET = "oxygen [mg/l]"
+NAMES = ("depth [m]", "temperature [°C]", "price $ of $")  # a $ pair is a formula to matplotlib
+
+
+def columns(d):
+    return (*NAMES, *default_columns(d))[:d] if d < 4 else (*NAMES, *default_columns(d)[3:])
+
+
+def posterior_at(x, terms=()):
+    """Return a smooth posterior whose sd grows outside of the unit box."""
+    f = np.sin(2 * np.pi * x[:, 0])
+    sd_f = 0.05 + np.abs(x - np.clip(x, 0, 1)).sum(axis=1)
+    parts = {name: Component(f / len(terms), sd_f / len(terms)) for name in terms}
+    return Posterior(x, columns(x.shape[1]), f, sd_f, np.hypot(sd_f, 0.1), parts)
+
+
+def observed_study(d, n=60, m=25, terms=()):
+    """Return a study of a table with held-out rows, as complete as one can be."""
+    rng = np.random.default_rng(d)
+    x, x_test = rng.uniform(size=(n, d)), rng.uniform(size=(m, d))
+    y, y_test = (np.sin(2 * np.pi * a[:, 0]) + 0.1 * rng.normal(size=len(a)) for a in (x, x_test))
+    prediction = posterior_at(x_test, terms)
+    axis = np.linspace(-0.1, 1.1, 30)
+    points = {1: axis[:, None], 2: np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)}
+    return Study(
+        train=Dataset(x, columns(d), y),
+        target=TARGET,
+        test=Dataset(x_test, columns(d), y_test),
+        prediction=prediction,
+        grid=posterior_at(points[d], terms) if d in points else None,
+        trace=pd.DataFrame({"evaluation": range(40), "nats_per_datum": np.exp(-np.arange(40) / 10) - 1}),
+        calibration=calibration(y_test, prediction.mean, prediction.sd_y),
+        title="a study",
+    )
+
+
+def sine_study():
+    """Return the study of a known function: no held-out y, the truth beyond the data."""
+    study = observed_study(1)
+    x = np.linspace(-0.5, 1.5, 200)[:, None]
+    truth = Dataset(x, columns(1), f=np.sin(2 * np.pi * x[:, 0]))
+    return dataclasses.replace(study, test=truth, prediction=posterior_at(x), title="")
+
+
+def bare_study():
+    """Return a study with nothing but its training data."""
+    return Study(train=observed_study(1).train, target=TARGET)
+
+
+STUDIES = {
+    "sine": sine_study,
+    "terms": lambda: observed_study(1, terms=("trend", "season", "medium", "short")),
+    "d2": lambda: observed_study(2),
+    "d10": lambda: observed_study(10),
+    "large": lambda: observed_study(2, n=DRAWN_AT_MOST + 1, m=DRAWN_AT_MOST + 1),
+    "bare": bare_study,
+}
+APPLY = {
+    "sine": {"data", "loss", "posterior", "calibration"},
+    "terms": {"data", "loss", "posterior", "components", "predicted", "residuals", "calibration"},
+    "d2": {"data", "loss", "surface", "predicted", "residuals", "calibration"},
+    "d10": {"data", "loss", "predicted", "residuals", "calibration"},
+    "large": {"data", "loss", "surface", "predicted", "residuals", "calibration"},
+    "bare": {"data"},
+}
+
+
+def texts(figure):
+    """Return every text that `figure` shows in labels, titles and legends."""
+    axes = [
+        text for ax in figure.axes for text in (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(), ax.get_title("left"))
+    ]
+    legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return {*axes, *legends, figure.get_supylabel(), figure.get_suptitle()} - {""}
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_plot_draws_where_it_applies_and_the_same_bytes_each_time(tmp_path, plot, kind):
+    drawn = [PLOTS[plot](STUDIES[kind]()) for _ in range(2)]
+    if plot not in APPLY[kind]:
+        assert drawn == [None, None]
+        return
+    for figure, name in zip(drawn, ("once", "twice"), strict=True):
+        assert isinstance(figure, Figure)
+        save(figure, tmp_path, name)
+    for ending in ("svg", "png"):
+        once = (tmp_path / f"once.{ending}").read_bytes()
+        assert len(once) > 1000
+        assert once == (tmp_path / f"twice.{ending}").read_bytes()
+
+
+def test_saving_a_figure_again_gives_the_same_bytes(tmp_path):
+    figure = PLOTS["surface"](observed_study(2))
+    save(figure, tmp_path, "once")
+    save(figure, tmp_path, "again")
+    assert (tmp_path / "once.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+    assert (tmp_path / "once.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_draw_all_gives_the_figures_that_apply(kind):
+    assert set(draw_all(STUDIES[kind]())) == APPLY[kind]
+
+
+@pytest.mark.parametrize("plot", [name for name in PLOTS if name not in ("loss", "surface")])
+def test_a_figure_names_the_target_as_the_table_does(plot):
+    assert any(TARGET in text for text in texts(PLOTS[plot](STUDIES["terms"]())))
+
+
+@pytest.mark.parametrize("plot", ["data", "posterior", "components"])
+def test_the_axis_of_one_input_has_its_column_name(plot):
+    figure = PLOTS[plot](STUDIES["terms"]())
+    assert figure.axes[-1].get_xlabel() == "depth [m]"
+
+
+def test_several_inputs_have_a_panel_each_under_their_column_names():
+    figure = PLOTS["data"](observed_study(10))
+    assert tuple(axes.get_xlabel() for axes in figure.axes) == columns(10)
+    assert figure.get_supylabel() == TARGET
+
+
+def test_inputs_beyond_a_page_are_left_out_and_the_figure_says_so():
+    assert "the first 24 of 30 inputs" in texts(PLOTS["data"](observed_study(30)))
+
+
+def test_a_surface_has_the_column_names_on_both_axes():
+    axes = PLOTS["surface"](observed_study(2)).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == columns(2)
+
+
+def test_a_surface_puts_each_value_where_its_inputs_are():
+    study = observed_study(2)
+    image = PLOTS["surface"](study).axes[0].collections[0]
+    values = np.asarray(image.get_array())
+    assert values.shape == (30, 30)
+    x1, x2 = (np.unique(column) for column in study.grid.x.T)
+    for i, j in ((0, 0), (3, 20), (29, 7)):
+        row = np.flatnonzero((study.grid.x == (x1[j], x2[i])).all(axis=1))[0]
+        assert values[i, j] == study.grid.mean[row]
+
+
+def test_a_surface_of_scattered_inputs_does_not_apply():
+    study = observed_study(2)
+    assert PLOTS["surface"](dataclasses.replace(study, grid=study.prediction)) is None
+
+
+def test_the_posterior_says_which_band_it_draws_and_reaches_as_far_as_the_truth():
+    figure = PLOTS["posterior"](dataclasses.replace(sine_study(), interval=0.8))
+    assert {"80 % band of a new observation", "80 % band of the function", "true function"} <= texts(figure)
+    lines = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
+    assert (lines["mean"].min(), lines["mean"].max()) == (-0.5, 1.5)
+
+
+def test_the_band_of_an_observation_is_as_wide_as_its_interval_says():
+    study = sine_study()
+    band = PLOTS["posterior"](study).axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    expected = study.prediction.mean + 1.959963984540054 * study.prediction.sd_y
+    assert band.max() == pytest.approx(expected.max(), rel=1e-12)
+
+
+def test_lines_run_from_left_to_right_whatever_the_order_of_the_rows():
+    study, order = sine_study(), np.random.default_rng(0).permutation(200)
+    test = Dataset(study.test.x[order], study.test.columns, f=study.test.f[order])
+    shuffled = dataclasses.replace(study, test=test, prediction=posterior_at(test.x))
+    for line, other in zip(*(PLOTS["posterior"](s).axes[0].lines for s in (study, shuffled)), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
+
+
+def test_components_have_a_panel_each_under_their_names():
+    figure = PLOTS["components"](STUDIES["terms"]())
+    assert [axes.get_title("left") for axes in figure.axes] == ["trend", "season", "medium", "short"]
+
+
+@pytest.mark.parametrize("plot", ["data", "residuals"])
+def test_a_scatter_of_very_many_points_says_that_it_is_thinned(plot):
+    shown = " ".join(texts(PLOTS[plot](STUDIES["large"]())))
+    assert f"(5000 of {DRAWN_AT_MOST + 1} points drawn)" in shown
+
+
+def test_predictions_count_the_observations_inside_and_outside_the_band():
+    study = observed_study(10)
+    z = np.abs(study.test.y - study.prediction.mean) / study.prediction.sd_y
+    n_outside = int((z > 1.959963984540054).sum())
+    shown = texts(PLOTS["predicted"](study))
+    assert {f"inside the 95 % band: {25 - n_outside} of 25", f"outside the 95 % band: {n_outside} of 25"} <= shown
+
+
+def test_residuals_without_a_spread_do_not_apply():
+    study = observed_study(1)
+    sure = dataclasses.replace(study.prediction, sd_y=np.zeros(25))
+    assert PLOTS["residuals"](dataclasses.replace(study, prediction=sure)) is None
+
+
+def test_a_calibration_counts_the_rows_it_is_of():
+    held_out, left_out = (texts(PLOTS["calibration"](study)) for study in (observed_study(1), sine_study()))
+    assert {"where 95 % of calibrated forecasts lie (n = 25)", "observed on held-out data"} <= held_out
+    assert {"where 95 % of calibrated forecasts lie (n = 60)", "observed on left-out data"} <= left_out
+
+
+def test_a_loss_of_one_evaluation_is_no_curve():
+    study = observed_study(1)
+    assert PLOTS["loss"](dataclasses.replace(study, trace=study.trace[:1])) is None
+
+
+@pytest.mark.parametrize("n", [1, 7, 88, 5000])
+@pytest.mark.parametrize("tail", [0.025, 0.975])
+def test_the_band_of_a_calibration_is_the_binomial_one(n, tail):
+    p = np.array([0.05, 0.3, 0.5, 0.95, 0.99])
+    np.testing.assert_array_equal(_binomial_quantile(tail, n, p), binom.ppf(tail, n, p))
+
+
+def test_an_interval_that_is_no_probability_is_refused():
+    with pytest.raises(InputError, match=r"interval is 95: give a probability between 0 and 1 such as 0\.95"):
+        dataclasses.replace(sine_study(), interval=95)
+
+
+def test_a_prediction_at_other_rows_than_the_test_is_refused():
+    with pytest.raises(InputError, match="not at the test rows"):
+        dataclasses.replace(sine_study(), prediction=posterior_at(np.zeros((200, 1))))
+
+
+def test_a_matplotlibrc_in_the_working_directory_does_not_reach_a_figure(tmp_path, request):
+    draw = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); from tests.test_plots import sine_study, PLOTS, save;"
+        "save(PLOTS['posterior'](sine_study()), pathlib.Path.cwd(), 'figure')"
+    )
+    images = []
+    for name, setting in (("plain", ""), ("odd", "font.size: 30\nsavefig.dpi: 31\naxes.facecolor: red\n")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "matplotlibrc").write_text(setting)
+        run([sys.executable, "-c", draw, str(request.config.rootpath)], folder)
+        images.append([(folder / f"figure.{ending}").read_bytes() for ending in ("svg", "png")])
+    assert images[0] == images[1]
+
+
+def test_scores_and_figures_import_neither_torch_nor_pyplot(request):
+    # About 0.9 s, most of it pandas and matplotlib; torch would add 2.5 s to every evaluate and plot.
+    code = "import sys, gp.metrics, gp.plots; print({'torch', 'gpytorch', 'matplotlib.pyplot'} & set(sys.modules))"
+    assert run([sys.executable, "-c", code], request.config.rootpath).strip() == "set()"
+
+
+def run(command, folder):
+    """Return what `command` prints when run in `folder`; its failure is the test's."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,67 @@
+"""Posterior: what it refuses, and that a file gives it back bit by bit."""
+
+import numpy as np
+import pytest
+
+from gp.posterior import Component, Posterior
+
+RNG = np.random.default_rng(0)
+
+
+def posterior(m=40, d=2, components=()):
+    """Return a posterior of numbers with all their digits: large, tiny and negative ones."""
+
+    def values():
+        return RNG.normal(size=m) * 10.0 ** RNG.integers(-300, 300, size=m)
+
+    return Posterior(
+        x=RNG.normal(size=(m, d)) / 3,
+        columns=tuple(f"input {j} [m]" for j in range(d)),
+        mean=values(),
+        sd_f=np.abs(values()),
+        sd_y=np.abs(values()),
+        components={name: Component(values(), np.abs(values())) for name in components},
+    )
+
+
+@pytest.mark.parametrize("d", [1, 2, 10])
+@pytest.mark.parametrize("components", [(), ("trend",), ("trend", "season.decay", "short", "mean")])
+def test_a_posterior_comes_back_from_its_file_bit_by_bit(tmp_path, d, components):
+    saved = posterior(d=d, components=components)
+    saved.save(tmp_path / "grid.csv")
+    loaded = Posterior.load(tmp_path / "grid.csv")
+    assert loaded.columns == saved.columns
+    for name in ("x", "mean", "sd_f", "sd_y"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name), strict=True)
+    assert list(loaded.components) == list(components)
+    for name in components:
+        np.testing.assert_array_equal(loaded.components[name].mean, saved.components[name].mean)
+        np.testing.assert_array_equal(loaded.components[name].sd_f, saved.components[name].sd_f)
+
+
+def test_a_loaded_posterior_saves_the_same_bytes(tmp_path):
+    posterior(components=("trend",)).save(tmp_path / "once.csv")
+    Posterior.load(tmp_path / "once.csv").save(tmp_path / "twice.csv")
+    assert (tmp_path / "once.csv").read_bytes() == (tmp_path / "twice.csv").read_bytes()
+
+
+def test_the_file_has_inputs_then_moments_then_components(tmp_path):
+    posterior(m=1, d=2, components=("trend",)).save(tmp_path / "test.csv")
+    header = (tmp_path / "test.csv").read_text().splitlines()[0]
+    assert header == "input 0 [m],input 1 [m],mean,sd_f,sd_y,component.trend.mean,component.trend.sd_f"
+
+
+@pytest.mark.parametrize("name", ["mean", "sd_f", "sd_y"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_posterior_that_is_not_finite_is_refused(name, bad):
+    arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3)}
+    arrays[name] = np.array([1.0, bad, 1.0])
+    with pytest.raises(ArithmeticError, match=f"the posterior's {name} is not finite"):
+        Posterior(np.zeros((3, 1)), ("x",), **arrays)
+
+
+@pytest.mark.parametrize("name", ["mean", "sd_f", "sd_y"])
+def test_an_array_of_the_wrong_length_is_refused(name):
+    arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3), name: np.ones(2)}
+    with pytest.raises(ArithmeticError, match=rf"the posterior's {name} is not finite or not of shape \(3,\)"):
+        Posterior(np.zeros((3, 1)), ("x",), **arrays)

@@ -1,0 +1,220 @@
+"""Specs: what a user may write is read as it stands or refused in one readable line."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+from pydantic import Field, ValidationError, model_validator
+
+from gp.spec import Count, FiniteFloat, InputError, OneOf, PositiveFloat, Spec, kind_of, kinds, parse, read_yaml
+
+
+class Hen(Spec):
+    kind: Literal["hen"] = "hen"
+    eggs: Count = 1
+    weight: PositiveFloat = 2.0
+    loud: bool = False
+
+
+class Crate(Spec):
+    kind: Literal["crate"] = "crate"
+    name: str
+    sizes: list[FiniteFloat] | None = None
+    full: Annotated[float, Field(ge=0, le=1)] = 0.0
+    lid: Literal["open", "shut"] = "shut"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Crate":
+        if self.lid == "open" and self.full == 1:
+            raise ValueError("is full and open: shut the lid")
+        return self
+
+
+Thing = Annotated[Any, OneOf(Hen, Crate, default="hen")]
+Named = Annotated[Any, OneOf(Hen, Crate)]
+Only = Annotated[Any, OneOf(Hen, default="hen")]
+
+
+class Farm(Spec):
+    thing: Thing
+    spare: Thing = Hen()
+
+
+FAULTS = {
+    "a wrong type": ({"eggs": 1.5}, "thing.eggs: must be a whole number (got 1.5)"),
+    "true for a count": ({"eggs": True}, "thing.eggs: must be a whole number (got True)"),
+    "text for a number": ({"weight": "7"}, "thing.weight: must be a finite number (got '7')"),
+    "infinity": ({"weight": float("inf")}, "thing.weight: must be a finite number (got inf)"),
+    "too small": ({"weight": -1}, "thing.weight: must be greater than 0 (got -1)"),
+    "below a count": ({"eggs": 0}, "thing.eggs: must be at least 1 (got 0)"),
+    "too large": ({"kind": "crate", "name": "a", "full": 2}, "thing.full: must be at most 1 (got 2)"),
+    "a number for true": ({"loud": 1}, "thing.loud: must be true or false (got 1)"),
+    "an unknown key": ({"egs": 1}, "thing.egs: unknown key (known: kind, eggs, weight, loud): did you mean eggs?"),
+    "an unknown kind": (
+        {"kind": "henn"},
+        "thing.kind: 'henn' is no kind known here (known: hen, crate): did you mean hen?",
+    ),
+    "a kind that is no text": ({"kind": 3}, "thing.kind: 3 is no kind known here (known: hen, crate)"),
+    "no mapping": (7, "thing: must be a mapping such as {kind: …} or {} (got 7)"),
+    "nothing": (None, "thing: must be a mapping such as {kind: …} or {} (got None)"),
+    "a key left out": ({"kind": "crate"}, "thing.name: is required and was not given"),
+    "a number for text": (
+        {"kind": "crate", "name": 3},
+        "thing.name: must be text (got 3): put quotes around it if it is a name",
+    ),
+    "no list": ({"kind": "crate", "name": "a", "sizes": 3}, "thing.sizes: must be a list (got 3)"),
+    "within a list": (
+        {"kind": "crate", "name": "a", "sizes": [1, "b"]},
+        "thing.sizes.1: must be a finite number (got 'b')",
+    ),
+    "none of the choices": (
+        {"kind": "crate", "name": "a", "lid": "ajar"},
+        "thing.lid: must be 'open' or 'shut' (got 'ajar')",
+    ),
+    "a rule of its own": (
+        {"kind": "crate", "name": "a", "lid": "open", "full": 1},
+        "thing: is full and open: shut the lid",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_one_line_that_names_the_place_and_the_value(value, message):
+    with pytest.raises(InputError) as refused:
+        parse(Farm, {"thing": value}, where="farms.mine")
+    assert refused.value.messages == [f"farms.mine.{message}"]
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(InputError) as refused:
+        parse(Farm, {"thing": {"eggs": 0, "weight": 0}, "spare": {"loud": "no"}})
+    assert [message.split(":")[0] for message in refused.value.messages] == ["thing.eggs", "thing.weight", "spare.loud"]
+    assert str(refused.value) == "\n".join(refused.value.messages)
+
+
+def test_an_empty_mapping_is_the_default_kind_with_its_defaults():
+    assert parse(Farm, {"thing": {}}).thing == Hen()
+
+
+def test_a_kind_chooses_its_class():
+    assert parse(Farm, {"thing": {"kind": "crate", "name": "a"}}).thing == Crate(name="a")
+
+
+def test_an_int_is_taken_for_a_float():
+    assert parse(Thing, {"weight": 3}).weight == 3.0
+
+
+def test_a_spec_is_taken_as_it_is():
+    assert parse(Farm, {"thing": Crate(name="a")}).thing == Crate(name="a")
+
+
+def test_a_union_is_its_registry():
+    assert kinds(Thing) == {"hen": Hen, "crate": Crate}
+    assert kind_of(Crate) == "crate"
+
+
+def test_a_union_of_one_class_is_a_registry_too():
+    assert kinds(Only) == {"hen": Hen}
+    assert parse(Only, {"eggs": 3}) == Hen(eggs=3)
+    with pytest.raises(InputError, match=r"^one.kind: 'crate' is no kind known here \(known: hen\)$"):
+        parse(Only, {"kind": "crate"}, where="one")
+
+
+def test_without_a_default_the_kind_is_required():
+    with pytest.raises(InputError, match=r"^one.kind: is required \(known: hen, crate\)$"):
+        parse(Named, {}, where="one")
+
+
+def test_a_spec_gives_back_what_was_written():
+    written = {"thing": {"kind": "crate", "name": "a", "sizes": [1.0, 2.5]}}
+    assert parse(Farm, written).to_dict() == written
+
+
+def test_a_spec_is_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Hen().eggs = 2
+
+
+YAML_CORPUS = [
+    *["1e-3", "1E3", "1.e3", "-1.5e+2", "1.0", ".5", "5.", "+1", "-0", "12e03"],
+    *["012", "0o14", "0x1F", "0b11", "1_000", "007", "1:30", "190:20:30"],
+    *["no", "No", "NO", "yes", "on", "off", "y", "n", "true", "True", "TRUE", "tRUE", "false"],
+    *["null", "Null", "~", "", ".inf", "-.Inf", ".nan", "nan", "inf"],
+    *["2001-12-14", "2001-12-14t21:59:43.10-05:00", "12:30:45"],
+    *[
+        "'1'",
+        '"1e-3"',
+        "text",
+        "a b",
+        "'it''s'",
+        '"tab\\t"',
+        "[1, 2.0, no]",
+        "{a: 1, b: [x]}",
+        "1.2.3",
+        "|\n  two\n  lines",
+    ],
+]
+
+
+@pytest.mark.parametrize("scalar", YAML_CORPUS)
+def test_a_value_is_read_as_dvc_reads_it(tmp_path, scalar):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"value: {scalar}\n", encoding="utf-8")
+    assert repr(read_yaml(path)) == repr(load_yaml(str(path)))  # repr tells 1 from 1.0 and true, and nan is itself
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [("1e-3", 1e-3), ("012", 12), ("0o14", 12), ("no", "no"), ("on", "on"), ("true", True), ("1:30", "1:30")],
+)
+def test_scalars_follow_yaml_1_2(tmp_path, scalar, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"value: {scalar}\n", encoding="utf-8")
+    assert read_yaml(path) == {"value": value}
+    assert type(read_yaml(path)["value"]) is type(value)
+
+
+def test_anchors_and_merges_are_read_as_dvc_reads_them(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("base: &b {a: 1, b: 2}\nmine: {<<: *b, b: 3}\nsame: *b\n", encoding="utf-8")
+    assert (
+        read_yaml(path)
+        == load_yaml(str(path))
+        == {"base": {"a": 1, "b": 2}, "mine": {"a": 1, "b": 3}, "same": {"a": 1, "b": 2}}
+    )
+
+
+NO_YAML = {
+    "a key twice": ("a: 1\nb: 2\na: 3\n", r':3: not valid YAML: found duplicate key "a" .*: keep one of the two$'),
+    "a key twice further in": ("s:\n  a: 1\n  a: 1\n", r":3: not valid YAML: found duplicate key"),
+    "an open bracket": ("a: [1, 2\nb: 3\n", r":\d: not valid YAML: "),
+    "a tab": ("a:\n\tb: 1\n", r":2: not valid YAML: found character '\\t'"),
+    "a colon too many": ("a: b: c\n", r":1: not valid YAML: mapping values are not allowed"),
+    "YAML 1.1's value sign": ("a: =\n", r":1: not valid YAML: could not determine a constructor"),
+    "two documents": ("a: 1\n---\nb: 2\n", r":\d: not valid YAML: "),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NO_YAML.values(), ids=NO_YAML)
+def test_what_is_no_yaml_is_refused_by_us_and_by_dvc(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=f"params.yaml{message}") as refused:
+        read_yaml(path)
+    assert len(refused.value.messages) == 1
+    assert "\n" not in str(refused.value)
+    with pytest.raises(YAMLFileCorruptedError):
+        load_yaml(str(path))
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(InputError, match=r"nowhere/params.yaml: no such file: run from the project's root"):
+        read_yaml(Path("nowhere/params.yaml"))
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes("a: é\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"params.yaml: byte 3 is not UTF-8: save the file as UTF-8"):
+        read_yaml(path)
