@@ -1,4 +1,4 @@
-"""What a fit can say for itself: whether training arrived, what the data determine, and what should alarm its reader."""
+"""What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
 
 import math
 from collections.abc import Callable
@@ -20,11 +20,11 @@ IRRELEVANT = 30.0  # lengthscale of an input, in its extents, from which the inp
 
 @dataclass(frozen=True)
 class Certificate:
-    """What can be said of a fit at its learnt hyperparameters θ; nats are of the log marginal likelihood (plus prior).
+    """What can be said of a fit at its learnt hyperparameters θ; nats are of the marginal likelihood (plus prior).
 
-    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a Newton
-    step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se) or θ ± 1.96 se for what may be negative,
-    from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).
+    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a
+    Newton step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for what may be
+    negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).
     """
 
     converged: bool
@@ -45,28 +45,23 @@ class Certificate:
     @property
     def alarms(self) -> list[str]:
         """Return a line for each thing that makes this fit doubtful, and what to do about it."""
-        some = ", ".join
-        checks = {
-            f"training stopped {self.shortfall:.3g} nats short of the optimum: give it more steps, or train with lbfgs": (
-                not self.converged
-            ),
-            f"training left {self.adam_gap or 0:.3g} nats to the optimum nearby: give adam more steps, or train with lbfgs": (
-                (self.adam_gap or 0) > CONVERGED
-            ),
-            f"only one of {self.starts} starts reached the best optimum: there may be a better one, raise train.restarts": (
-                self.starts > 2 and self.starts_at_best < 2
-            ),
-            f"{some(self.at_bound)} ended at a bound of the search: the optimum lies beyond, or the data do not say": (
-                bool(self.at_bound)
-            ),
-            f"{self.noise_share:.1%} of the variance is explained as noise: the model found no signal in these inputs": (
-                self.noise_share > ALL_NOISE
-            ),
-            f"the covariance matrix has condition number {self.condition_number:.1e}: few digits are left, raise the noise": (
-                self.condition_number > ILL_CONDITIONED
-            ),
-        }
-        return [text for text, holds in checks.items() if holds]
+        alarms = []
+        if not self.converged:
+            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
+        if self.adam_gap is not None and self.adam_gap > CONVERGED:
+            alarms.append(
+                f"an optimum {self.adam_gap:.2g} nats better is near where adam stopped: more steps, or lbfgs"
+            )
+        if self.starts > 2 and self.starts_at_best == 1:
+            alarms.append(f"only one of {self.starts} starts reached the best optimum: raise train.restarts")
+        if self.at_bound:
+            names = ", ".join(self.at_bound)
+            alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
+        if self.noise_share > ALL_NOISE:
+            alarms.append(f"{self.noise_share:.1%} of the variance is noise: the model found no signal in these inputs")
+        if self.condition_number > ILL_CONDITIONED:
+            alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
+        return alarms
 
     def to_dict(self) -> dict[str, Any]:
         """Return what metrics.json says: numbers and names; what does not apply is absent."""
@@ -107,8 +102,8 @@ def certify(
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
-    `factor` is the lower Cholesky factor (n, n), `extents` each input column's range in the data's units, and `optimum`,
-    where Adam was asked for, finds the optimum (nats) nearby.
+    `factor` is the lower Cholesky factor (n, n), `extents` each input column's range in the data's units, and
+    `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
     """
     value, gradient = objective(vector) if len(vector) else (math.nan, vector)
     held = _held(parameters, vector, gradient)

@@ -14,7 +14,8 @@ from linear_operator import to_dense
 # A tile of float64 takes 256 KiB: a few of them stay in a core's level-2 cache, and torch works on it in one thread.
 TILE = (128, 256)
 
-Pull = Callable[[np.ndarray], None]
+# (weight, factor): takes ∂L/∂block = factor · weight back; the weight is neither kept nor changed
+Pull = Callable[[np.ndarray, float], None]
 Gradients = Iterator[tuple[torch.Tensor, np.ndarray]]
 
 
@@ -22,10 +23,7 @@ class Blocks(Protocol):
     """The kernel matrix k(x1, x2), x1 (n1, d), x2 (n2, d), block by block at one setting of the hyperparameters."""
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ that block (not kept) back.
-
-        Taking back is for x2 = x1, and for all blocks in turn.
-        """
+        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ that block back (where x2 is x1)."""
         ...
 
     def diagonal(self) -> np.ndarray:
@@ -48,9 +46,9 @@ class Autograd:
         # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
         value = to_dense(self._kernel.forward(self._x1[rows], self._x2[columns]))
 
-        def pull(weight: np.ndarray) -> None:
+        def pull(weight: np.ndarray, factor: float) -> None:
             if value.requires_grad:
-                value.backward(torch.from_numpy(weight))
+                value.backward(torch.from_numpy(factor * weight))
 
         return value.detach().numpy(), pull
 
@@ -61,6 +59,29 @@ class Autograd:
     def gradients(self) -> Gradients:
         """Yield nothing: each block's backward pass has gone all the way."""
         yield from ()
+
+
+class Kept:
+    """Blocks that are computed once and kept, with all that their way back needs: for few rows."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._known: dict[tuple[int, int], tuple[np.ndarray, Pull]] = {}
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        """Return the block as first computed."""
+        key = rows.start, columns.start
+        if key not in self._known:
+            self._known[key] = self._blocks.block(rows, columns)
+        return self._known[key]
+
+    def diagonal(self) -> np.ndarray:
+        """Return k(x, x) for each row x of x1."""
+        return self._blocks.diagonal()
+
+    def gradients(self) -> Gradients:
+        """Yield the gathered gradients."""
+        yield from self._blocks.gradients()
 
 
 def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:

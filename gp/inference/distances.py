@@ -3,9 +3,8 @@
 from functools import partial
 
 import numpy as np
-import torch
 
-from gp.inference.blocks import Gradients, Pull
+from gp.inference.blocks import Pull
 
 # Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: differences are taken then.
 CLOSE = 1e-5
@@ -14,22 +13,24 @@ FEW_COLUMNS = 2
 
 
 class Distances:
-    """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal."""
+    """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
 
-    def __init__(self, z1: torch.Tensor, z2: torch.Tensor) -> None:
-        self._tensor, self._same = z1, z1 is z2
-        self._z1, self._z2 = z1.detach().numpy(), z2.detach().numpy()
-        self._gradient = np.zeros_like(self._z1)
-        self._few = self._z1.shape[1] <= FEW_COLUMNS
+    `gradient` (n1, D) gathers ∂L/∂z, where z2 is z1.
+    """
+
+    def __init__(self, z1: np.ndarray, z2: np.ndarray) -> None:
+        self._z1, self._z2, self._same = z1, z2, z1 is z2
+        self.gradient = np.zeros_like(z1)
+        self._few = z1.shape[1] <= FEW_COLUMNS
         if not self._few:
-            # One matrix product gives s: [−2z, |z|², 1]·[z', 1, |z'|²].
-            size1, size2 = ((z**2).sum(axis=1, keepdims=True) for z in (self._z1, self._z2))
-            self._left = np.hstack([-2 * self._z1, size1, np.ones_like(size1)])
-            self._right = np.hstack([self._z2, np.ones_like(size2), size2])
-            self._close = CLOSE * max(size1.max(), size2.max())
+            # One matrix product gives s: [z, 1, |z|²]·[−2z', |z'|², 1].
+            self._left = _augmented(z1)
+            self._right = (self._left if self._same else _augmented(z2))[:, [*range(z1.shape[1]), -1, -2]]
+            self._right[:, :-2] *= -2
+            self._close = CLOSE * max(self._left[:, -1].max(), self._right[:, -2].max())
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return s, the caller's to write to, and what takes ∂L/∂s (which it may overwrite) back to the points."""
+        """Return s, the caller's to write to, and what takes ∂L/∂s = factor · weight (which it may overwrite) back."""
         if self._few:
             return self._by_differences(rows, columns)
         s = self._left[rows] @ self._right[columns].T
@@ -45,33 +46,44 @@ class Distances:
             s.flat[:: len(s) + 1] = 0.0
         return s, partial(self._pull, rows, columns, close)
 
-    def gradients(self) -> Gradients:
-        """Yield the points and ∂L/∂ them."""
-        yield self._tensor, self._gradient
-
-    def _pull(self, rows: slice, columns: slice, close: tuple[np.ndarray, ...] | None, weight: np.ndarray) -> None:
-        """Add to ∂L/∂z_i = Σ_k 2 w_ik (z_i − z_k), and ∂L/∂z_k alike, by matrix products of the tile w = ∂L/∂s."""
-        if close is not None:  # a cusp's slope is large there, and would be multiplied by rounding errors
+    def _pull(
+        self, rows: slice, columns: slice, close: tuple[np.ndarray, ...] | None, weight: np.ndarray, factor: float
+    ) -> None:
+        """Add to ∂L/∂z_i = Σ_k 2 w_ik (z_i − z_k), and to ∂L/∂z_k alike, by matrix products of the tile w = ∂L/∂s."""
+        if close is not None:  # at a cusp the slope is large, and would be multiplied by rounding errors
             i, k = close[0] + rows.start, close[1] + columns.start
-            step = 2 * weight[close][:, None] * (self._z1[i] - self._z1[k])
-            np.add.at(self._gradient, i, step)
-            np.subtract.at(self._gradient, k, step)
+            step = (2 * factor * weight[close])[:, None] * (self._z1[i] - self._z1[k])
+            np.add.at(self.gradient, i, step)
+            np.subtract.at(self.gradient, k, step)
             weight[close] = 0.0
         d = self._z1.shape[1]
         for here, there, w in ((rows, columns, weight), (columns, rows, weight.T)):
-            moments = w @ self._right[there, : d + 1]  # Σ_k w_ik z_k, and Σ_k w_ik
-            self._gradient[here] += 2 * (self._z1[here] * moments[:, d:] - moments[:, :d])
+            moments = w @ self._left[there, : d + 1]  # Σ_k w_ik z_k, and Σ_k w_ik
+            self.gradient[here] += 2 * factor * (self._z1[here] * moments[:, d:] - moments[:, :d])
 
     def _by_differences(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        s = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
-        for z1, z2 in zip(self._z1[rows].T, self._z2[columns].T, strict=True):
+        first, *others = zip(self._z1[rows].T, self._z2[columns].T, strict=True)
+        s = np.subtract.outer(*first)
+        s *= s
+        for z1, z2 in others:
             difference = np.subtract.outer(z1, z2)
-            s += np.square(difference, out=difference)
+            difference *= difference
+            s += difference
         return s, partial(self._pull_differences, rows, columns)
 
-    def _pull_differences(self, rows: slice, columns: slice, weight: np.ndarray) -> None:
-        for z, gradient in zip(self._z1.T, self._gradient.T, strict=True):
+    def _pull_differences(self, rows: slice, columns: slice, weight: np.ndarray, factor: float) -> None:
+        for z, gradient in zip(self._z1.T, self.gradient.T, strict=True):
             step = np.subtract.outer(z[rows], z[columns])
             step *= weight
-            gradient[rows] += 2 * step.sum(axis=1)
-            gradient[columns] -= 2 * step.sum(axis=0)
+            gradient[rows] += 2 * factor * step.sum(axis=1)
+            gradient[columns] -= 2 * factor * step.sum(axis=0)
+
+
+def _augmented(z: np.ndarray) -> np.ndarray:
+    """Return [z, 1, |z|²]."""
+    n, d = z.shape
+    augmented = np.empty((n, d + 2))
+    augmented[:, :d] = z
+    augmented[:, d] = 1.0
+    np.einsum("ij,ij->i", z, z, out=augmented[:, d + 1])
+    return augmented
