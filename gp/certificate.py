@@ -9,10 +9,10 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gp.hyperparameters import Parameter, Parameters
-from gp.optimizers import Objective, Search
+from gp.optimizers import SAME, Search
+from gp.quasi_newton import Objective, held, measure_curvature, newton_gain
 
 CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
-SAME = 0.1  # nats within which two ends of a search are one optimum
 ALL_NOISE = 0.99  # share of y's variance
 ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
 IRRELEVANT = 30.0  # lengthscale of an input, in its extents, from which the input changes nothing
@@ -106,20 +106,20 @@ def certify(
     `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
     """
     value, gradient = objective(vector) if len(vector) else (math.nan, vector)
-    held = _held(parameters, vector, gradient)
-    inside = [i for i, bound in enumerate(held) if not bound]
-    hessian = _hessian(objective, parameters, vector, inside)
+    at_bound = held(vector, gradient, parameters.bounds)
+    inside = np.flatnonzero(~at_bound)
+    hessian = measure_curvature(objective, vector)[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
     irrelevant = _irrelevant(parameters, vector, extents)
     names = parameters.names
     ends = search.ends if search else ()
     best = max(ends, default=0.0)
-    shortfall = _newton_gain(gradient[inside], hessian)
+    shortfall = newton_gain(gradient[inside], hessian)
     return Certificate(
         converged=shortfall <= CONVERGED,
         gradient_norm=float(np.abs(gradient[inside]).max(initial=0.0)),
         shortfall=shortfall,
-        evaluations=len(search.values) if search else 0,
+        evaluations=search.evaluations if search else 0,
         starts=len(ends),
         starts_at_best=sum(end >= best - SAME for end in ends),
         jitter=0.0,  # exact inference adds none: a matrix without a factor is refused
@@ -127,47 +127,14 @@ def certify(
         noise_share=noise_share,
         intervals=intervals,
         undetermined=tuple(undetermined),
-        at_bound=tuple(name for name, bound in zip(names, held, strict=True) if bound and name not in irrelevant),
+        at_bound=tuple(name for name, bound in zip(names, at_bound, strict=True) if bound and name not in irrelevant),
         irrelevant_inputs=tuple(irrelevant.values()),
         adam_gap=max(0.0, optimum() - value) if optimum else None,
     )
 
 
-def _held(parameters: Parameters, vector: np.ndarray, gradient: np.ndarray) -> list[bool]:
-    """Return for each element whether it lies at a bound that the gradient pushes it against."""
-    return [
-        bool((value <= low + 1e-6 and slope <= 0) or (value >= high - 1e-6 and slope >= 0))
-        for value, slope, (low, high) in zip(vector, gradient, parameters.bounds, strict=True)
-    ]
-
-
-def _hessian(objective: Objective, parameters: Parameters, vector: np.ndarray, inside: list[int]) -> np.ndarray:
-    """Return −∂²(objective)/∂² of the elements `inside`, by central differences of the gradient."""
-    step = 1e-4  # balances truncation (step²) against rounding of gradients (1e-10/step)
-    rows = []
-    for i in inside:
-        shift = np.zeros_like(vector)
-        shift[i] = step
-        ahead, behind = objective(vector + shift)[1], objective(vector - shift)[1]
-        rows.append(-(ahead - behind)[inside] / (2 * step))
-    parameters.set(vector)
-    hessian = np.array(rows).reshape(len(inside), len(inside))
-    return 0.5 * (hessian + hessian.T)
-
-
-def _newton_gain(gradient: np.ndarray, hessian: np.ndarray) -> float:
-    """Return ½ gᵀH⁻¹g (nats) over the directions that curve down; along flat ones, what one unit of step would gain."""
-    if not len(gradient):
-        return 0.0
-    curvature, directions = np.linalg.eigh(hessian)
-    slopes = directions.T @ gradient
-    # A step is held to one unit of log θ, as the quadratic is not to be trusted further.
-    lengths = np.minimum(np.abs(slopes) / np.maximum(curvature, 1e-12), 1.0)
-    return float(np.sum(np.abs(slopes) * lengths - 0.5 * np.maximum(curvature, 0.0) * lengths**2))
-
-
 def _intervals(
-    parameters: Parameters, vector: np.ndarray, inside: list[int], hessian: np.ndarray
+    parameters: Parameters, vector: np.ndarray, inside: np.ndarray, hessian: np.ndarray
 ) -> tuple[dict[str, tuple[float, float]], list[str]]:
     """Return 95 % intervals in the data's units by name, and the names of what has none."""
     curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))

@@ -15,7 +15,7 @@ from gp.certificate import Certificate, certify
 from gp.dataset import Dataset, checked, default_columns
 from gp.inference import Inference
 from gp.models import GaussianProcess, Model
-from gp.optimizers import Adam, Objective, Search, Train, polish
+from gp.optimizers import Adam, Problem, Search, Train, polish
 from gp.posterior import Component, Posterior
 from gp.spec import InputError, parse
 
@@ -77,19 +77,19 @@ class Fitted:
     def certificate(self) -> Certificate:
         """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
         gp = self.model.build(self.data)  # apart from the one that predicts: certifying moves its hyperparameters
-        objective = objective_of(gp, self.inference)
+        problem = Problem(gp, self.inference)
         gp.parameters.set(self.vector)
         noise, explained = gp.noise_variance(gp.x).mean(), np.var(self._posterior.moments(gp.x).mean)
         asked_adam = self.search is not None and isinstance(self.train, Adam)
         return certify(
-            objective=objective,
+            objective=problem,
             parameters=gp.parameters,
             vector=self.vector,
             search=self.search,
             factor=self._posterior.factor,
             noise_share=float(noise / (noise + explained)),
             extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
-            optimum=(lambda: polish(objective, gp.parameters, self.vector)) if asked_adam else None,
+            optimum=(lambda: polish(problem, self.vector)) if asked_adam else None,
         )
 
     def report(self) -> dict[str, Any]:
@@ -139,14 +139,15 @@ class Fitted:
         return self.inference.condition(self.gp)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file: training rows, learnt values, and the specs as one key of sorted JSON."""
+        """Write a safetensors file: training rows, learnt values, and the specs as one key of JSON.
+
+        The specs keep the order in which they were written: it is that of a sum's terms.
+        """
         specs = {name: getattr(self, name).to_dict() for name in ("model", "inference", "train")}
         header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
         tensors = {"x": self.data.x, "y": self.data.y, "vector": self.vector}
         # One metadata key: with several, their order in the file changes from run to run.
-        save_file(
-            {k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header, sort_keys=True)}
-        )
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Fitted":
@@ -187,22 +188,9 @@ def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed
     """Return the model fitted to `data`: what `fit` and the stage train share."""
     inference.check(data.n)
     gp = model.build(data)
-    objective = objective_of(gp, inference)
-    search = train.run(objective, gp.parameters, data.n, seed) if gp.parameters.free else None
+    search = train.run(Problem(gp, inference), seed) if gp.parameters.free else None
     vector = search.vector if search else np.zeros(0)
     return Fitted(data, model, inference, train, vector, search)
-
-
-def objective_of(gp: GaussianProcess, inference: Any) -> Objective:
-    """Return what training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
-
-    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        gp.parameters.set(vector)
-        value, gradient = inference.evaluate(gp)
-        prior, slope = gp.parameters.log_prior(vector)
-        return value + prior, gradient + slope
-
-    return objective
 
 
 def log_marginal_likelihood(

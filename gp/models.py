@@ -1,6 +1,6 @@
 """Model: mean + kernel + noise over standardised data, and the built thing that inference works on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import gpytorch
@@ -79,6 +79,10 @@ class GaussianProcess:
     def y(self) -> torch.Tensor:
         """Return the training targets (n,)."""
         return torch.from_numpy(np.ascontiguousarray(self.scope.y))
+
+    def subset(self, rows: np.ndarray) -> "GaussianProcess":
+        """Return the same model, sharing its hyperparameters, over some of the rows."""
+        return replace(self, scope=replace(self.scope, x=self.scope.x[rows], y=self.scope.y[rows]))
 
     @property
     def log_jacobian(self) -> float:

@@ -1,10 +1,10 @@
 """How hyperparameters are learnt: `Train` is the registry.
 
-To add one: a class here with a `kind` and `run(objective, gp, seed) -> Search`, and its name in `Train` at the end.
+To add one: a class here with a `kind` and `run(problem, seed) -> Search`, and its name in `Train` at the end.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,20 +14,45 @@ from tqdm import tqdm
 
 from gp.hyperparameters import Parameter, Parameters
 from gp.inference.exact import NotPositiveDefinite
+from gp.models import GaussianProcess
+from gp.quasi_newton import Peak, climb, measure_curvature
 from gp.spec import Count, InputError, OneOf, PositiveFloat, Spec
 
-# raw vector → (what is maximised, nats; its gradient)
-Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+class Problem:
+    """What training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
+
+    def __init__(self, gp: GaussianProcess, inference: Any) -> None:
+        self.gp, self.inference = gp, inference
+        self.parameters: Parameters = gp.parameters
+        self.n = gp.n
+        self.evaluations = 0
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite."""
+        self.evaluations += 1
+        self.parameters.set(vector)
+        value, gradient = self.inference.evaluate(self.gp)
+        prior, slope = self.parameters.log_prior(vector)
+        return value + prior, gradient + slope
+
+    def subset(self, rows: np.ndarray) -> "Problem":
+        """Return the same problem on some of the rows."""
+        return Problem(self.gp.subset(rows), self.inference)
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """Where a search for hyperparameters ended: the raw `vector`, every evaluation's value (nats), each start's end."""
+    """Where a search for hyperparameters ended.
+
+    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end, on the rows
+    it ran on; how many evaluations all of it took.
+    """
 
     vector: np.ndarray
     values: tuple[float, ...]
     ends: tuple[float, ...]
-    converged: bool | None  # None: the method has no such notion
+    evaluations: int
 
 
 class Adam(Spec):
@@ -37,84 +62,131 @@ class Adam(Spec):
     steps: Count = 100
     learning_rate: PositiveFloat = 0.1
 
-    def run(self, objective: Objective, parameters: Parameters, n: int, seed: int) -> Search:
+    def run(self, problem: Problem, seed: int) -> Search:
         """Return where `steps` steps end, on the objective per datum, as gpytorch's loss is."""
+        parameters = problem.parameters
         raw = _to_softplus(parameters)
         first, second = np.zeros_like(raw), np.zeros_like(raw)
         values = []
         for step in tqdm(range(1, self.steps + 1), desc="adam", disable=None, leave=False):
             vector, slope = _from_softplus(parameters, raw)
-            value, gradient = _evaluate(objective, vector, parameters)
+            value, gradient = _evaluate(problem, vector)
             values.append(value)
-            gradient = -gradient * slope / n
+            gradient = -gradient * slope / problem.n
             first = 0.9 * first + 0.1 * gradient
             second = 0.999 * second + 0.001 * gradient**2
             size = self.learning_rate / (1 - 0.9**step)
             raw = raw - size * first / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         vector, _ = _from_softplus(parameters, raw)
-        return Search(vector, tuple(values), (), None)
+        return Search(vector, tuple(values), (), self.steps)
 
 
 class Lbfgs(Spec):
-    """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them."""
+    """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them.
+
+    Where there are many rows, all starts run on a seeded subset, whose few best ends are then climbed on twice as many
+    rows, and so on up to all: an end's curvature tells the next climb its steps, so that few evaluations are left to do
+    on all rows.  A search stops where a Newton step promises less than `tolerance` nats.
+    """
 
     kind: Literal["lbfgs"] = "lbfgs"
     restarts: Annotated[int, Field(ge=0)] = 4
-    max_iterations: Count = 500
+    tolerance: PositiveFloat = 1e-3
 
-    def run(self, objective: Objective, parameters: Parameters, n: int, seed: int) -> Search:
+    def run(self, problem: Problem, seed: int) -> Search:
         """Return the best end of all starts."""
+        rng = np.random.default_rng(seed)
+        starts = [problem.parameters.start, *_draws(problem.parameters, self.restarts, rng)]
+        levels = list(_levels(problem, rng))
+        _evaluate(levels[0], starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
+        progress = tqdm(total=len(starts), desc="lbfgs", disable=None, leave=False)
+        peaks = []
+        for start in starts:
+            peaks += self._search(levels[0], start)
+            progress.update()
+        ends, evaluations = [peak.value for peak in peaks], levels[0].evaluations
+        for level, coarser in zip(levels[1:], levels, strict=False):
+            growth = level.n / coarser.n
+            peaks = [
+                climb(level, peak.vector, growth * peak.curvature, level.parameters.bounds, tolerance=self.tolerance)
+                for peak in _distinct(peaks)[:KEPT]
+            ]
+            evaluations += level.evaluations
+        best = max(peaks, key=lambda peak: peak.value)
+        return Search(best.vector, best.values, tuple(ends), evaluations)
+
+    def _search(self, problem: Problem, start: np.ndarray) -> list[Peak]:
+        """Return the peak that L-BFGS-B comes near to from `start`, climbed to the tolerance; none where all fails."""
         values: list[float] = []
 
         def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
             try:
-                value, gradient = objective(vector)
+                value, gradient = problem(vector)
             except NotPositiveDefinite:
                 # Worse than all that was seen, and flat: the line search then steps back.
                 return (abs(min(values)) if values else 0.0) + 1e10, np.zeros_like(vector)
             values.append(value)
             return -value, -gradient
 
-        _evaluate(objective, parameters.start, parameters)
-        starts = [parameters.start, *_draws(parameters, self.restarts, seed)]
-        options: dict[str, Any] = {"maxiter": self.max_iterations, "ftol": 1e-12, "gtol": 1e-5}
-        ends = [
-            minimize(loss, start, jac=True, method="L-BFGS-B", bounds=parameters.bounds, options=options)
-            for start in tqdm(starts, desc="lbfgs", disable=None, leave=False)
-        ]
-        best = min(ends, key=lambda end: end.fun)
-        return Search(best.x, tuple(values), tuple(-float(end.fun) for end in ends), bool(best.success))
-
-
-def polish(objective: Objective, parameters: Parameters, vector: np.ndarray) -> float:
-    """Return the value (nats) of the optimum that L-BFGS-B finds from `vector`."""
-
-    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        scale = 1 + abs(loss(start)[0])
+        # SciPy's `ftol` is relative to the loss: this is a tenth of a nat, from where climbing takes over.
+        options: dict[str, Any] = {"maxiter": 200, "ftol": 0.1 / scale, "gtol": 1e-2}
+        end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=problem.parameters.bounds, options=options)
+        peak = Peak(end.x, -float(end.fun), tuple(values), np.zeros(0), False)
         try:
-            value, gradient = objective(at)
+            for _ in range(
+                3
+            ):  # what updates make of a curvature drifts along curved ridges: measured anew, it is right
+                curvature = measure_curvature(problem, peak.vector, central=False)
+                ahead = climb(problem, peak.vector, curvature, problem.parameters.bounds, tolerance=self.tolerance)
+                peak = replace(ahead, values=(*peak.values, *ahead.values))
+                if len(ahead.values) == 1:
+                    break
         except NotPositiveDefinite:
-            return 1e10, np.zeros_like(at)
-        return -value, -gradient
-
-    return -float(minimize(loss, vector, jac=True, method="L-BFGS-B", bounds=parameters.bounds).fun)
+            return []
+        return [peak]
 
 
-def _evaluate(objective: Objective, vector: np.ndarray, parameters: Parameters) -> tuple[float, np.ndarray]:
+SUBSET = 500  # rows from which starts are told apart
+KEPT = 2  # distinct ends that are taken on to more rows
+SAME = 0.1  # nats per subset within which two ends are one
+
+
+def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
+    """Yield the problem on ever more rows, nested: about SUBSET, twice as many, …, all."""
+    rows, n = rng.permutation(problem.n), problem.n
+    for size in [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET]:
+        yield problem.subset(np.sort(rows[:size]))
+    yield problem
+
+
+def _distinct(peaks: list[Peak]) -> list[Peak]:
+    """Return the peaks from the highest down, those of one height taken for one."""
+    ordered = sorted(peaks, key=lambda peak: -peak.value)
+    return [peak for i, peak in enumerate(ordered) if i == 0 or ordered[i - 1].value - peak.value > SAME]
+
+
+def polish(problem: Problem, vector: np.ndarray) -> float:
+    """Return the value (nats) of the optimum near `vector`."""
+
+    curvature = measure_curvature(problem, vector)
+    return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
+
+
+def _evaluate(problem: Problem, vector: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the objective, where a failure is the user's to mend and not a step to take back."""
     try:
-        return objective(vector)
+        return problem(vector)
     except NotPositiveDefinite:
-        parameters.set(vector)
-        noise = parameters.in_data_units().get("noise.sd")
+        noise = problem.parameters.in_data_units().get("noise.sd")
         raise InputError(
-            f"the kernel matrix is not positive definite at noise.sd={noise}: "
+            f"the kernel matrix of n={problem.n} points is not positive definite at noise.sd={noise}: "
             "raise model.noise.sd or remove duplicate inputs"
         ) from None
 
 
-def _draws(parameters: Parameters, count: int, seed: int) -> list[np.ndarray]:
+def _draws(parameters: Parameters, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return seeded starts: log-normal about the positive hyperparameters' starts, a factor of e being one sd."""
-    rng = np.random.default_rng(seed)
     lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
     positive = np.concatenate([np.full(p.size, p.positive) for p in parameters.free])
     return [np.clip(parameters.start + rng.normal(size=len(lower)) * positive, lower, upper) for _ in range(count)]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Scope:
         for name in names:
             if name not in self.columns:
                 raise InputError(f"{path}.columns: no input column {name!r} (known: {', '.join(self.columns)})")
+        if len(set(names)) < len(names):
+            raise InputError(f"{path}.columns: {names} are not distinct: name each column once")
         return [self.columns.index(name) for name in names]
 
     def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
@@ -52,6 +54,10 @@ class Scope:
         """Return the data units of one internal unit of x, per active column or as their geometric mean (1,)."""
         scale = self.x_scale[active]
         return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
+
+    def dimensionless(self) -> "Scope":
+        """Return the scope of what multiplies a covariance, which alone carries y²: here y has sd 1 and no unit."""
+        return replace(self, y=(self.y - self.y.mean()) / self.y_spread, y_scale=1.0, y_offset=0.0)
 
     def declare(
         self,
@@ -83,8 +89,13 @@ class Scope:
         def internal(value: Any) -> np.ndarray:
             return np.broadcast_to((np.asarray(value, dtype=float) - offset) / units, (size,))
 
-        low = internal(written.lower) if written.lower is not None else np.full(size, limits[0])
-        high = internal(written.upper) if written.upper is not None else np.full(size, limits[1])
+        low, high = np.full(size, limits[0]), np.full(size, limits[1])
+        if written.lower is not None:
+            low = internal(written.lower)
+            high = np.maximum(low, high)  # a user's bound may lie beyond the limits, and then holds
+        if written.upper is not None:
+            high = internal(written.upper)
+            low = np.minimum(low, high)
         start = internal(given) if given is not None else np.clip(np.broadcast_to(default, (size,)), low, high)
         self.parameters.append(
             Parameter(

@@ -135,8 +135,9 @@ class _Number:
         yield self._tensor, np.full(tuple(self._tensor.shape), self.gradient)
 
 
-# s (the profile's to write to) → f(s); ∂L/∂f → ∂L/∂s but for a constant factor, as a new array; that factor
-Profile = Callable[[np.ndarray], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]]
+# f(s); what multiplies by df/ds but for a constant, into a new array; that constant
+Profiled = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]
+Profile = Callable[[np.ndarray], Profiled]  # s may be written to
 
 
 class _Map(Protocol):
@@ -172,16 +173,17 @@ class _Stationary:
 
 
 class _Scaled:
-    """z = x · weights (1, d) or (1, 1)."""
+    """z = x · factor / lengthscale, of shape (1, d) or (1, 1)."""
 
-    def __init__(self, weights: torch.Tensor) -> None:
-        self._weights = weights
+    def __init__(self, factor: float, lengthscale: torch.Tensor) -> None:
+        self._lengthscale, self._weights = lengthscale, factor / lengthscale.detach().numpy()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return x * self._weights.detach().numpy()
+        return x * self._weights
 
     def gradients(self, x: np.ndarray, gradient: np.ndarray) -> Gradients:
-        yield self._weights, _shaped_as(self._weights, x * gradient)
+        slope = -self._weights / self._lengthscale.detach().numpy()
+        yield self._lengthscale, _shaped_as(self._lengthscale, x * gradient) * slope
 
 
 class _OnCircles:
@@ -208,7 +210,7 @@ def _shaped_as(tensor: torch.Tensor, gradient: np.ndarray) -> np.ndarray:
 
 def _rbf(kernel: kernels.RBFKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """exp(−s), s = Σ (x − x')²/2ℓ²  (R&W 2006 eq. 4.9)."""
-    return _Stationary(_Scaled(math.sqrt(0.5) / kernel.lengthscale), _exponential, x1, x2)
+    return _Stationary(_Scaled(math.sqrt(0.5), kernel.lengthscale), _exponential, x1, x2)
 
 
 def _periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
@@ -222,7 +224,7 @@ def _periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor
 
 def _matern(kernel: kernels.MaternKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """A polynomial times exp(−√s), s = 2ν Σ (x − x')²/ℓ²  (R&W 2006 eq. 4.16–4.17)."""
-    return _Stationary(_Scaled(math.sqrt(2 * kernel.nu) / kernel.lengthscale), _MATERN[kernel.nu], x1, x2)
+    return _Stationary(_Scaled(math.sqrt(2 * kernel.nu), kernel.lengthscale), _MATERN[kernel.nu], x1, x2)
 
 
 class _RationalQuadratic:
@@ -231,15 +233,80 @@ class _RationalQuadratic:
     def __init__(self, kernel: kernels.RQKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._alpha = _Number(kernel.alpha)
         weights = (2 * kernel.alpha).rsqrt() / kernel.lengthscale
-        self._stationary = _Stationary(_Scaled(weights), self._profile, x1, x2)
+        self._at_fixed_power = _Stationary(_Scaled(weights), self._profile, x1, x2)
 
-    def _profile(self, s: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]:
-        alpha, log = self._alpha, np.log1p(s)
-        value = np.exp(-alpha.value * log)
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        value, pull_rest = self._at_fixed_power.block(rows, columns)
 
-        def slope(weight: np.ndarray) -> np.ndarray:
-            weighted = weight * value
-            weighted /= 1 + s
-            return weighted
+        def pull(weight: np.ndarray, factor: float) -> None:
+            # ∂/∂α (1 + s)^−α = k log k / α, which is 0 where k is.
+            logs = np.log(np.maximum(value, np.finfo(float).tiny))
+            logs *= value
+            self._alpha.gradient += factor * float(np.vdot(weight, logs)) / self._alpha.value
+            pull_rest(weight, factor)
 
-        return value, slope, -alpha.value
+        return value, pull
+
+    def diagonal(self) -> np.ndarray:
+        return self._at_fixed_power.diagonal()
+
+    def gradients(self) -> Gradients:
+        yield from self._alpha.gradients()
+        yield from self._at_fixed_power.gradients()
+
+    def _profile(self, s: np.ndarray) -> Profiled:
+        value = np.log1p(s)
+        value *= -self._alpha.value
+        np.exp(value, out=value)
+        s += 1
+        return value, lambda weight: weight * value / s, -self._alpha.value
+
+
+def _exponential(s: np.ndarray) -> Profiled:
+    """Profile exp(−s)."""
+    value = np.exp(np.negative(s, out=s), out=s)
+    return value, lambda weight: weight * value, -1.0
+
+
+def _matern_12(s: np.ndarray) -> Profiled:
+    """Profile exp(−r), r = √s, whose slope is −k/2r; the cusp at r = 0 moves no hyperparameter."""
+    r = np.sqrt(s, out=s)
+    value = np.negative(r)
+    np.exp(value, out=value)
+    return value, lambda weight: weight * value / np.where(r > 0, r, np.inf), -1 / 2
+
+
+def _matern_32(s: np.ndarray) -> Profiled:
+    """Profile (1 + r) exp(−r), r = √s, whose slope is −exp(−r)/2."""
+    r = np.sqrt(s, out=s)
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
+    r += 1
+    return np.multiply(r, decay, out=r), lambda weight: weight * decay, -1 / 2
+
+
+def _matern_52(s: np.ndarray) -> Profiled:
+    """Profile (1 + r + r²/3) exp(−r), r = √s, whose slope is −(1 + r) exp(−r)/6."""
+    r = np.sqrt(s)
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
+    r += 1
+    s /= 3
+    s += r
+    s *= decay
+    r *= decay
+    return s, lambda weight: weight * r, -1 / 6
+
+
+_MATERN: dict[float, Profile] = {0.5: _matern_12, 1.5: _matern_32, 2.5: _matern_52}
+
+CLOSED_FORMS: dict[type[Kernel], Callable[[Any, torch.Tensor, torch.Tensor], Blocks]] = {
+    kernels.RBFKernel: _rbf,
+    kernels.MaternKernel: _matern,
+    kernels.RQKernel: _RationalQuadratic,
+    kernels.PeriodicKernel: _periodic,
+    kernels.ConstantKernel: _Constant,
+    kernels.ScaleKernel: _Scale,
+    kernels.AdditiveKernel: _Sum,
+    kernels.ProductKernel: _Product,
+}

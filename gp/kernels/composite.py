@@ -1,5 +1,6 @@
 """Sums and products of kernels, nested as deep as one likes; and `Kernel`, the registry of all."""
 
+import math
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,9 +29,16 @@ class Sum(Spec):
             *(k.build(scope, f"{path}.{name}", share=share) for name, k in self.terms.items())
         )
 
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return 1: the terms' own amplitudes have the units."""
+        return 1.0
+
 
 class Product(Spec):
-    """An outputscale times the product of its named factors, which have no amplitude of their own."""
+    """An outputscale times the product of its named factors, which have no amplitude of their own.
+
+    The outputscale has the unit that y² asks for; amplitudes of the terms of a sum among the factors have none of y's.
+    """
 
     kind: Literal["product"] = "product"
     amplitude: ClassVar[str] = "outputscale"
@@ -42,11 +50,18 @@ class Product(Spec):
         if factor:
             refuse_amplitude(self, path)
         declared = len(scope.parameters)
-        factors = [k.build(scope, f"{path}.{name}", factor=True) for name, k in self.factors.items()]
+        within = scope.dimensionless()
+        factors = [k.build(within, f"{path}.{name}", factor=True) for name, k in self.factors.items()]
         # The terms of a sum inside a product do not scale the covariance as a whole: the product does.
         scope.parameters[declared:] = [replace(p, amplitude=0.0) for p in scope.parameters[declared:]]
         product = kernels.ProductKernel(*factors)
-        return product if factor else scale(product, self.outputscale, scope, f"{path}.outputscale", share)
+        if factor:
+            return product
+        return scale(product, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
+
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return how much one is in the data's units where the product of the factors is one in internal units."""
+        return math.prod(k.unit(scope, f"{path}.{name}") for name, k in self.factors.items())
 
 
 Kernel = Annotated[Any, OneOf(*stationary.KERNELS, *periodic.KERNELS, *features.KERNELS, Sum, Product, default="rbf")]

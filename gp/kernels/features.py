@@ -24,6 +24,10 @@ class Linear(Leaf):
         """Return a kernel of unit variance, in internal units."""
         return _InnerProduct(1 if not self.ard else len(active), active_dims=active)
 
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return x²."""
+        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** 2
+
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` with its variance declared, in y²/x²."""
         size = scope.x_spread(active) ** 2 + scope.x[:, active].mean(axis=0) ** 2
@@ -63,12 +67,15 @@ class Polynomial(Leaf):
         )
         return kernel
 
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return x^(2 power)."""
+        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** (2 * self.power)
+
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times an outputscale, in y²/x^(2 power)."""
         size = float((scope.x[:, active] ** 2).sum(axis=1).mean()) or 1.0
-        unit = float(scope.x_unit(active, per_column=False)[0]) ** (-2 * self.power)
         share = share / (2 * size) ** self.power
-        return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=unit)
+        return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
 
 
 class Constant(Leaf):

@@ -39,6 +39,10 @@ class Leaf(Spec):
         base = self.base(scope, path, active)
         return base if factor else self.scaled(base, scope, path, share, active)
 
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return how much one is in the data's units where `base` is one in internal units."""
+        return 1.0
+
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times the amplitude, which is declared."""
         return scale(base, getattr(self, "outputscale"), scope, f"{path}.outputscale", share)  # noqa: B009

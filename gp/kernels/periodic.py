@@ -4,6 +4,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from gpytorch import kernels
 from scipy.signal import lombscargle
 
@@ -69,16 +70,8 @@ class SpectralMixture(Leaf):
     mixture_scales: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return gpytorch's SpectralMixtureKernel, frequencies and their widths declared (one a mixture and column)."""
-        kernel = kernels.SpectralMixtureKernel(
-            num_mixtures=self.num_mixtures,
-            ard_num_dims=len(active),
-            active_dims=active,
-            mixture_weights_constraint=log_constraint(),
-            mixture_means_constraint=log_constraint(),
-            mixture_scales_constraint=log_constraint(),
-        )
-        kernel.raw_mixture_weights.requires_grad_(False).fill_(-math.log(self.num_mixtures))
+        """Return the kernel of equal weights, frequencies and widths declared (one for each mixture and column)."""
+        kernel = _SpectralMixture(self.num_mixtures, len(active), active_dims=active)
         extent = np.ptp(scope.x[:, active], axis=0)
         lowest = 1 / np.where(extent > 0, extent, 1.0)
         strongest = np.array([1 / _period(scope, [j]) for j in active])
@@ -110,6 +103,29 @@ class SpectralMixture(Leaf):
             amplitude=1,
         )
         return base
+
+
+class _SpectralMixture(kernels.Kernel):
+    """Σ_q w_q Π_j …  (gpytorch's SpectralMixtureKernel is Π_j Σ_q w_q …, another kernel for more than one column)."""
+
+    is_stationary = True
+
+    def __init__(self, num_mixtures: int, d: int, **options: Any) -> None:
+        super().__init__(**options)
+        weights = torch.full((num_mixtures,), -math.log(num_mixtures))
+        self.register_parameter("raw_mixture_weights", torch.nn.Parameter(weights, requires_grad=False))
+        for name in ("raw_mixture_means", "raw_mixture_scales"):
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(num_mixtures, d)))
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        steps = x1 - x2 if diag else x1.unsqueeze(-2) - x2.unsqueeze(-3)
+        parts = zip(self.raw_mixture_weights, self.raw_mixture_means, self.raw_mixture_scales, strict=True)
+        return sum(
+            raw_weight.exp()
+            * (2 * math.pi * steps * raw_mean.exp()).cos().prod(-1)
+            * (-2 * math.pi**2 * (steps * raw_scale.exp()) ** 2).sum(-1).exp()
+            for raw_weight, raw_mean, raw_scale in parts
+        )
 
 
 def _declare_period(
