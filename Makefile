@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot)))
 
-.PHONY: help repro test check bench lock clean distclean
+.PHONY: help repro test check bench versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
@@ -23,7 +23,7 @@ help:  ## list the targets
 # A study that fails stops neither the others nor the table.
 repro: $(INSTALLED)  ## run what changed in the studies, then show their metrics
 	$(RUN) python -m stages
-	$(RUN); export PATH; dvc repro --keep-going $(DVC_OPTIONS); status=$$?; dvc metrics show; exit $$status
+	$(RUN); export PATH; dvc repro --keep-going $(DVC_OPTIONS); status=$$?; python -m stages.table; exit $$status
 
 test: $(INSTALLED)  ## run all tests
 	$(RUN) python -m pytest $(PYTEST_OPTIONS)
@@ -37,6 +37,9 @@ check: $(INSTALLED)  ## format, lint, types, import contracts, fast tests
 
 bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)
+
+versions: $(INSTALLED)  ## record the installed versions of what shapes outputs
+	$(RUN) python -m stages.versions
 
 # Pins stay as they are unless LOCK_OPTIONS="--upgrade-package NAME" asks. One version for all Pythons (`fewest`). CUDA's
 # packages are left out: pip finds those of the torch build it takes, and a CPU build has none.

@@ -232,8 +232,8 @@ class _RationalQuadratic:
 
     def __init__(self, kernel: kernels.RQKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._alpha = _Number(kernel.alpha)
-        weights = (2 * kernel.alpha).rsqrt() / kernel.lengthscale
-        self._at_fixed_power = _Stationary(_Scaled(weights), self._profile, x1, x2)
+        width = kernel.lengthscale * (2 * kernel.alpha).sqrt()
+        self._at_fixed_power = _Stationary(_Scaled(1.0, width), self._profile, x1, x2)
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
         value, pull_rest = self._at_fixed_power.block(rows, columns)

@@ -5,6 +5,7 @@ K is filled tile by tile into one n×n buffer, factorised in place, inverted in 
 triangle is ever computed.  LAPACK is SciPy's.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -63,9 +64,8 @@ class Exact(Spec):
         """
         with one_thread(), torch.set_grad_enabled(gradient):
             solved = _solve(gp)
-            # Line 7; K = L Lᵀ, so log |K| = 2 Σ log L_ii.
-            fit, volume = solved.residual @ solved.alpha, np.log(np.diagonal(solved.factor)).sum()
-            value = float(-0.5 * fit - volume - 0.5 * gp.n * np.log(2 * np.pi))
+            fit = float(solved.residual @ solved.alpha)
+            value = -0.5 * fit - 0.5 * solved.log_determinant - 0.5 * gp.n * math.log(2 * math.pi)  # line 7
             if not gradient:
                 return value, np.zeros(0)
             _pull_back(solved)
@@ -128,12 +128,13 @@ class ExactPosterior:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """K + noise factorised: what it came from, its lower Cholesky factor, y − m, and α = (K + noise)⁻¹(y − m)."""
+    """K + noise solved: what it came from, its lower Cholesky factor, y − m, and α = (K + noise)⁻¹(y − m)."""
 
     kernel: Blocks
     noise: torch.Tensor
     mean: torch.Tensor
     factor: np.ndarray
+    log_determinant: float
     residual: np.ndarray
     alpha: np.ndarray
 
@@ -146,11 +147,13 @@ def _solve(gp: GaussianProcess) -> _Solved:
     with lapack_threads(gp.n):
         # The buffer is C-ordered: its transpose is LAPACK's own order, and its lower triangle LAPACK's upper one.
         factor, info = lapack.dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)  # R&W Alg. 2.1, line 2
-        if info != 0 or not np.isfinite(np.diagonal(factor)).all():
-            raise NotPositiveDefinite
+    # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
+    log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if info == 0 else math.nan
+    if not math.isfinite(log_determinant):
+        raise NotPositiveDefinite
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
-    return _Solved(kernel, noise, mean, factor.T, residual, alpha)
+    return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)
 
 
 def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:
@@ -174,13 +177,13 @@ def _invert(factor: np.ndarray) -> np.ndarray:
 def _pull_back(solved: _Solved) -> None:
     """Add the gradient of the log marginal likelihood to the model's tensors; the factor is overwritten."""
     kernel, alpha, inverse = solved.kernel, solved.alpha, _invert(solved.factor)
+    column = alpha[:, None]
     for rows, columns in lower_tiles(len(alpha)):
-        # Below the diagonal every element stands for its mirror image too: 2 · ½.
-        weight = np.multiply.outer(alpha[rows], alpha[columns])
-        weight -= inverse[rows, columns]
+        # ααᵀ − K⁻¹, without ½: below the diagonal every element stands for its mirror image too.
+        weight = inverse[rows, columns].copy()
+        blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
         if rows == columns:
-            weight = np.tril(weight)
-            weight.flat[:: len(weight) + 1] *= 0.5
+            weight *= _LOWER[: len(weight), : len(weight)]
         _, pull = kernel.block(rows, columns)
         pull(weight, 1.0)
     seeds = [*kernel.gradients(), (solved.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (solved.mean, alpha)]
@@ -188,6 +191,10 @@ def _pull_back(solved: _Solved) -> None:
     if learnt:
         tensors, gradients = zip(*learnt, strict=True)
         torch.autograd.backward(tensors, gradients)
+
+
+# What the elements of a tile on the diagonal stand for.
+_LOWER = np.tril(np.ones((TILE[0], TILE[0]))) - 0.5 * np.eye(TILE[0])
 
 
 def _tiles(n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:

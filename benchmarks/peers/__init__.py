@@ -1,0 +1,83 @@
+"""Who is measured: one short module here per library, run by `python -m benchmarks.peers.<module>` in its own environment.
+
+To add one: a module with the tasks of `benchmarks.peers.protocol`, its pinned requirements in <requirements>.txt, and its
+line in `PEERS`.  This file imports nothing of theirs: every environment loads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EVALUATION, FIT, PREDICTION = "evaluation", "fit", "prediction"
+ALL = (EVALUATION, FIT, PREDICTION)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library as it is measured: its module, the tasks it takes part in, and the settings it runs at."""
+
+    label: str
+    module: str
+    settings: str
+    requirements: str | None = None  # None: the project's own environment
+    tasks: tuple[str, ...] = ALL
+    kernels: tuple[str, ...] = ("rbf",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True  # whether it claims the exact log marginal likelihood
+
+
+OURS = "gp"
+UNIT = "lapack"  # CPU seconds are counted in these
+UNIT_OF_WALL = "lapack-threads"  # and wall seconds in these
+
+PEERS: dict[str, Peer] = {
+    UNIT: Peer("LAPACK alone, one thread", "lapack", "SciPy's OpenBLAS", options={"threads": 1}, tasks=ALL),
+    UNIT_OF_WALL: Peer("LAPACK alone", "lapack", "SciPy's OpenBLAS, its default number of threads"),
+    OURS: Peer("this library", "ours", "`gp.fit` and `gp`'s defaults", kernels=("rbf", "matern52", "rbf+periodic")),
+    "gp-one-start": Peer(
+        "this library, one start",
+        "ours",
+        "L-BFGS from the default start alone",
+        tasks=(FIT,),
+        options={"train": {"kind": "lbfgs", "restarts": 0}},
+    ),
+    "gpflash": Peer(
+        "gpflash",
+        "gpflash",
+        "its C++ likelihood and `fit` (sequential quadratic programming), noise estimated, one start",
+        requirements="gpflash",
+        kernels=("rbf", "matern52"),
+    ),
+    "gpytorch": Peer(
+        "GPyTorch, Cholesky",
+        "gpytorch",
+        "Cholesky forced at every size, fast computations off; fitted by SciPy's L-BFGS-B, having none of its own",
+        requirements="gpytorch",
+    ),
+    "gpytorch-defaults": Peer(
+        "GPyTorch, defaults",
+        "gpytorch",
+        "as it comes: above 800 rows conjugate gradients and a stochastic log-determinant; fitted as in its tutorial, "
+        "by 100 steps of Adam at 0.1",
+        requirements="gpytorch",
+        options={"defaults": True},
+        exact=False,
+    ),
+    "botorch": Peer(
+        "BoTorch",
+        "botorch",
+        "`fit_gpytorch_mll` (L-BFGS-B) over the same model without priors, Cholesky forced",
+        requirements="botorch",
+        tasks=(FIT,),
+    ),
+    "scikit-learn": Peer(
+        "scikit-learn",
+        "sklearn",
+        "analytic gradient, no copy of the kernel; its own L-BFGS-B, no restarts; the mean is y's average, as it learns none",
+        requirements="scikit-learn",
+    ),
+    "gpy": Peer("GPy", "gpy", "its own L-BFGS-B", requirements="gpy"),
+    "gpflow": Peer("GPflow", "gpflow", "compiled by tf.function; its SciPy optimiser (L-BFGS-B)", requirements="gpflow"),
+    "gpjax": Peer("GPJax", "gpjax", "jit, float64, jitter 0; `fit_scipy` (BFGS)", requirements="gpjax"),
+    "tinygp": Peer("tinygp", "tinygp", "jit, float64; SciPy's L-BFGS-B, having no optimiser of its own", requirements="tinygp"),
+}

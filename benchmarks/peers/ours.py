@@ -1,0 +1,119 @@
+"""This library."""
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+import gp
+from benchmarks.peers.protocol import Call, Problem, serve
+from gp.dataset import Dataset, default_columns
+from gp.fitted import Fitted, objective_of
+from gp.inference.exact import Exact, NotPositiveDefinite
+from gp.models import Model
+from gp.optimizers import Lbfgs
+from gp.spec import parse
+
+NATURAL = {"x": False, "y": False}
+
+
+def evaluation(problem: Problem) -> Call:
+    """Return the log marginal likelihood and its gradient, at the settings in turn."""
+    models = [_model(problem, setting) for setting in problem.settings]
+    data, inference = _data(problem), Exact()
+    gaussian_process = models[0].build(data)
+    vectors = [model.build(data).parameters.start for model in models]
+
+    def call(i: int) -> dict[str, Any]:
+        gaussian_process.parameters.set(vectors[i % len(vectors)])
+        value, gradient = inference.evaluate(gaussian_process)
+        return {"value": value, "gradient": gradient}
+
+    return call
+
+
+def fit(problem: Problem) -> Call:
+    """Return a whole fit as `gp.fit` does it, from starts of its own."""
+
+    def call(i: int) -> dict[str, Any]:
+        fitted = gp.fit(
+            problem.x, problem.y, model={"kernel": {"kind": "rbf", "ard": True}}, train=problem.options.get("train")
+        )
+        found = fitted.hyperparameters
+        return {
+            "hyperparameters": {
+                "lengthscale": list(np.atleast_1d(found["kernel.lengthscale"])),
+                "outputscale": found["kernel.outputscale"],
+                "noise_sd": found["noise.sd"],
+                "mean": found["mean.value"],
+            },
+            "evaluations": len(fitted.search.values),
+        }
+
+    return call
+
+
+def reference(problem: Problem) -> Call:
+    """Return the best log marginal likelihood of many seeded starts: L-BFGS-B on all rows from each."""
+    model = parse(Model, {"kernel": {"kind": "rbf", "ard": True}})
+    built = model.build(_data(problem))
+    objective, parameters = objective_of(built, Exact()), built.parameters
+    rng = np.random.default_rng(0)
+
+    def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        try:
+            value, gradient = objective(vector)
+        except NotPositiveDefinite:
+            return 1e10, np.zeros_like(vector)
+        return -value, -gradient
+
+    def call(i: int) -> dict[str, float]:
+        scatter = rng.normal(size=(problem.options["restarts"], len(parameters.start)))
+        scatter[0] = 0.0
+        ends = [
+            minimize(loss, parameters.start + step, jac=True, method="L-BFGS-B", bounds=parameters.bounds).fun
+            for step in scatter
+        ]
+        return {"value": built.log_jacobian - min(ends), "reached": int(np.sum(np.array(ends) < min(ends) + 0.1))}
+
+    return call
+
+
+def prediction(problem: Problem) -> Call:
+    """Return mean and sd of the function at the new points."""
+    model = _model(problem, problem.settings[0])
+    data = _data(problem)
+    start = model.build(data).parameters.start
+    fitted = Fitted(data, model, Exact(), Lbfgs(), start, None)
+    fitted.predict(problem.x_new[:10])  # the factor is kept
+
+    def call(i: int) -> dict[str, np.ndarray]:
+        posterior = fitted.predict(problem.x_new)
+        return {"mean": posterior.mean, "sd": posterior.sd_f}
+
+    return call
+
+
+def _data(problem: Problem) -> Dataset:
+    return Dataset(x=problem.x, y=problem.y, columns=default_columns(problem.x.shape[1]))
+
+
+def _model(problem: Problem, setting: dict[str, Any]) -> Model:
+    scales = {"ard": True, "lengthscale": list(setting["lengthscale"]), "outputscale": setting["outputscale"]}
+    kernels = {
+        "rbf": {"kind": "rbf", **scales},
+        "matern52": {"kind": "matern", "nu": 2.5, **scales},
+        "rbf+periodic": {"kind": "sum", "terms": {"a": {"kind": "rbf", **scales}, "b": {"kind": "periodic", "ard": True}}},
+    }
+    spec = {
+        "standardize": NATURAL,
+        "mean": {"kind": "constant", "value": {"fixed": setting["mean"]}},
+        "kernel": kernels[problem.kernel],
+        "noise": {"sd": setting["noise_sd"]},
+    }
+    return parse(Model, spec)
+
+
+if __name__ == "__main__":
+    tasks = {"evaluation": evaluation, "fit": fit, "reference": reference, "prediction": prediction}
+    serve(tasks, ("torch", "gpytorch", "scipy", "numpy"))
