@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluation 500 1000 2000
 
-A unit is dpotrf + dpotri of a matrix of the same size, measured in turn with the evaluations: CPU seconds, one thread,
-medians over the repeats.
+A unit is dpotrf + dpotri of a matrix of the same size, measured in turn with the evaluations: CPU seconds, as
+many threads, medians over the repeats.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from scipy.linalg import lapack
 
 from gp.dataset import Dataset
 from gp.inference.exact import Exact
-from gp.inference.machine import one_thread
+from gp.inference.machine import lapack_threads, one_thread
 from gp.models import Model
 from gp.spec import parse
 
@@ -27,14 +27,17 @@ KERNELS: dict[str, tuple[int, dict[str, Any]]] = {  # columns, kernel
     "matern 1/2": (8, {"kind": "matern", "nu": 0.5, **ARD}),
     "matern 3/2": (8, {"kind": "matern", "nu": 1.5, **ARD}),
     "matern 5/2": (8, {"kind": "matern", "nu": 2.5, **ARD}),
-    "rbf + periodic, d=8": (8, {"kind": "sum", "terms": {"a": {"kind": "rbf", **ARD}, "b": {"kind": "periodic", **ARD}}}),
+    "rbf + periodic, d=8": (
+        8,
+        {"kind": "sum", "terms": {"a": {"kind": "rbf", **ARD}, "b": {"kind": "periodic", **ARD}}},
+    ),
     "rbf + periodic, d=1": (1, {"kind": "sum", "terms": {"a": {"kind": "rbf"}, "b": {"kind": "periodic"}}}),
 }
 
 
 def measure(n: int, repeats: int) -> list[dict[str, Any]]:
     """Return for each kernel CPU seconds of an evaluation and of the bare LAPACK pair, and their ratio (medians)."""
-    tasks = {"": _pair(n), **{name: _evaluation(n, d, kernel) for name, (d, kernel) in KERNELS.items()}}
+    tasks = {"": _pair(n), **{name: evaluation(n, d, kernel) for name, (d, kernel) in KERNELS.items()}}
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
@@ -61,7 +64,7 @@ def _pair(n: int) -> Callable[[], float]:
 
     def run() -> float:
         buffer = matrix.copy(order="F")
-        with one_thread():
+        with one_thread(), lapack_threads(n):
             start = time.process_time()
             # The upper triangle, as in gp.inference.exact.
             factorised, _ = lapack.dpotrf(buffer, lower=0, clean=0, overwrite_a=1)
@@ -71,7 +74,8 @@ def _pair(n: int) -> Callable[[], float]:
     return run
 
 
-def _evaluation(n: int, d: int, kernel: dict[str, Any]) -> Callable[[], float]:
+def evaluation(n: int, d: int, kernel: dict[str, Any]) -> Callable[[], float]:
+    """Return a task that evaluates once, and returns its CPU seconds."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, d))
     y = np.sin(x).sum(axis=1) + 0.1 * rng.standard_normal(n)

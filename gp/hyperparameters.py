@@ -187,6 +187,11 @@ class Parameters:
         """Return the raw vector's part of each free hyperparameter."""
         return np.split(vector, np.cumsum([p.size for p in self.free])[:-1]) if self.free else []
 
+    @property
+    def vector(self) -> np.ndarray:
+        """Return the raw vector that the model's tensors hold."""
+        return _concatenate([p.tensor.detach().numpy().reshape(-1) for p in self.free])
+
     def set(self, vector: np.ndarray) -> None:
         """Put a raw vector into the model's tensors."""
         for parameter, part in zip(self.free, self.split(vector), strict=True):

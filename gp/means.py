@@ -29,6 +29,12 @@ class PolynomialFeatures(torch.nn.Module):
             mean = mean + x**power @ weights
         return mean
 
+    def columns(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return each parameter that the mean is linear in, beside its columns (n, size) of the design matrix."""
+        powers = [x**power for power in range(1, len(self.weights) + 1)]
+        design = torch.hstack(powers) if powers else x[:, :0]
+        return [(self.bias, torch.ones(len(x), 1)), (self.weights, design)]
+
 
 class Zero(Spec):
     """Zero (the training mean, where the model standardizes y)."""

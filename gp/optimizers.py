@@ -14,31 +14,44 @@ from tqdm import tqdm
 
 from gp.hyperparameters import Parameter, Parameters
 from gp.inference.exact import NotPositiveDefinite
+from gp.inference.profile import profile_of
 from gp.models import GaussianProcess
-from gp.quasi_newton import Peak, climb, measure_curvature
+from gp.quasi_newton import Peak, climb, measure_curvature, newton_gain
 from gp.spec import Count, InputError, OneOf, PositiveFloat, Spec
 
 
 class Problem:
     """What training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
 
-    def __init__(self, gp: GaussianProcess, inference: Any) -> None:
+    def __init__(self, gp: GaussianProcess, inference: Any, *, profiled: bool = False) -> None:
         self.gp, self.inference = gp, inference
         self.parameters: Parameters = gp.parameters
         self.n = gp.n
         self.evaluations = 0
+        self._options = {"profile": profile_of(gp)} if profiled else {}
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite."""
+        """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite.
+
+        Where it is profiled, the objective is the largest over scale and mean coefficients, and the model has those.
+        """
         self.evaluations += 1
         self.parameters.set(vector)
-        value, gradient = self.inference.evaluate(self.gp)
+        value, gradient = self.inference.evaluate(self.gp, **self._options)
         prior, slope = self.parameters.log_prior(vector)
         return value + prior, gradient + slope
 
     def subset(self, rows: np.ndarray) -> "Problem":
         """Return the same problem on some of the rows."""
-        return Problem(self.gp.subset(rows), self.inference)
+        return Problem(self.gp.subset(rows), self.inference, profiled=bool(self._options))
+
+    def settle(self, vector: np.ndarray) -> np.ndarray:
+        """Return `vector` with scale and mean coefficients at their optimum, where the problem is profiled."""
+        if self._options:
+            self.parameters.set(vector)
+            self.inference.evaluate(self.gp, gradient=False, **self._options)
+            return self.parameters.vector
+        return vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +97,10 @@ class Adam(Spec):
 class Lbfgs(Spec):
     """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them.
 
-    Where there are many rows, all starts run on a seeded subset, whose few best ends are then climbed on twice as many
-    rows, and so on up to all: an end's curvature tells the next climb its steps, so that few evaluations are left to do
-    on all rows.  A search stops where a Newton step promises less than `tolerance` nats.
+    Scale and mean coefficients are profiled out.  Where there are many rows, all starts run on a seeded subset, whose
+    few best ends are then climbed on twice as many rows, and so on up to all: the curvature at an end tells the next
+    climb its steps, so that few evaluations are left to do on all rows.  A climb stops where a Newton step promises
+    less than `tolerance` nats.
     """
 
     kind: Literal["lbfgs"] = "lbfgs"
@@ -96,74 +110,86 @@ class Lbfgs(Spec):
     def run(self, problem: Problem, seed: int) -> Search:
         """Return the best end of all starts."""
         rng = np.random.default_rng(seed)
-        starts = [problem.parameters.start, *_draws(problem.parameters, self.restarts, rng)]
-        levels = list(_levels(problem, rng))
-        _evaluate(levels[0], starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
-        progress = tqdm(total=len(starts), desc="lbfgs", disable=None, leave=False)
+        full = Problem(problem.gp, problem.inference, profiled=True)
+        starts = [full.parameters.start, *_draws(full.parameters, self.restarts, rng)]
+        first, *others = _levels(full, rng)
+        _evaluate(first, starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
         peaks = []
-        for start in starts:
-            peaks += self._search(levels[0], start)
-            progress.update()
-        ends, evaluations = [peak.value for peak in peaks], levels[0].evaluations
-        for level, coarser in zip(levels[1:], levels, strict=False):
-            growth = level.n / coarser.n
-            peaks = [
-                climb(level, peak.vector, growth * peak.curvature, level.parameters.bounds, tolerance=self.tolerance)
-                for peak in _distinct(peaks)[:KEPT]
-            ]
-            evaluations += level.evaluations
-        best = max(peaks, key=lambda peak: peak.value)
-        return Search(best.vector, best.values, tuple(ends), evaluations)
+        for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
+            peaks += [self._climb(first, end, is_last=False) for end in _approach(first, start)]
+        ends = tuple(peak.value for peak in peaks)
+        for level in tqdm(others, desc="climb", disable=None, leave=False):
+            peaks = [self._climb(level, peak, is_last=level is full) for peak in _best(peaks)]
+        best = _best(peaks)[0]
+        evaluations = sum(level.evaluations for level in (first, *others))
+        return Search(full.settle(best.vector), best.values, ends, evaluations)
 
-    def _search(self, problem: Problem, start: np.ndarray) -> list[Peak]:
-        """Return the peak that L-BFGS-B comes near to from `start`, climbed to the tolerance; none where all fails."""
-        values: list[float] = []
+    def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> Peak:
+        """Return the peak near `start` and, but for the last, its curvature measured: that costs p + 1 evaluations."""
+        scaled = problem.n / start.n * start.curvature
+        bounds, values, vector = problem.parameters.bounds, start.values if start.n == problem.n else (), start.vector
+        for _ in range(3):  # what updates make of a curvature drifts along curved ridges
+            peak = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
+            vector, values = peak.vector, (*values, *peak.values)
+            if is_last:
+                break
+            scaled = measure_curvature(problem, vector, central=False)
+            if newton_gain(problem(vector)[1], scaled) < self.tolerance:
+                break
+        return replace(peak, values=values, curvature=scaled)
 
-        def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
-            try:
-                value, gradient = problem(vector)
-            except NotPositiveDefinite:
-                # Worse than all that was seen, and flat: the line search then steps back.
-                return (abs(min(values)) if values else 0.0) + 1e10, np.zeros_like(vector)
-            values.append(value)
-            return -value, -gradient
 
-        scale = 1 + abs(loss(start)[0])
-        # SciPy's `ftol` is relative to the loss: this is a tenth of a nat, from where climbing takes over.
-        options: dict[str, Any] = {"maxiter": 200, "ftol": 0.1 / scale, "gtol": 1e-2}
-        end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=problem.parameters.bounds, options=options)
-        peak = Peak(end.x, -float(end.fun), tuple(values), np.zeros(0), False)
+def _approach(problem: Problem, start: np.ndarray) -> list[Peak]:
+    """Return where L-BFGS-B comes to from `start`, near a peak; nothing where the objective fails everywhere."""
+    values: list[float] = []
+
+    def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
         try:
-            for _ in range(
-                3
-            ):  # what updates make of a curvature drifts along curved ridges: measured anew, it is right
-                curvature = measure_curvature(problem, peak.vector, central=False)
-                ahead = climb(problem, peak.vector, curvature, problem.parameters.bounds, tolerance=self.tolerance)
-                peak = replace(ahead, values=(*peak.values, *ahead.values))
-                if len(ahead.values) == 1:
-                    break
+            value, gradient = problem(vector)
         except NotPositiveDefinite:
-            return []
-        return [peak]
+            # Worse than all that was seen, and flat: the line search then steps back.
+            return (abs(min(values)) if values else 0.0) + 1e10, np.zeros_like(vector)
+        values.append(value)
+        return -value, -gradient
+
+    # SciPy's `ftol` is relative to the loss: this is a tenth of a nat, from where climbing takes over.
+    options: dict[str, Any] = {"maxiter": 200, "ftol": 0.1 / (1 + abs(loss(start)[0])), "gtol": 1e-2}
+    end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=problem.parameters.bounds, options=options)
+    if not values:
+        return []
+    curvature = measure_curvature(problem, end.x, central=False)
+    return [Peak(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
 
 
-SUBSET = 500  # rows from which starts are told apart
-KEPT = 2  # distinct ends that are taken on to more rows
-SAME = 0.1  # nats per subset within which two ends are one
+MANY_ROWS = 1000  # above which starts are told apart on a subset
+SUBSET = 250  # rows of the smallest subset, at least
+KEPT = 3  # ends at most that are taken on to more rows
+WITHIN = 2.0  # nats behind the best within which an end is taken on
+SAME = 0.1  # nats within which two ends are one
 
 
 def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
-    """Yield the problem on ever more rows, nested: about SUBSET, twice as many, …, all."""
+    """Yield the problem on ever more rows, nested: SUBSET or more, twice as many, …, all."""
     rows, n = rng.permutation(problem.n), problem.n
-    for size in [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET]:
+    for size in [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET and n > MANY_ROWS]:
         yield problem.subset(np.sort(rows[:size]))
     yield problem
 
 
-def _distinct(peaks: list[Peak]) -> list[Peak]:
-    """Return the peaks from the highest down, those of one height taken for one."""
-    ordered = sorted(peaks, key=lambda peak: -peak.value)
-    return [peak for i, peak in enumerate(ordered) if i == 0 or ordered[i - 1].value - peak.value > SAME]
+def _best(peaks: list[Peak]) -> list[Peak]:
+    """Return the few highest peaks, highest first, one for each height.
+
+    Of those of one height, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
+    where no gradient leads back when more rows ask for it.
+    """
+    groups: list[list[Peak]] = []
+    for peak in sorted(peaks, key=lambda peak: -peak.value):
+        if groups and groups[-1][0].value - peak.value < SAME:
+            groups[-1].append(peak)
+        else:
+            groups.append([peak])
+    kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
+    return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
 
 
 def polish(problem: Problem, vector: np.ndarray) -> float:

@@ -3,29 +3,40 @@
 Everything is in the raw vector (logs of hyperparameters) and in nats.  `curvature` is −∂²(objective), (p, p).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from gp.inference.exact import NotPositiveDefinite
 
-# raw vector → (what is maximised, nats; its gradient)
-Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
-STEP = 2.0  # longest step of an element; a quadratic is not to be trusted beyond a factor of e²
+class Objective(Protocol):
+    """What is maximised: raw vector → (nats, gradient), over `n` rows."""
+
+    n: int
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return value and gradient."""
+        ...
+
+
+STEP = 1.0  # longest step along a direction; a quadratic is not to be trusted beyond a factor of e
 FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a direction counts as flat
 
 
 @dataclass(frozen=True, eq=False)
 class Peak:
-    """Where a climb ended: the vector, the objective there, every evaluation's value, the curvature as it is known."""
+    """Where a climb ended: the vector, the objective there and at every evaluation, the curvature as it is known.
+
+    `n` is the number of rows, in proportion to which curvature grows.
+    """
 
     vector: np.ndarray
     value: float
     values: tuple[float, ...]
     curvature: np.ndarray
-    converged: bool
+    n: int
 
 
 def climb(
@@ -39,40 +50,42 @@ def climb(
 ) -> Peak:
     """Return the optimum near `start`: stops when a step promises less than `tolerance` nats.
 
-    Steps are H⁻¹g, halved until the objective rises enough (Armijo); H is updated by BFGS (Nocedal & Wright 2006,
-    eq. 6.19).    Raises NotPositiveDefinite only where `start` itself is at fault.
+    Steps are H⁻¹g within a reach that shrinks where they disappoint; H is updated by BFGS (Nocedal & Wright 2006,
+    eq. 6.19) from every evaluation, those that disappoint too.
+    Raises NotPositiveDefinite only where `start` itself is at fault.
     """
     lower, upper = np.array(bounds).reshape(-1, 2).T
-    vector, (value, gradient) = start, objective(start)
+    vector, (value, gradient), reach = start, objective(start), STEP
     values = [value]
     for _ in range(max_steps):
         free = ~held(vector, gradient, bounds)
         step = np.zeros_like(vector)
-        step[free] = newton_step(gradient[free], curvature[np.ix_(free, free)])
-        if 0.5 * gradient @ step < tolerance:
-            return Peak(vector, value, tuple(values), curvature, True)
-        for _ in range(20):
-            ahead = np.clip(vector + step, lower, upper)
-            ahead_value, ahead_gradient = _try(objective, ahead)
-            if np.isfinite(ahead_value):
-                values.append(ahead_value)
-            if ahead_value >= value + 1e-4 * gradient @ (ahead - vector):
-                break
-            step = 0.5 * step if np.isfinite(ahead_value) else 0.1 * step
-        else:
-            return Peak(vector, value, tuple(values), curvature, False)
+        step[free] = newton_step(gradient[free], curvature[np.ix_(free, free)], reach)
+        promise = 0.5 * float(gradient @ step)
+        if promise < tolerance:
+            break
+        ahead = np.clip(vector + step, lower, upper)
+        ahead_value, ahead_gradient = _try(objective, ahead)
+        if not np.isfinite(ahead_value):
+            reach *= 0.1
+            continue
+        values.append(ahead_value)
         curvature = _updated(curvature, ahead - vector, gradient - ahead_gradient)
-        vector, value, gradient = ahead, ahead_value, ahead_gradient
-    return Peak(vector, value, tuple(values), curvature, False)
+        if ahead_value - value < 0.1 * promise:
+            reach = 0.25 * float(np.abs(step).max())
+        if ahead_value > value:
+            vector, value, gradient = ahead, ahead_value, ahead_gradient
+    return Peak(vector, value, tuple(values), curvature, objective.n)
 
 
-def newton_step(gradient: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-    """Return H⁻¹g, H's negative and flat directions taken as curving gently down, held to STEP."""
+def newton_step(gradient: np.ndarray, curvature: np.ndarray, reach: float = STEP) -> np.ndarray:
+    """Return H⁻¹g, H's negative directions taken as curving down, and along each no more than `reach`."""
     if not len(gradient):
         return gradient
     values, directions = np.linalg.eigh(curvature)
-    step = directions @ ((directions.T @ gradient) / np.maximum(np.abs(values), FLAT))
-    return step * min(1.0, STEP / max(float(np.abs(step).max()), 1e-300))
+    lengths = (directions.T @ gradient) / np.maximum(np.abs(values), FLAT)
+    # Held one by one: a flat direction must not shorten the step along the others.
+    return directions @ np.clip(lengths, -reach, reach)
 
 
 def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:

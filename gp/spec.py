@@ -125,7 +125,7 @@ def _explain(fault: Any, kind: Any, value: Any, where: str) -> str:
     """Return one line for a pydantic fault: `where.path.of.key: what was wrong (got value): what to do`."""
     path, seen = [where] if where else [], value
     for step in fault["loc"]:
-        if str(step).startswith("<"):  # a union's tag, no key of the user's
+        if str(step).startswith("<") or step == "[key]":  # a union's tag, or pydantic's: no key of the user's
             continue
         inside = isinstance(seen, Mapping | list) and not isinstance(seen, str)
         if not inside:  # a key that a spec's own shorthand added
@@ -142,7 +142,7 @@ def _message(fault: Any, kind: Any) -> str:
     match fault["type"]:
         case "extra_forbidden":
             known = _known_keys(kind, fault["loc"])
-            return f"unknown key{_suggest(str(fault['loc'][-1]), known)}"
+            return f"unknown key{suggest(str(fault['loc'][-1]), known)}"
         case "missing":
             return "is required and was not given"
         case "union_tag_invalid":
@@ -150,9 +150,14 @@ def _message(fault: Any, kind: Any) -> str:
             wrong = "is required" if context["tag"] == "None" else f"{context['tag']} is no kind known here"
             tags = [tag.strip("' ") for tag in context["expected_tags"].split(", ")]
             known = [_kind_of_tag(tag) for tag in tags if tag]
-            return wrong + _suggest(context["tag"].strip("'"), known)
-        case "union_tag_not_found" | "model_type" | "model_attributes_type" | "dict_type":
+            return wrong + suggest(context["tag"].strip("'"), known)
+        case "union_tag_not_found":
             return f"must be a mapping such as {{kind: …}} or {{}} (got {got})"
+        case "model_type" | "model_attributes_type":
+            keys = ", ".join(_known_keys(kind, (*fault["loc"], "")))
+            return f"must be a mapping of {keys}, or {{}} (got {got})"
+        case "dict_type":
+            return f"must be a mapping such as {{name: …}} (got {got})"
         case "greater_than":
             return f"must be greater than {context['gt']:g} (got {got})"
         case "greater_than_equal":
@@ -163,13 +168,20 @@ def _message(fault: Any, kind: Any) -> str:
             return f"must be at most {context['le']:g} (got {got})"
         case "float_type" | "int_type" | "finite_number":
             what = "a whole number" if fault["type"] == "int_type" else "a finite number"
-            return f"must be {what} (got {got})"
+            whole = isinstance(fault["input"], float) and fault["input"].is_integer()
+            return f"must be {what} (got {got})" + (f": write {int(fault['input'])}" if whole else "")
         case "bool_type":
             return f"must be true or false (got {got})"
         case "string_type":
             return f"must be text (got {got}): put quotes around it if it is a name"
         case "list_type":
             return f"must be a list (got {got})"
+        case "too_short":
+            return f"must not be shorter than {context['min_length']} (got {got})"
+        case "too_long":
+            return f"must not be longer than {context['max_length']} (got {got})"
+        case "string_pattern_mismatch":
+            return f"does not match {context['pattern']} (got {got}): choose another name"
         case "literal_error":
             return f"must be {context['expected']} (got {got})"
         case "value_error":
@@ -183,7 +195,7 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _suggest(word: str, known: Sequence[str]) -> str:
+def suggest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f" (known: {', '.join(known)})" + (f": did you mean {close[0]}?" if close else "") if known else ""
 
@@ -199,11 +211,16 @@ def _kind_of_tag(tag: str) -> str:
 def _known_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
     """Return the keys that the class at `loc` takes, found by walking the fault's location through the specs."""
     classes = {_tag(cls): cls for cls in _subclasses()}
-    here: Any = kind
+    here = _spec_in(kind)
     for step in loc[:-1]:
         if step in classes:
             here = classes[step]
-        elif isinstance(here, type) and issubclass(here, Spec) and step in here.model_fields:
-            here = here.model_fields[step].annotation
-    candidates = [here, *get_args(here)]
-    return next((list(c.model_fields) for c in candidates if isinstance(c, type) and issubclass(c, Spec)), [])
+        elif here and step in here.model_fields:
+            here = _spec_in(here.model_fields[step].annotation)
+    return list(here.model_fields) if here else []
+
+
+def _spec_in(annotation: Any) -> type[Spec] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _spec_in(part))), None)

@@ -6,11 +6,12 @@ What the wrapper guarantees:
 1. params are validated before any work, all faults at once, and no file is touched then;
 2. outputs appear whole or not at all: written to a folder of their own, synced, then renamed into place;
 3. nothing is written if params or dependencies changed while the stage ran (DVC would record the new value with the old
-   output: treeverse/dvc#11058);
+   output: treeverse/dvc#11058), or if a result is NaN or infinite;
 4. a stage dies with the `dvc` that started it (an orphan would later overwrite a newer run's output);
 5. the packages at work are those that versions.yaml names (DVC does not see an upgrade).
 """
 
+import csv
 import ctypes
 import fcntl
 import hashlib
@@ -19,18 +20,21 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gp.spec import InputError, Spec, parse, read_yaml
+from gp.spec import InputError, Spec, parse, read_yaml, suggest
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
 STUDY_NAME = "letters, digits, - and _"
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
+
+
+class Refused(Exception):
+    """A stage's results, or the moment, are not such that it may write."""
 
 
 def folder(study: str, stage: str) -> Path:
@@ -43,56 +47,73 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
 
     `out` is a temporary folder that becomes data/<study>/<stage> if all goes well.
     """
-    _die_with_parent()
     if len(sys.argv) != 2:
         print(f"usage: python -m stages.{stage} STUDY   (a study's name in params.yaml)", file=sys.stderr)
         return 2
     study = sys.argv[1]
     try:
+        declared = declaration(stage, study)
+        before = _fingerprint(declared) | {path: code for path, code in _STARTED.items() if path in declared["deps"]}
         params = parse_params(study, params_class)
-        declared = _declaration(stage, study)
         check_versions(declared["versions"])
-        before = _fingerprint(declared)
+        _check_deps(declared, stage, study)
         with _replacing(folder(study, stage)) as out:
-            main(study, params, out)
-            changed = [name for name, digest in _fingerprint(declared).items() if digest != before[name]]
+            with _placing(study):
+                main(study, params, out)
+            _check_finite(out)
+            changed = [name for name, now in _fingerprint(declared).items() if now != before[name]]
             if changed:
-                raise RuntimeError(f"{', '.join(changed)} changed while the stage ran: nothing was written; run again")
+                raise Refused(f"{', '.join(changed)} changed while the stage ran: nothing was written; run again")
     except InputError as error:
         print("\n".join(error.messages), _how_to_restore(stage, study), sep="\n", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except (Refused, ArithmeticError) as error:
+        if not isinstance(error, Refused) and type(error) is not ArithmeticError:
+            raise  # ZeroDivisionError and its like: a fault of ours, with its traceback
         print(f"{stage} {study}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def read_studies() -> dict[str, Any]:
-    """Return `studies` of params.yaml, checked for names and sections that no stage knows."""
+    """Return `studies` of params.yaml, a mapping of at least one."""
     params = read_yaml(PARAMS)
-    studies = params.get("studies") if isinstance(params, dict) else None
+    if not isinstance(params, dict):
+        raise InputError(f"{PARAMS}: must be a mapping with the key studies (got {params!r:.60})")
+    if strangers := [str(key) for key in params if key != "studies"]:
+        raise InputError(f"{PARAMS}: {', '.join(strangers)}: unknown beside studies: if it is a study, indent it below")
+    studies = params.get("studies")
     if not isinstance(studies, dict) or not studies:
-        raise InputError(f"{PARAMS}: studies: must be a mapping of at least one study (got {studies!r})")
-    faults = [fault for name, study in studies.items() for fault in _faults_of(name, study)]
-    if faults:
-        raise InputError(faults)
+        raise InputError(f"{PARAMS}: studies: must be a mapping of at least one study (got {studies!r:.60})")
     return studies
 
 
 def parse_params(study: str, params_class: type[Spec]) -> Any:
-    """Return the sections of `study` that `params_class` names, validated."""
+    """Return the sections of `study` that `params_class` names, validated; all its sections' names are."""
     studies = read_studies()
     if study not in studies:
-        raise InputError(f"{PARAMS}: studies: no study {study!r} (known: {', '.join(studies)})")
-    sections = {name: studies[study][name] for name in params_class.model_fields}
-    return parse(params_class, sections, f"{PARAMS}: studies.{study}")
+        raise InputError(f"{PARAMS}: studies: no study {study!r}{suggest(study, [str(name) for name in studies])}")
+    given, where = studies[study], f"{PARAMS}: studies.{study}"
+    faults = list(_faults_of(study, given))
+    if not isinstance(given, dict):
+        raise InputError(faults)
+    try:
+        params = parse(params_class, {name: given[name] for name in params_class.model_fields if name in given}, where)
+    except InputError as error:
+        missing = tuple(f"{where}.{name}: " for name in SECTIONS if name not in given)
+        faults += [message for message in error.messages if not message.startswith(missing)]
+    if faults:
+        raise InputError(faults)
+    return params
 
 
 def check_versions(packages: list[str]) -> None:
     """Raise InputError where what is installed is not what versions.yaml says."""
     recorded = read_yaml(VERSIONS)
+    if not isinstance(recorded, dict):
+        raise InputError(f"{VERSIONS}: must be a mapping of packages (got {recorded!r:.60}): `make versions` writes it")
     faults = [
-        f"{VERSIONS}: {name}: {recorded.get(name)} is recorded, but {installed_version(name)} is installed: "
+        f"{VERSIONS}: {name}: {recorded.get(name, 'nothing')} is recorded, but {installed_version(name)} is installed: "
         "`make versions` records what is installed (and the stages it reaches run again), "
         "`pip install -r requirements.lock` brings the recorded ones back"
         for name in packages
@@ -110,77 +131,124 @@ def installed_version(package: str) -> str:
         return "nothing"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write sorted, indented JSON; raises ValueError for NaN and infinity, which JSON has no form for."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _faults_of(name: Any, study: Any) -> Iterator[str]:
-    where = f"{PARAMS}: studies.{name}"
-    if not (isinstance(name, str) and name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
-        yield f"{where}: a study's name is made of {STUDY_NAME} (got {name!r}): rename it"
-    if not isinstance(study, dict):
-        yield f"{where}: must be a mapping of sections (got {study!r})"
-        return
-    known = ", ".join(SECTIONS)
-    yield from (f"{where}.{key}: no stage knows this section (known: {known})" for key in study if key not in SECTIONS)
-    for key in SECTIONS:
-        if key not in study:
-            yield f"{where}.{key}: is required and was not given: write `{key}: {'0' if key == 'seed' else '{}'}`"
-
-
-def _declaration(stage: str, study: str) -> dict[str, Any]:
-    """Return what dvc.yaml says that `stage` reads for `study`: params' paths, packages, files and folders."""
+def declaration(stage: str, study: str) -> dict[str, list[str]]:
+    """Return what dvc.yaml says that `stage` reads for `study`: params' paths, deps' paths, names of packages."""
     entry = read_yaml(PIPELINE)["stages"][stage]["do"]
-    params = [item for item in entry["params"] if isinstance(item, str)]
-    packages = [name for item in entry["params"] if isinstance(item, dict) for name in item[VERSIONS.name]]
-    fill = str.replace
     return {
-        "params": [fill(path, "${key}", study) for path in params],
-        "deps": [Path(fill(path, "${key}", study)) for path in entry["deps"]],
-        "versions": packages,
+        "params": [item.replace("${key}", study) for item in entry["params"] if isinstance(item, str)],
+        "deps": [path.replace("${key}", study) for path in entry["deps"]],
+        "versions": [name for item in entry["params"] if isinstance(item, dict) for name in item[VERSIONS.name]],
     }
 
 
-def _fingerprint(declared: dict[str, Any]) -> dict[str, str]:
-    """Return a hash for each of the declared params and dependencies, as they are now."""
-    everything = read_yaml(PARAMS)
-    digests = {}
-    for path in declared["params"]:
-        value = everything
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        digests[path] = repr(value)
-    for path in declared["deps"]:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(f"{file}\0".encode())
-            digest.update(file.read_bytes() if file.exists() else b"")
-        digests[str(path)] = digest.hexdigest()
-    return digests
+def write_json(path: Path, value: Any) -> None:
+    """Write sorted, indented JSON; raises ArithmeticError for NaN and infinity, which JSON has no form for."""
+    try:
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    except ValueError as error:
+        raise ArithmeticError(f"{path.name}: a number came out as NaN or infinite: nothing was written") from error
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _faults_of(name: Any, study: Any) -> Iterator[str]:
+    """Yield what is wrong with a study's name and with its sections' names."""
+    where = f"{PARAMS}: studies.{name}"
+    if not (isinstance(name, str) and name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
+        yield f"{where}: a study's name is made of {STUDY_NAME} (got {name!r}): rename it"
+    if name == "raw":
+        yield f"{where}: data/raw is the folder of tables, which a study's results may not mix with: rename the study"
+    if not isinstance(study, dict):
+        yield f"{where}: must be a mapping of sections (got {study!r:.60})"
+        return
+    for key in study:
+        if key not in SECTIONS:
+            yield f"{where}.{key}: no stage knows this section{suggest(str(key), SECTIONS)}"
+    for key in SECTIONS:
+        if key not in study:
+            example = {"seed": "0", "data": "{kind: …}"}.get(key, "{}")
+            yield f"{where}.{key}: is required and was not given: write `{key}: {example}`"
+
+
+def _check_deps(declared: dict[str, list[str]], stage: str, study: str) -> None:
+    missing = [path for path in declared["deps"] if not Path(path).exists()]
+    if missing:
+        raise InputError([f"{path}: is not there: `dvc repro {stage}@{study}` makes it first" for path in missing])
+
+
+@contextmanager
+def _placing(study: str) -> Iterator[None]:
+    """Put the study's place in params.yaml before what the library refuses, unless that names a file of its own."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([_place(message, study) for message in error.messages]) from error
+
+
+def _place(message: str, study: str) -> str:
+    if message.startswith("data/"):
+        return message
+    joint = "." if message.partition(":")[0].partition(".")[0] in SECTIONS else ": "
+    return f"{PARAMS}: studies.{study}{joint}{message}"
+
+
+def _check_finite(out: Path) -> None:
+    """Raise Refused where a number in a resulting table is NaN or infinite (`write_json` sees to the others)."""
+    for path in sorted(out.rglob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                for name, cell in row.items():
+                    if cell in ("", "nan", "inf", "-inf"):
+                        raise Refused(f"{path.name}:{line}: {name} came out as {cell or 'nan'}: nothing was written")
+
+
+def _fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
+    """Return what is declared as it is now: params and versions by value, files and folders by hash."""
+    params, versions = read_yaml(PARAMS), read_yaml(VERSIONS)
+    now = {path: _find(params, path.split(".")) for path in declared["params"]}
+    now |= {f"{VERSIONS}: {name}": _find(versions, [name]) for name in declared["versions"]}
+    return now | {path: _digest(Path(path)) for path in declared["deps"]}
+
+
+def _find(value: Any, keys: list[str]) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _digest(path: Path) -> str:
+    """Return a hash of a file, or of all names and files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(f"{file}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """Yield an empty folder that takes `target`'s place, its files synced, if the block ends well."""
+    fresh, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent):
-        for leftover in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
-            shutil.rmtree(leftover)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _remove(fresh, old)  # of a run that was killed
         try:
+            fresh.mkdir()
             yield fresh
-            for file in fresh.rglob("*"):
-                _sync(file)
-            fresh.chmod(0o777 & ~_umask())
+            for path in (fresh, *fresh.rglob("*")):
+                _sync(path)
             if target.exists():
-                target.rename(fresh.with_name(fresh.name + ".old"))
+                target.rename(old)
             fresh.rename(target)
             _sync(target.parent)
         finally:
-            for leftover in target.parent.glob(f".{target.name}.*"):
-                shutil.rmtree(leftover)
+            _remove(fresh, old)
+
+
+def _remove(*folders: Path) -> None:
+    for path in folders:
+        if path.exists():
+            shutil.rmtree(path)
 
 
 @contextmanager
@@ -191,7 +259,7 @@ def _locked(path: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise RuntimeError(f"another stage is writing in {path}: wait for it, then run again") from None
+        raise Refused(f"another stage is writing in {path}: wait for it, then run again") from None
     finally:
         os.close(handle)
 
@@ -202,12 +270,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _die_with_parent() -> None:
@@ -225,3 +287,11 @@ def _how_to_restore(stage: str, study: str) -> str:
     where = folder(study, stage)
     command = f"git checkout {where}/metrics.json; dvc checkout" if stage == "evaluate" else f"dvc checkout {where}"
     return f"Nothing was written. If DVC removed earlier results from {where}, `{command}` brings them back."
+
+
+_STARTED: dict[str, str] = {}  # file of code → its hash when this process began
+# While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
+# takes seconds: time enough for `dvc` to be killed, or for code that is already loaded to be edited.
+if sys.argv[:1] == ["-m"]:
+    _die_with_parent()
+    _STARTED |= {str(path): _digest(path) for package in ("gp", "stages") for path in Path(package).rglob("*.py")}

@@ -3,10 +3,10 @@
 import sys
 from typing import Any
 
-from gp.spec import InputError, Spec, read_yaml
+from gp.spec import InputError, Spec
 from stages import (
-    VERSIONS,
     check_versions,
+    declaration,
     evaluate,
     parse_params,
     plot,
@@ -31,7 +31,8 @@ def validate() -> None:
     for study in read_studies():
         for params in PARAMS_OF.values():
             faults += _faults(parse_params, study, params)
-    faults += _faults(check_versions, list(read_yaml(VERSIONS)))
+    packages = {name for stage in PARAMS_OF for name in declaration(stage, study="")["versions"]}
+    faults += _faults(check_versions, sorted(packages))
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is named once
 
@@ -45,6 +46,9 @@ def _faults(check: Any, *arguments: Any) -> list[str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        print("usage: python -m stages   (a stage: python -m stages.<stage> STUDY)", file=sys.stderr)
+        sys.exit(2)
     try:
         validate()
     except InputError as error:

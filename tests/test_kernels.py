@@ -579,7 +579,7 @@ def test_with_a_prior_training_finds_the_mode_of_the_posterior(prior, density, s
     scales = {"standardize": {"x": standardize, "y": standardize}}
     written = one_free(lengthscale={"start": 1.0, "prior": prior}) | scales
     fitted = gp.fit(TIME, WAVE, model=written)
-    grid = np.linspace(0.5, 3, 1001)
+    grid = np.linspace(0.5, 2.5, 401)
 
     def height(lengthscale):
         at = one_free(lengthscale=float(lengthscale)) | scales

@@ -27,12 +27,10 @@ class Peer:
 
 
 OURS = "gp"
-UNIT = "lapack"  # CPU seconds are counted in these
-UNIT_OF_WALL = "lapack-threads"  # and wall seconds in these
+UNIT = "lapack"  # seconds are counted in its
 
 PEERS: dict[str, Peer] = {
-    UNIT: Peer("LAPACK alone, one thread", "lapack", "SciPy's OpenBLAS", options={"threads": 1}, tasks=ALL),
-    UNIT_OF_WALL: Peer("LAPACK alone", "lapack", "SciPy's OpenBLAS, its default number of threads"),
+    UNIT: Peer("LAPACK alone", "lapack", "SciPy's OpenBLAS: the calls that nobody can avoid"),
     OURS: Peer("this library", "ours", "`gp.fit` and `gp`'s defaults", kernels=("rbf", "matern52", "rbf+periodic")),
     "gp-one-start": Peer(
         "this library, one start",
@@ -77,7 +75,11 @@ PEERS: dict[str, Peer] = {
         requirements="scikit-learn",
     ),
     "gpy": Peer("GPy", "gpy", "its own L-BFGS-B", requirements="gpy"),
-    "gpflow": Peer("GPflow", "gpflow", "compiled by tf.function; its SciPy optimiser (L-BFGS-B)", requirements="gpflow"),
+    "gpflow": Peer(
+        "GPflow", "gpflow", "compiled by tf.function; its SciPy optimiser (L-BFGS-B)", requirements="gpflow"
+    ),
     "gpjax": Peer("GPJax", "gpjax", "jit, float64, jitter 0; `fit_scipy` (BFGS)", requirements="gpjax"),
-    "tinygp": Peer("tinygp", "tinygp", "jit, float64; SciPy's L-BFGS-B, having no optimiser of its own", requirements="tinygp"),
+    "tinygp": Peer(
+        "tinygp", "tinygp", "jit, float64; SciPy's L-BFGS-B, having no optimiser of its own", requirements="tinygp"
+    ),
 }

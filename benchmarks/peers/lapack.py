@@ -2,14 +2,12 @@
 
 import numpy as np
 from scipy.linalg import blas, lapack
-from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.protocol import Call, Problem, serve
 
 
 def evaluation(problem: Problem) -> Call:
     """Return dpotrf + dpotri of a well-conditioned n×n matrix, in place."""
-    threadpool_limits(problem.options.get("threads"))
     n = len(problem.x)
     factor = np.random.default_rng(0).standard_normal((n, min(n, 500)))
     matrix = np.asfortranarray(factor @ factor.T / n + np.eye(n))
@@ -26,7 +24,6 @@ def evaluation(problem: Problem) -> Call:
 
 def prediction(problem: Problem) -> Call:
     """Return the triangular solves L⁻¹k of all new points, by blocks of 1000."""
-    threadpool_limits(problem.options.get("threads"))
     n, m = len(problem.x), len(problem.x_new)
     factor = np.asfortranarray(np.eye(n) + np.tri(n) / n)
     block = np.asfortranarray(np.ones((n, 1000)))

@@ -8,13 +8,9 @@ from scipy.optimize import minimize
 import gp
 from benchmarks.peers.protocol import Call, Problem, serve
 from gp.dataset import Dataset, default_columns
-from gp.fitted import Fitted, objective_of
 from gp.inference.exact import Exact, NotPositiveDefinite
 from gp.models import Model
-from gp.optimizers import Lbfgs
 from gp.spec import parse
-
-NATURAL = {"x": False, "y": False}
 
 
 def evaluation(problem: Problem) -> Call:
@@ -57,12 +53,13 @@ def reference(problem: Problem) -> Call:
     """Return the best log marginal likelihood of many seeded starts: L-BFGS-B on all rows from each."""
     model = parse(Model, {"kernel": {"kind": "rbf", "ard": True}})
     built = model.build(_data(problem))
-    objective, parameters = objective_of(built, Exact()), built.parameters
+    inference, parameters = Exact(), built.parameters
     rng = np.random.default_rng(0)
 
     def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters.set(vector)
         try:
-            value, gradient = objective(vector)
+            value, gradient = inference.evaluate(built)
         except NotPositiveDefinite:
             return 1e10, np.zeros_like(vector)
         return -value, -gradient
@@ -81,10 +78,7 @@ def reference(problem: Problem) -> Call:
 
 def prediction(problem: Problem) -> Call:
     """Return mean and sd of the function at the new points."""
-    model = _model(problem, problem.settings[0])
-    data = _data(problem)
-    start = model.build(data).parameters.start
-    fitted = Fitted(data, model, Exact(), Lbfgs(), start, None)
+    fitted = gp.fit(problem.x, problem.y, model=_spec(problem, problem.settings[0], fixed=True))
     fitted.predict(problem.x_new[:10])  # the factor is kept
 
     def call(i: int) -> dict[str, np.ndarray]:
@@ -99,19 +93,30 @@ def _data(problem: Problem) -> Dataset:
 
 
 def _model(problem: Problem, setting: dict[str, Any]) -> Model:
-    scales = {"ard": True, "lengthscale": list(setting["lengthscale"]), "outputscale": setting["outputscale"]}
+    return parse(Model, _spec(problem, setting, fixed=False))
+
+
+def _spec(problem: Problem, setting: dict[str, Any], fixed: bool) -> dict[str, Any]:
+    """Return the model at a setting, in the data's units; its hyperparameters are free to move, or `fixed`."""
+
+    def at(value: Any) -> Any:
+        return {"fixed": value} if fixed else value
+
+    scales = {"ard": True, "lengthscale": at(list(setting["lengthscale"])), "outputscale": at(setting["outputscale"])}
     kernels = {
         "rbf": {"kind": "rbf", **scales},
         "matern52": {"kind": "matern", "nu": 2.5, **scales},
-        "rbf+periodic": {"kind": "sum", "terms": {"a": {"kind": "rbf", **scales}, "b": {"kind": "periodic", "ard": True}}},
+        "rbf+periodic": {
+            "kind": "sum",
+            "terms": {"a": {"kind": "rbf", **scales}, "b": {"kind": "periodic", "ard": True}},
+        },
     }
-    spec = {
-        "standardize": NATURAL,
+    return {
+        "standardize": {"x": False, "y": False},
         "mean": {"kind": "constant", "value": {"fixed": setting["mean"]}},
         "kernel": kernels[problem.kernel],
-        "noise": {"sd": setting["noise_sd"]},
+        "noise": {"sd": at(setting["noise_sd"])},
     }
-    return parse(Model, spec)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,9 @@ def _libraries() -> list[dict[str, Any]]:
     return [{name: entry[key] for key, name in keys.items() if entry.get(key)} for entry in threadpool_info()]
 
 
-def in_blocks(predict: Callable[[np.ndarray], tuple[Any, Any]], x: np.ndarray, size: int = 1000) -> dict[str, np.ndarray]:
+def in_blocks(
+    predict: Callable[[np.ndarray], tuple[Any, Any]], x: np.ndarray, size: int = 1000
+) -> dict[str, np.ndarray]:
     """Return mean and sd, (m,) each, of a library that does not take many points in blocks by itself."""
     mean, sd = np.empty(len(x)), np.empty(len(x))
     for start in range(0, len(x), size):

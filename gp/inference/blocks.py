@@ -1,6 +1,6 @@
 """Blocks of a kernel matrix and the way back from them: what exact inference asks of a kernel.
 
-`Blocks` is the interface.  `Autograd` fulfils it for every gpytorch kernel; gp.inference.closed_form does so faster for some.
+`Blocks` is the interface.  `Autograd` fulfils it for every gpytorch kernel, gp.inference.closed_form faster for some.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Blocks(Protocol):
     """The kernel matrix k(x1, x2), x1 (n1, d), x2 (n2, d), block by block at one setting of the hyperparameters."""
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ that block back (where x2 is x1)."""
+        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ it back (where x2 is x1)."""
         ...
 
     def diagonal(self) -> np.ndarray:
@@ -82,6 +82,17 @@ class Kept:
     def gradients(self) -> Gradients:
         """Yield the gathered gradients."""
         yield from self._blocks.gradients()
+
+
+class Number:
+    """A hyperparameter that is one number: its value, and ∂L/∂ it as gathered so far."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.value, self.gradient, self._tensor = tensor.item(), 0.0, tensor
+
+    def gradients(self) -> Gradients:
+        """Yield the hyperparameter and ∂L/∂ it."""
+        yield self._tensor, np.full(tuple(self._tensor.shape), self.gradient)
 
 
 def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gp.inference.blocks import Pull
 
-# Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: differences are taken then.
+# Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: then take differences.
 CLOSE = 1e-5
 # Up to so many columns differences are as fast as the expansion.
 FEW_COLUMNS = 2
@@ -15,19 +15,20 @@ FEW_COLUMNS = 2
 class Distances:
     """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
 
-    `gradient` (n1, D) gathers ∂L/∂z, where z2 is z1.
+    `gradient` (n1, D) gathers ∂L/∂z, where z2 is z1.  Of points whose columns are `only_scaled`, by lengthscales, only
+    Σ z · gradient down each column is asked for and right: at half the cost.
     """
 
-    def __init__(self, z1: np.ndarray, z2: np.ndarray) -> None:
-        self._z1, self._z2, self._same = z1, z2, z1 is z2
+    def __init__(self, z1: np.ndarray, z2: np.ndarray, *, only_scaled: bool) -> None:
+        self._z1, self._z2, self._same, self._only_scaled = z1, z2, z1 is z2, only_scaled
         self.gradient = np.zeros_like(z1)
         self._few = z1.shape[1] <= FEW_COLUMNS
         if not self._few:
             # One matrix product gives s: [z, 1, |z|²]·[−2z', |z'|², 1].
-            self._left = _augmented(z1)
-            self._right = (self._left if self._same else _augmented(z2))[:, [*range(z1.shape[1]), -1, -2]]
-            self._right[:, :-2] *= -2
-            self._close = CLOSE * max(self._left[:, -1].max(), self._right[:, -2].max())
+            size1, size2 = (np.einsum("ij,ij->i", z, z)[:, None] for z in (z1, z2))
+            self._left = np.concatenate([z1, np.ones_like(size1), size1], axis=1)
+            self._right = np.concatenate([-2 * z2, size2, np.ones_like(size2)], axis=1)
+            self._close = CLOSE * max(size1.max(), size2.max())
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
         """Return s, the caller's to write to, and what takes ∂L/∂s = factor · weight (which it may overwrite) back."""
@@ -56,10 +57,17 @@ class Distances:
             np.add.at(self.gradient, i, step)
             np.subtract.at(self.gradient, k, step)
             weight[close] = 0.0
-        d = self._z1.shape[1]
-        for here, there, w in ((rows, columns, weight), (columns, rows, weight.T)):
-            moments = w @ self._left[there, : d + 1]  # Σ_k w_ik z_k, and Σ_k w_ik
-            self.gradient[here] += 2 * factor * (self._z1[here] * moments[:, d:] - moments[:, :d])
+        if rows == columns:
+            weight.flat[:: len(weight) + 1] = 0.0
+        d, z = self._z1.shape[1], self._z1
+        moments = weight @ self._left[columns, : d + 1]  # Σ_k w_ik z_k, and Σ_k w_ik
+        if self._only_scaled:  # Σ_k z_k Σ_i w_ik z_i is Σ_i z_i Σ_k w_ik z_k
+            self.gradient[rows] += 2 * factor * (z[rows] * moments[:, d:] - 2 * moments[:, :d])
+            self.gradient[columns] += 2 * factor * (z[columns] * weight.sum(axis=0)[:, None])
+            return
+        self.gradient[rows] += 2 * factor * (z[rows] * moments[:, d:] - moments[:, :d])
+        moments = weight.T @ self._left[rows, : d + 1]
+        self.gradient[columns] += 2 * factor * (z[columns] * moments[:, d:] - moments[:, :d])
 
     def _by_differences(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
         first, *others = zip(self._z1[rows].T, self._z2[columns].T, strict=True)
@@ -77,13 +85,3 @@ class Distances:
             step *= weight
             gradient[rows] += 2 * factor * step.sum(axis=1)
             gradient[columns] -= 2 * factor * step.sum(axis=0)
-
-
-def _augmented(z: np.ndarray) -> np.ndarray:
-    """Return [z, 1, |z|²]."""
-    n, d = z.shape
-    augmented = np.empty((n, d + 2))
-    augmented[:, :d] = z
-    augmented[:, d] = 1.0
-    np.einsum("ij,ij->i", z, z, out=augmented[:, d + 1])
-    return augmented

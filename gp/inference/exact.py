@@ -7,7 +7,7 @@ triangle is ever computed.  LAPACK is SciPy's.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,12 +18,13 @@ from scipy.linalg import blas, lapack
 from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
 from gp.inference.closed_form import closed_form
 from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
+from gp.inference.profile import Profile
 from gp.models import GaussianProcess
 from gp.spec import InputError, Spec
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "fit a subset of the rows"
-FEW_ROWS = 512  # up to which the kernel's tiles are kept instead of computed twice
+FEW_ROWS = 1000  # up to which the tiles of the kernel are kept instead of computed twice
 ROWS = 1024  # predicted at a time
 
 
@@ -36,7 +37,7 @@ class NotPositiveDefinite(ArithmeticError):
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Marginal posterior in internal units at m inputs: `mean` (m,), `variance` (m,) of the function, and of each term."""
+    """Marginal posterior in internal units at m inputs: `mean`, `variance` (m,) of the function, and of each term."""
 
     mean: np.ndarray
     variance: np.ndarray
@@ -57,13 +58,16 @@ class Exact(Spec):
                 f"{available / 2**30:.1f} GiB: {INSTEAD}"
             )
 
-    def evaluate(self, gp: GaussianProcess, *, gradient: bool = True) -> tuple[float, np.ndarray]:
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
         """Return the log marginal likelihood of the internal targets (nats), and its gradient by the raw vector.
 
-        R&W 2006 Alg. 2.1 and eq. 5.9.  Raises NotPositiveDefinite.
+        R&W 2006 Alg. 2.1 and eq. 5.9.  With a `profile`, the model's scale and mean coefficients are first moved to
+        their optimum.  Raises NotPositiveDefinite.
         """
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = _solve(gp)
+            solved = _solve(gp) if profile is None else _move(gp, _solve(gp), profile)
             fit = float(solved.residual @ solved.alpha)
             value = -0.5 * fit - 0.5 * solved.log_determinant - 0.5 * gp.n * math.log(2 * math.pi)  # line 7
             if not gradient:
@@ -154,6 +158,26 @@ def _solve(gp: GaussianProcess) -> _Solved:
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
     return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)
+
+
+def _move(gp: GaussianProcess, solved: _Solved, profile: Profile) -> _Solved:
+    """Return `solved` with scale and mean coefficients at their optimum, which the model then has.
+
+    With K + noise = c K₁, what comes back is K₁'s factor beside (y − m)/√c and K₁⁻¹(y − m)/√c: in the gradient by log θ
+    the c of ∂K cancels that of K⁻¹, and the mean's is zero.
+    """
+
+    def solve(columns: np.ndarray) -> np.ndarray:
+        return np.column_stack([lapack.dpotrs(solved.factor.T, column, lower=0)[0] for column in columns.T])
+
+    residual, alpha, change = profile.residual(solved.residual, solved.alpha, solve)
+    vector = gp.parameters.vector
+    vector[profile.positions] += change
+    shift = profile.log_scale(vector, float(residual @ alpha), gp.n)
+    gp.parameters.set(vector + shift * profile.amplitude)
+    root = math.exp(0.5 * shift)
+    log_determinant = solved.log_determinant + gp.n * shift
+    return replace(solved, log_determinant=log_determinant, residual=residual / root, alpha=alpha / root)
 
 
 def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-# Rows from which LAPACK's threads save more than their waiting costs (`python -m benchmarks.evaluation`).  A constant:
-# the bytes of a result depend on the number of threads.
-MANY_ROWS = 1000
+# Rows from which LAPACK gets all cores.  Below, a second thread saves at most a second on an idle machine, and on a
+# busy one two that wait for each other take 2 to 40 times as long as one alone.  A constant, never a measurement: the
+# bytes of a result depend on the number of threads.
+MANY_ROWS = 5000
 
 
 def keep_freed_memory() -> None:
@@ -61,7 +62,7 @@ def _blas() -> ThreadpoolController:
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Return the bytes that may still be allocated: the kernel's estimate, and no more than the control group's limit."""
+    """Return the bytes that may still be allocated: the kernel's estimate, within the control group's limit."""
     amounts = [_meminfo(root / "proc/meminfo"), *(_limit(root / path) for path in _LIMITS)]
     known = [amount for amount in amounts if amount is not None]
     return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,66 @@
+"""What of a model has its optimum in closed form, whatever the other hyperparameters: scale and mean coefficients.
+
+With K = c K₁, the likelihood is largest at c = rᵀK₁⁻¹r / n, r = y − Φβ, and β = (ΦᵀK⁻¹Φ)⁻¹ΦᵀK⁻¹y  (R&W 2006 eq. 2.42;
+a search over what is left is one of the same optima in fewer dimensions, Rao 1973 sec. 4a).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gp.models import GaussianProcess
+
+Solve = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Directions of the raw vector (p,) with closed-form optima.
+
+    `amplitude` (p,): adding log c times it multiplies K + noise by c; zero where it cannot be moved as a whole.
+    `positions` (q,) are the mean's free coefficients, `design` (n, q) their columns Φ.
+    """
+
+    amplitude: np.ndarray
+    positions: np.ndarray
+    design: np.ndarray
+    bounds: np.ndarray  # (p, 2)
+
+    def residual(self, residual: np.ndarray, alpha: np.ndarray, solve: Solve) -> tuple[np.ndarray, ...]:
+        """Return y − m, α = K⁻¹(y − m) and the coefficients' change, (q,), at the best coefficients."""
+        if not len(self.positions):
+            return residual, alpha, np.zeros(0)
+        whitened = solve(self.design)
+        change = np.linalg.lstsq(self.design.T @ whitened, self.design.T @ alpha, rcond=None)[0]
+        return residual - self.design @ change, alpha - whitened @ change, change
+
+    def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> float:
+        """Return log c for rᵀK⁻¹r = `quadratic`, held to what the bounds of all amplitudes leave."""
+        moved = self.amplitude > 0
+        if not moved.any():
+            return 0.0
+        room = (self.bounds[moved] - vector[moved, None]) / self.amplitude[moved, None]
+        # A constant y leaves no residual: the scale then goes to its lower bound.
+        return float(np.clip(np.log(max(quadratic, 1e-300) / n), room[:, 0].max(), room[:, 1].min()))
+
+
+def _columns_of(gp: GaussianProcess) -> dict[torch.Tensor, torch.Tensor]:
+    return dict(gp.mean.columns(gp.x))  # type: ignore[operator]
+
+
+def profile_of(gp: GaussianProcess) -> Profile:
+    """Return what can be profiled: all amplitudes if all are free of priors and users' bounds, likewise the mean's."""
+    free, parameters = gp.parameters.free, gp.parameters.all
+    scales = [p for p in parameters if p.amplitude]
+    bound = any(p.fixed or p.prior or any(p.bounded) for p in scales)
+    amplitude = np.concatenate([np.full(p.size, 0.0 if bound else p.amplitude) for p in free])
+    columns = _columns_of(gp)
+    linear = [p.tensor in columns and not any(p.bounded) for p in free]
+    positions = np.flatnonzero(np.concatenate([np.full(p.size, yes) for p, yes in zip(free, linear, strict=True)]))
+    parts = [columns[p.tensor].numpy() for p, yes in zip(free, linear, strict=True) if yes]
+    design = np.hstack(parts) if parts else np.zeros((gp.n, 0))
+    if any(p.tensor in columns and any(p.bounded) for p in free):
+        amplitude = np.zeros_like(amplitude)  # the scale's optimum would depend on a mean that is none
+    return Profile(amplitude, positions, design, np.array(gp.parameters.bounds).reshape(-1, 2))

@@ -1,0 +1,145 @@
+"""A project of two small studies in a folder of its own, for the tests that run stages and DVC."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("synthesize", "train", "predict", "evaluate", "plot")
+PARAMS = """\
+studies:
+  sine:
+    seed: 0
+    data: {kind: function, function: "sin(2*pi*x)", n: 20, range: [0, 1], noise_sd: 0.1, test: {range: [-1, 2], n: 10}}
+    model: {kernel: {kind: rbf, lengthscale: 0.5}, noise: {sd: 0.3}}
+    inference: {}
+    train: {kind: adam, steps: 5, learning_rate: 0.1}
+    predict: {grid: {n: 20}}
+    plot: {interval: 0.95}
+  lake:
+    seed: 0
+    data: {kind: table, path: data/raw/lake.csv, x: [depth, warmth], y: oxygen, holdout: {fraction: 0.25}}
+    model: {kernel: {kind: matern, nu: 2.5, ard: true}}
+    inference: {}
+    train: {kind: lbfgs, restarts: 0}
+    predict: {grid: {n: 5}}
+    plot: {}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project at `path`: its code and pipeline, PARAMS and a table of its own, in Git."""
+
+    path: Path
+
+    def run(self, *command: str, exit_code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Return what a command printed; its exit code must be the expected one, if any."""
+        done = subprocess.run(
+            command, cwd=self.path, env=self.environment(**environment), capture_output=True, text=True, timeout=300
+        )
+        if exit_code is not None:
+            assert done.returncode == exit_code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return an environment in which `python` and `dvc` are those that run the tests."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DVC", "GIT"))}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return clean | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "SHELL": "/bin/sh"} | more
+
+    def stage(self, name: str, study: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Return what a stage printed that was run by hand."""
+        return self.run("python", "-m", f"stages.{name}", study, **options)
+
+    def repro(self, *arguments: str) -> set[str]:
+        """Return the stages that `dvc repro` ran, as stage@study."""
+        printed = self.run("dvc", "repro", *arguments).stdout
+        return set(re.findall(r"^(?:Running stage '|Stage '(?=\S+ is cached))([^']+)'", printed, flags=re.MULTILINE))
+
+    def edit(self, key: str, value: Any) -> None:
+        """Set the param at a dotted path below `studies`."""
+        params = YAML(typ="safe").load(self.path / "params.yaml")
+        *parents, last = ["studies", *key.split(".")]
+        section = params
+        for name in parents:
+            section = section[name]
+        section[last] = value
+        YAML(typ="safe").dump(params, self.path / "params.yaml")
+
+    def append(self, path: str, text: str) -> None:
+        """Add text to the end of a file, which may be new."""
+        with (self.path / path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def commit(self) -> None:
+        """Commit everything that Git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=Tester", "-c", "user.email=tester@example.org", "commit", "-qm", "State")
+
+    def hashes(self, *folders: str) -> dict[str, str]:
+        """Return a hash for each file below the folders (all of the project, but for Git and caches, if none)."""
+        roots = [self.path / folder for folder in folders] or [self.path]
+        files = [file for root in roots for file in [root, *root.rglob("*")] if file.is_file()]
+        paths = {str(file.relative_to(self.path)): file for file in files}
+        skipped = (".git/", ".dvc/")
+        return {
+            name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for name, file in sorted(paths.items())
+            if not name.startswith(skipped) and "__pycache__" not in name
+        }
+
+    def copy(self, path: Path) -> "Project":
+        """Return a copy at `path`, its cache included."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Project(path)
+
+
+def make_project(path: Path, source: Path = ROOT) -> Project:
+    """Return a new project at `path` with the code of `source`, committed to Git, none of its stages run yet."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name in ("gp", "stages"):
+        shutil.copytree(source / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "versions.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        (path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(source / name, path / name)
+    (path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (path / "data/raw").mkdir(parents=True)
+    (path / "data/raw/lake.csv").write_text(_table(), encoding="utf-8")
+    project = Project(path)
+    project.run("git", "init", "-q")
+    project.commit()
+    return project
+
+
+def _table() -> str:
+    rng = np.random.default_rng(0)
+    depth, warmth = rng.uniform(0, 10, size=24), rng.uniform(5, 20, size=24)
+    oxygen = np.sin(depth) + 0.1 * warmth + 0.1 * rng.standard_normal(24)
+    rows = [f"{d:.3f},{w:.3f},{o:.4f}\n" for d, w, o in zip(depth, warmth, oxygen, strict=True)]
+    return "".join(["depth,warmth,oxygen\n", *rows])
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose stages have not run."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project all of whose stages have run, and are committed: to be copied, not to be changed."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    project.repro()
+    project.commit()
+    return project

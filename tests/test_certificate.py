@@ -1,0 +1,218 @@
+"""Certificate: silent about a good fit, loud about each bad one, and right about what the data determine."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import gp
+
+CLOSE = 1e-6  # a search's end
+MEASURED = 1e-3  # a curvature from differences of gradients, at an end 1e-3 nats from the top
+
+TIME = np.linspace(0, 10, 60)
+WAVE = np.sin(TIME) + 0.1 * np.random.default_rng(1).normal(size=60)
+RBF = {"kernel": {"kind": "rbf"}}
+
+
+def free_of_alarms_but(certificate, *words):
+    """Assert that each of `words` is in one alarm, and that there is no other alarm."""
+    for word in words:
+        assert sum(word in alarm for alarm in certificate.alarms) == 1, (word, certificate.alarms)
+    assert len(certificate.alarms) == len(words), certificate.alarms
+
+
+# A good fit.
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_good_fit_raises_no_alarm(standardize):
+    model = RBF | {"standardize": {"x": standardize, "y": standardize}}
+    certificate = gp.fit(TIME, WAVE, model=model).certificate
+    free_of_alarms_but(certificate)
+    assert certificate.converged
+    assert certificate.shortfall < MEASURED
+    assert certificate.starts == certificate.starts_at_best == 5
+    assert certificate.jitter == 0
+    assert 1 < certificate.condition_number < 1e6
+    assert 0 < certificate.noise_share < 0.1
+    assert certificate.undetermined == certificate.at_bound == certificate.irrelevant_inputs == ()
+    assert certificate.adam_gap is None
+    assert set(certificate.intervals) == {"kernel.lengthscale", "kernel.outputscale", "noise.sd", "mean.value"}
+
+
+def test_it_says_the_same_as_text_and_as_json():
+    certificate = gp.fit(TIME, WAVE, model=RBF).certificate
+    assert "converged" in str(certificate)
+    assert "NOT converged" not in str(certificate)
+    assert "ALARM" not in str(certificate)
+    said = json.loads(json.dumps(certificate.to_dict(), allow_nan=False))
+    assert said["converged"] == 1
+    assert said["alarms"] == 0
+    assert said["intervals"]["noise.sd"]["lower"] < 0.1 < said["intervals"]["noise.sd"]["upper"]
+
+
+def test_the_condition_number_is_that_of_the_covariance():
+    fitted = gp.fit(TIME, WAVE, model=RBF)
+    at = fitted.hyperparameters
+    K = at["kernel.outputscale"] * np.exp(-(np.subtract.outer(TIME, TIME) ** 2) / 2 / at["kernel.lengthscale"] ** 2)
+    exact = np.linalg.cond(K + at["noise.sd"] ** 2 * np.eye(60))
+    # An estimate from below, by power iteration.
+    assert 0.9 * exact <= fitted.certificate.condition_number <= exact * (1 + CLOSE)
+
+
+def test_a_loaded_model_certifies_its_vector_again(tmp_path):
+    fitted = gp.fit(TIME, WAVE, model=RBF)
+    fitted.save(tmp_path / "m")
+    loaded = gp.load(tmp_path / "m").certificate
+    assert loaded.intervals == fitted.certificate.intervals
+    assert loaded.converged
+    assert (loaded.evaluations, loaded.starts) == (0, 0)
+
+
+# Every alarm, provoked.
+
+
+def test_too_few_steps_of_adam_alarm():
+    certificate = gp.fit(TIME, WAVE, model=RBF, train={"kind": "adam", "steps": 5}).certificate
+    assert not certificate.converged
+    assert "NOT converged" in str(certificate)
+    free_of_alarms_but(certificate, "training stopped", "near where adam stopped")
+    assert certificate.to_dict()["converged"] == 0
+
+
+def test_adams_gap_is_what_lbfgs_would_gain():
+    stopped = gp.fit(TIME, WAVE, model=RBF, train={"kind": "adam", "steps": 30})
+    best = gp.fit(TIME, WAVE, model=RBF, train={"kind": "lbfgs", "restarts": 0})
+    gap = best.log_marginal_likelihood - stopped.log_marginal_likelihood
+    assert gap > 0.05
+    assert stopped.certificate.adam_gap == pytest.approx(gap, abs=2e-3)  # both end within 1e-3 nats of the top
+    expected = f"an optimum {stopped.certificate.adam_gap:.2g} nats better is near where adam stopped"
+    assert any(expected in alarm for alarm in stopped.certificate.alarms)
+
+
+def test_adam_with_patience_raises_no_alarm():
+    certificate = gp.fit(TIME, WAVE, model=RBF, train={"kind": "adam", "steps": 1500}).certificate
+    free_of_alarms_but(certificate)
+    assert certificate.adam_gap < 0.05
+
+
+@pytest.mark.parametrize("bound", [{"upper": 0.8, "start": 0.5}, {"lower": 5.0, "start": 6.0}])
+def test_a_hyperparameter_at_a_bound_alarms_by_name(bound):
+    model = {"kernel": {"kind": "rbf", "lengthscale": bound}}
+    certificate = gp.fit(TIME, WAVE, model=model).certificate
+    free_of_alarms_but(certificate, "kernel.lengthscale ended at a bound")
+    assert certificate.at_bound == ("kernel.lengthscale",)
+    assert "kernel.lengthscale" not in certificate.intervals
+    assert certificate.converged  # as far as the bound lets it
+
+
+def test_a_start_between_bounds_that_do_not_hold_it_is_no_alarm():
+    model = {"kernel": {"kind": "rbf", "lengthscale": {"lower": 0.1, "upper": 50.0}}}
+    free_of_alarms_but(gp.fit(TIME, WAVE, model=model).certificate)
+
+
+def test_all_noise_alarms():
+    nothing = np.random.default_rng(4).normal(size=60)
+    certificate = gp.fit(TIME, nothing, model=RBF).certificate
+    assert certificate.noise_share > 0.99
+    assert any("variance is noise" in alarm for alarm in certificate.alarms), str(certificate)
+
+
+def test_an_ill_conditioned_covariance_alarms():
+    # Without noise, repeats of one row make the covariance as good as singular.
+    x, y = np.repeat(TIME, 2), np.repeat(np.sin(TIME), 2)
+    model = {**RBF, "noise": {"sd": {"fixed": 1e-7}}}
+    certificate = gp.fit(x, y, model=model).certificate
+    assert certificate.condition_number > 1e12
+    assert any("condition number" in alarm for alarm in certificate.alarms), str(certificate)
+
+
+def test_one_of_many_starts_at_the_best_alarms():
+    # A period of 1 where 1.7 is true: every start climbs a hill of its own.
+    model = {"kernel": {"kind": "periodic", "period_length": 1.0}}
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 10, 25)
+    y = np.sin(2 * np.pi * x / 1.7) + 0.3 * rng.normal(size=25)
+    certificate = gp.fit(x, y, model=model, train={"kind": "lbfgs", "restarts": 4}).certificate
+    assert (certificate.starts, certificate.starts_at_best) == (5, 1)
+    assert any("only one of 5 starts" in alarm for alarm in certificate.alarms)
+
+
+def test_an_irrelevant_input_is_named_without_an_alarm():
+    rng = np.random.default_rng(6)
+    x = np.column_stack([TIME, rng.uniform(size=60)])
+    certificate = gp.fit(x, WAVE, model={"kernel": {"kind": "rbf", "ard": True}}).certificate
+    assert certificate.irrelevant_inputs == ("x2",)
+    assert "irrelevant inputs (lengthscale far beyond their range): x2" in str(certificate)
+    free_of_alarms_but(certificate)
+
+
+def test_what_the_data_do_not_determine_is_named():
+    # Of two white terms, and the noise, only the sum of variances is seen.
+    model = {
+        "mean": {"kind": "zero"},
+        "kernel": {"kind": "sum", "terms": {"wave": {"kind": "rbf"}, "more": {"kind": "white"}}},
+    }
+    certificate = gp.fit(TIME, WAVE, model=model).certificate
+    named = {*certificate.undetermined, *certificate.at_bound}
+    assert named & {"kernel.more.sd", "noise.sd"}
+
+
+# Intervals.
+
+NO_SIGNAL = {  # a kernel that adds nothing: y is noise about zero
+    "standardize": {"x": False, "y": False},
+    "mean": {"kind": "zero"},
+    "kernel": {"kind": "constant", "constant": {"fixed": 1e-12}},
+}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("n", [20, 200])
+def test_the_interval_of_a_noise_is_the_textbooks(n, standardize):
+    """Of n draws N(0, sd²) the sd's estimate is √mean(y²), and the standard error of its log 1/√(2n)."""
+    y = 7 * np.random.default_rng(0).normal(size=n)
+    y = y - y.mean()  # so that the zero mean is the same with y standardised
+    model = NO_SIGNAL | {"standardize": {"x": False, "y": standardize}}
+    fitted = gp.fit(np.arange(n), y, model=model)
+    sd = math.sqrt(np.mean(y**2))
+    assert fitted.hyperparameters["noise.sd"] == pytest.approx(sd, rel=0.01)  # flat to 1e-3 nats
+    low, high = fitted.certificate.intervals["noise.sd"]
+    assert math.log(high / low) == pytest.approx(2 * 1.96 / math.sqrt(2 * n), rel=0.02)
+    assert math.sqrt(low * high) == pytest.approx(fitted.hyperparameters["noise.sd"], rel=CLOSE)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e6, 1e-6])
+def test_the_interval_of_a_level_is_the_textbooks(scale, standardize):
+    """Of n draws N(m, sd²), sd known, the level's estimate is the mean, its standard error sd/√n."""
+    y = scale * (3 + 2 * np.random.default_rng(0).normal(size=50))
+    model = NO_SIGNAL | {"mean": {}, "noise": {"sd": {"fixed": 2 * scale}}}
+    model["kernel"] = {"kind": "constant", "constant": {"fixed": 1e-12 * scale**2}}
+    model["standardize"] = {"x": False, "y": standardize}
+    certificate = gp.fit(np.arange(50), y, model=model).certificate
+    low, high = certificate.intervals["mean.value"]
+    assert 0.5 * (low + high) == pytest.approx(y.mean(), abs=0.01 * scale)
+    assert high - low == pytest.approx(2 * 1.96 * 2 * scale / math.sqrt(50), rel=MEASURED)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    lengthscale, outputscale, sd, n, fits = 1.0, 4.0, 0.5, 60, 40
+    rng = np.random.default_rng(7)
+    truth = {"kernel.lengthscale": lengthscale, "kernel.outputscale": outputscale, "noise.sd": sd}
+    inside = dict.fromkeys(truth, 0)
+    for _ in range(fits):
+        x = rng.uniform(0, 15, n)
+        K = outputscale * np.exp(-(np.subtract.outer(x, x) ** 2) / 2 / lengthscale**2) + sd**2 * np.eye(n)
+        y = np.linalg.cholesky(K) @ rng.normal(size=n)
+        model = RBF | {"mean": {"kind": "zero"}, "standardize": {"x": False, "y": False}}
+        intervals = gp.fit(x, y, model=model, train={"kind": "lbfgs", "restarts": 0}).certificate.intervals
+        for name, value in truth.items():
+            low, high = intervals.get(name, (0.0, math.inf))
+            inside[name] += low <= value <= high
+    # Binomial(40, 0.95) is 34 or more with 98 %; the intervals are asymptotic, so a little less is asked.
+    for name, count in inside.items():
+        assert count >= 33, (name, count)
+    assert sum(inside.values()) < 3 * fits  # wide enough to miss nothing would be too wide

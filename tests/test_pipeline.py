@@ -1,0 +1,227 @@
+"""Pipeline: dvc.yaml says what each stage reads and writes, and just what changed runs again."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+from conftest import ROOT, STAGES, make_project
+from ruamel.yaml import YAML
+
+from gp.spec import read_yaml
+from stages import SECTIONS, installed_version
+from stages.__main__ import PARAMS_OF
+
+PIPELINE = read_yaml(ROOT / "dvc.yaml")["stages"]
+VERSIONS = read_yaml(ROOT / "versions.yaml")
+
+# Packages that a stage loads and that are not tracked, each with the reason why no output depends on its version.
+NEUTRAL = {
+    "annotated-types": "pydantic's",
+    "charset-normalizer": "loaded by an import hook of torch's",
+    "cloudpickle": "loaded by an import hook of torch's and pyarrow's",
+    "cycler": "order of colours, which figures name themselves",
+    "fonttools": "fonts inside PDF and PS, which are not written",
+    "packaging": "compares versions",
+    "pydantic": "refuses or accepts",
+    "pydantic_core": "refuses or accepts",
+    "pydot": "loaded by torch, draws graphs",
+    "pyparsing": "matplotlib's, reads mathtext and fontconfig patterns",
+    "python-dateutil": "pandas' and matplotlib's, dates; tables' dates are read by our own code",
+    "ruamel.yaml": "reads params.yaml, as DVC does",
+    "setuptools": "loaded by an import hook",
+    "six": "dateutil's",
+    "threadpoolctl": "sets the number of threads",
+    "tqdm": "progress",
+    "triton": "code for GPUs, which torch brings in some builds; we compute on the CPU",
+    "typing-inspection": "pydantic's",
+    "typing_extensions": "types",
+}
+
+IMPORTS = """
+import importlib, json, sys
+from importlib.metadata import packages_distributions
+importlib.import_module(sys.argv[1])
+files = sorted(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ("gp", "stages"))
+packages = packages_distributions()
+loaded = {name for module in {m.split(".")[0] for m in sys.modules} for name in packages.get(module, [])}
+print(json.dumps([files, sorted(loaded)]))
+"""
+
+
+@cache
+def imports(stage):
+    """Return the project's files and the packages that a stage's imports load, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTS, f"stages.{stage}"]
+    files, packages = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    return {file.removeprefix(f"{ROOT}/") for file in files}, set(packages)
+
+
+def tracked(stage):
+    """Return the params and the packages that dvc.yaml lists for a stage."""
+    items = PIPELINE[stage]["do"]["params"]
+    sections = [item.removeprefix("studies.${key}.") for item in items if isinstance(item, str)]
+    packages = [name for item in items if isinstance(item, dict) for name in item["versions.yaml"]]
+    return sections, packages
+
+
+def outputs(stage):
+    """Return the paths that dvc.yaml lists as a stage's outputs."""
+    entry = PIPELINE[stage]["do"]
+    listed = [item for kind in ("outs", "metrics", "plots") for item in entry.get(kind, [])]
+    return [next(iter(item)) if isinstance(item, dict) else item for item in listed]
+
+
+def test_stages_are_those_of_the_package_in_running_order():
+    assert tuple(PIPELINE) == tuple(PARAMS_OF) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_dependencies_are_the_files_that_a_stage_imports(stage):
+    files, _ = imports(stage)
+    assert {path for path in PIPELINE[stage]["do"]["deps"] if path.endswith(".py")} == files
+
+
+def test_every_file_of_gp_is_a_dependency_of_some_stage():
+    files = {str(file.relative_to(ROOT)) for file in (ROOT / "gp").rglob("*.py")}
+    assert files <= {path for stage in PIPELINE.values() for path in stage["do"]["deps"]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_sections_that_a_stage_validates(stage):
+    sections, _ = tracked(stage)
+    assert sections == list(PARAMS_OF[stage].model_fields)
+
+
+def test_every_section_is_read_by_some_stage():
+    assert {section for stage in STAGES for section in tracked(stage)[0]} == set(SECTIONS)
+
+
+def test_versions_are_recorded_of_exactly_the_packages_that_stages_track():
+    assert set(VERSIONS) == {name for stage in STAGES for name in tracked(stage)[1]}
+
+
+def test_recorded_versions_are_those_installed():
+    assert {name: installed_version(name) for name in VERSIONS} == VERSIONS
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_package_that_a_stage_loads_is_tracked_or_cannot_reach_an_output(stage):
+    _, loaded = imports(stage)
+    _, packages = tracked(stage)
+    assert set(packages) <= loaded
+    # pandas loads pyarrow where it is installed; only synthesize reads Parquet with it.
+    allowed = NEUTRAL.keys() if stage == "synthesize" else {*NEUTRAL, "pyarrow"}
+    assert loaded - set(packages) - allowed == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_writes_stands_in_its_own_folder(stage):
+    assert outputs(stage)
+    for path in outputs(stage):
+        assert path == f"data/${{key}}/{stage}" or path.startswith(f"data/${{key}}/{stage}/")
+
+
+def test_no_output_persists_and_no_stage_runs_always():
+    for stage in PIPELINE.values():
+        assert "always_changed" not in stage["do"]
+        assert "persist" not in str(stage["do"])
+        assert not set("|;&") & set(stage["do"]["cmd"])
+
+
+@pytest.fixture(scope="module")
+def pipeline(finished, tmp_path_factory):
+    """A finished project that the tests below edit one after the other."""
+    return finished.copy(tmp_path_factory.mktemp("pipeline") / "project")
+
+
+@pytest.mark.slow
+def test_a_second_run_runs_nothing(pipeline):
+    assert pipeline.repro() == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_writes_what_its_docstring_names(finished, stage):
+    said = ast.get_docstring(ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")))
+    named = set(re.findall(r"[a-z]+\.(?:csv|json|safetensors)", said))
+    written = {path.name for path in (finished.path / "data/sine" / stage).iterdir()}
+    if stage == "plot":
+        drawn = {name.partition(".")[0] for name in written}
+        assert "posterior" in drawn
+        assert written == {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
+    else:
+        assert named == written
+
+
+@pytest.mark.slow
+def test_what_two_runs_in_two_folders_write_is_identical(finished, tmp_path):
+    again = make_project(tmp_path / "another" / "place", finished.path)
+    assert again.repro() == {f"{stage}@{study}" for stage in STAGES for study in ("sine", "lake")}
+    written = again.hashes("data", "dvc.lock")
+    assert len(written) > 40
+    assert written == finished.hashes("data", "dvc.lock")
+    again.commit()
+    assert again.run("git", "status", "--porcelain").stdout == ""
+    kept = again.run("git", "ls-files", "data").stdout.split()
+    assert kept == ["data/lake/evaluate/metrics.json", "data/raw/lake.csv", "data/sine/evaluate/metrics.json"]
+
+
+# Key → new value, and the stages of that study that run again.  All are edits of one project, each on top of the last.
+EDITS = {
+    "sine.plot.interval": (0.9, "plot"),
+    # evaluate reads predict's folder as a whole, since test.csv is not always there: it runs, and writes the same.
+    "sine.predict.grid.n": (30, "predict evaluate plot"),
+    "sine.train.steps": (6, "train predict evaluate plot"),
+    "sine.data.test.n": (12, "synthesize predict evaluate plot"),
+    "sine.seed": (1, "synthesize train predict evaluate plot"),
+    "lake.model.kernel.nu": (1.5, "train predict evaluate plot"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", EDITS)
+def test_an_edited_param_runs_exactly_what_reads_it(pipeline, key):
+    value, stages = EDITS[key]
+    study = key.partition(".")[0]
+    pipeline.edit(key, value)
+    assert pipeline.repro() == {f"{stage}@{study}" for stage in stages.split()}
+
+
+@pytest.mark.slow
+def test_a_param_written_another_way_runs_nothing(pipeline):
+    text = (pipeline.path / "params.yaml").read_text(encoding="utf-8")
+    (pipeline.path / "params.yaml").write_text(f"# a comment\n{text}", encoding="utf-8")
+    pipeline.edit("sine.data.noise_sd", 1e-1)
+    assert pipeline.repro() == set()
+
+
+# File → text added to its end, and the stages that run again, for each study.
+FILES = {
+    "gp/plots/curves.py": ("# a comment\n", "plot"),
+    "gp/metrics.py": ("# a comment\n", "evaluate"),  # whose results stay the same, so plot has nothing new to draw
+    "stages/synthesize.py": ("# a comment\n", "synthesize"),
+    "data/raw/another.csv": ("a,b\n1,2\n", "synthesize"),
+    "data/raw/README.md": ("Sources.\n", ""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FILES)
+def test_an_edited_file_runs_exactly_what_depends_on_it(pipeline, path):
+    text, stages = FILES[path]
+    before = pipeline.hashes("data/sine", "data/lake")
+    pipeline.append(path, text)
+    assert pipeline.repro() == {f"{stage}@{study}" for stage in stages.split() for study in ("sine", "lake")}
+    assert pipeline.hashes("data/sine", "data/lake") == before
+
+
+@pytest.mark.slow
+def test_a_study_that_is_added_leaves_the_others_alone(pipeline):
+    params = YAML(typ="safe").load(pipeline.path / "params.yaml")["studies"]["sine"]
+    pipeline.edit("third", params | {"data": params["data"] | {"n": 7}})
+    assert pipeline.repro("synthesize@third") == {"synthesize@third"}
+    assert pipeline.repro("plot@sine", "plot@lake") == set()
