@@ -13,8 +13,8 @@ def machine(result: dict[str, Any]) -> str:
     """Return a line that describes the machine."""
     of = result["machine"]
     return (
-        f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}, Python {of['python']}, {of['date']}; "
-        f"load when it began: {of['load_before']}."
+        f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}, Python {of['python']}, "
+        f"{of['date']}; load when it began: {of['load_before']}."
     )
 
 
@@ -53,9 +53,9 @@ def by_size(rows: Iterable[Row], key: str) -> str:
         [_bold(f"{PEERS[name].label}: {KERNELS[kernel]}", name), *(found.get(n, "–") for n in sizes)]
         for (name, kernel), found in cells.items()
     ]
-    second = "cpu" if key == "units" else "wall"
-    unit = {row["n"]: f"{1e3 * row[second]['median']:.3g} ms" for row in rows if row["peer"] == UNIT and second in row}
-    lines.append(["one unit: dpotrf + dpotri", *(unit.get(n, "–") for n in sizes)])
+    second, label = ("cpu", "one unit: dpotrf + dpotri (s)") if key == "units" else (key, "dpotrf + dpotri alone")
+    unit = {row["n"]: f"{row[second]['median']:.3g}" for row in rows if row["peer"] == UNIT and second in row}
+    lines.append([label, *(unit.get(n, "–") for n in sizes)])
     return table(["", *(f"n = {n}" for n in sizes)], lines)
 
 

@@ -22,10 +22,11 @@ def wins(results: dict[str, dict[str, Any]]) -> list[str]:
 def _of_contest(name: str, rows: list[Row], quantity: Callable[[Row], float | None], unit: str) -> Iterable[str]:
     ours = {_where(row): row for row in rows if row["peer"] == OURS}
     for peer in OTHERS:
+        pairs = [(row, ours[_where(row)]) for row in rows if row["peer"] == peer and _where(row) in ours]
         ahead = [
-            f"{_place(row)} {quantity(row):.3g} against {quantity(ours[_where(row)]):.3g}{unit}{_but(row, ours[_where(row)])}"
-            for row in rows
-            if row["peer"] == peer and _where(row) in ours and quantity(row) < quantity(ours[_where(row)])
+            f"{_place(row)} {quantity(row):.3g} against {quantity(own):.3g}{unit}{_but(row, own)}"
+            for row, own in pairs
+            if quantity(row) < quantity(own)
         ]
         if ahead:
             yield f"**{PEERS[peer].label}**, {name}: {'; '.join(ahead)}."
@@ -64,7 +65,7 @@ def _beyond_nats(row: Row) -> float | None:
 
 CONTESTS: dict[str, tuple[str, Callable[[Row], float | None], str]] = {
     "evaluation, CPU on one core": ("evaluation", _median("units", lambda cores: cores == 1), " units"),
-    "evaluation, wall time on all cores": ("evaluation", _median("units_wall", lambda cores: cores > 1), " units"),
+    "evaluation, wall time on all cores": ("evaluation", _median("wall", lambda cores: cores > 1), " s"),
     "memory of an evaluation": ("memory", lambda row: row.get("matrices"), " n×n matrices"),
     "whole fit, CPU": ("fit", _median("units"), " units"),
     "whole fit, nats below the best optimum known": ("fit", _beyond_nats, ""),

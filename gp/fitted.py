@@ -231,6 +231,7 @@ def _dataset(x: Any, y: Any) -> Dataset:
 def _columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
     """Return x as an array with one column for each input: of a DataFrame the named columns, of (m,) the one."""
     if isinstance(x, pd.DataFrame):
+        x = x.set_axis([str(name) for name in x.columns], axis=1)
         missing = [name for name in names or () if name not in x.columns]
         if missing:
             raise InputError(f"x has no column {missing[0]!r} (got {list(x.columns)}): the model was fitted with it")

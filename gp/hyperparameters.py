@@ -5,7 +5,8 @@ scales of the data; `Parameters` then translate between three forms:
 
 - the data's own units: what a user writes and reads;
 - internal units: those of the standardised inputs and targets, in which kernels compute;
-- the raw vector: the log of each positive hyperparameter and each real one as it is, free ones only: what is learnt.
+- the raw vector: the log of each positive hyperparameter, each other one in units of its scale; free ones only: what
+  is learnt.
 """
 
 import math
@@ -136,7 +137,8 @@ class Parameter:
     prior: LogNormal | Gamma | None
     power: int
     floor: float
-    tensor: torch.nn.Parameter = field(repr=False)  # raw: log θ, or θ if not positive
+    reference: np.ndarray  # what one raw unit is internally, of what may be negative; 1 for logs
+    tensor: torch.nn.Parameter = field(repr=False)  # raw · reference
 
     @property
     def size(self) -> int:
@@ -150,11 +152,15 @@ class Parameter:
 
     def raw(self, internal: np.ndarray) -> np.ndarray:
         """Return internal values in raw form."""
-        return np.log(internal) if self.positive else internal
+        return np.log(internal) if self.positive else internal / self.reference
+
+    def held(self) -> np.ndarray:
+        """Return the raw values that the model's tensor holds."""
+        return self.tensor.detach().numpy().reshape(-1) / self.reference
 
     def in_data_units(self, raw: np.ndarray) -> np.ndarray:
         """Return raw values in the data's units, shape (size,)."""
-        return (np.exp(raw) if self.positive else raw) * self.unit + self.offset
+        return (np.exp(raw) if self.positive else raw * self.reference) * self.unit + self.offset
 
 
 class Parameters:
@@ -164,7 +170,7 @@ class Parameters:
         self.all = tuple(parameters)
         self.free = tuple(p for p in parameters if not p.fixed)
         for parameter in self.all:
-            _fill(parameter.tensor, parameter.raw(parameter.start))
+            _fill(parameter.tensor, parameter.raw(parameter.start) * parameter.reference)
 
     @property
     def start(self) -> np.ndarray:
@@ -190,25 +196,25 @@ class Parameters:
     @property
     def vector(self) -> np.ndarray:
         """Return the raw vector that the model's tensors hold."""
-        return _concatenate([p.tensor.detach().numpy().reshape(-1) for p in self.free])
+        return _concatenate([p.held() for p in self.free])
 
     def set(self, vector: np.ndarray) -> None:
         """Put a raw vector into the model's tensors."""
         for parameter, part in zip(self.free, self.split(vector), strict=True):
-            _fill(parameter.tensor, part)
+            _fill(parameter.tensor, part * parameter.reference)
 
     def gradient(self) -> np.ndarray:
         """Return the raw gradient that backward passes have gathered in the model's tensors, and clear it there."""
         parts = []
         for parameter in self.free:
             grad = parameter.tensor.grad
-            parts.append(np.zeros(parameter.size) if grad is None else grad.numpy().reshape(-1).copy())
+            parts.append(np.zeros(parameter.size) if grad is None else grad.numpy().reshape(-1) * parameter.reference)
             parameter.tensor.grad = None
         return _concatenate(parts)
 
     def in_data_units(self) -> dict[str, float | list[float]]:
         """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
-        values = {p.name: p.in_data_units(p.tensor.detach().numpy().reshape(-1)).tolist() for p in self.all}
+        values = {p.name: p.in_data_units(p.held()).tolist() for p in self.all}
         return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in self.all}
 
     def by_name(self) -> dict[str, float]:
@@ -224,7 +230,7 @@ class Parameters:
         """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
         slopes = {}
         for parameter, part in zip(self.free, self.split(gradient), strict=True):
-            value = np.exp(parameter.tensor.detach().numpy().reshape(-1)) if parameter.positive else 1.0
+            value = np.exp(parameter.held()) if parameter.positive else parameter.reference
             natural = (part / (value * parameter.unit)).tolist()
             slopes[parameter.name] = natural if parameter.labels is not None else natural[0]
         return slopes

@@ -62,6 +62,7 @@ class Constant(Spec):
             default=float(scope.y.mean()),
             unit=scope.y_scale,
             offset=scope.y_offset,
+            reference=scope.y_spread,
         )
         return module
 
@@ -97,10 +98,27 @@ def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFe
     module = PolynomialFeatures(d, degree)
     design = np.hstack([np.ones((n, 1)), *(scope.x**power for power in range(1, degree + 1))])
     start = np.linalg.lstsq(design, scope.y, rcond=None)[0]
-    scope.declare(f"{path}.bias", spec.bias, module.bias, default=start[:1], unit=scope.y_scale, offset=scope.y_offset)
+    scope.declare(
+        f"{path}.bias",
+        spec.bias,
+        module.bias,
+        default=start[:1],
+        unit=scope.y_scale,
+        offset=scope.y_offset,
+        reference=scope.y_spread,
+    )
     labels = [name if p == 1 else f"{name}^{p}" for p in range(1, degree + 1) for name in scope.columns]
     unit = np.concatenate([scope.y_scale / scope.x_scale**power for power in range(1, degree + 1)])
-    scope.declare(f"{path}.weights", spec.weights, module.weights, default=start[1:], unit=unit, labels=labels)
+    sizes = np.abs(design[:, 1:]).max(axis=0)
+    scope.declare(
+        f"{path}.weights",
+        spec.weights,
+        module.weights,
+        default=start[1:],
+        unit=unit,
+        reference=scope.y_spread / np.where(sizes > 0, sizes, 1.0),
+        labels=labels,
+    )
     return module
 
 

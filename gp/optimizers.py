@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
+from scipy.special import expit
 from tqdm import tqdm
 
 from gp.hyperparameters import Parameter, Parameters
@@ -83,7 +84,7 @@ class Adam(Spec):
         values = []
         for step in tqdm(range(1, self.steps + 1), desc="adam", disable=None, leave=False):
             vector, slope = _from_softplus(parameters, raw)
-            value, gradient = _evaluate(problem, vector)
+            value, gradient = problem(vector)
             values.append(value)
             gradient = -gradient * slope / problem.n
             first = 0.9 * first + 0.1 * gradient
@@ -113,7 +114,7 @@ class Lbfgs(Spec):
         full = Problem(problem.gp, problem.inference, profiled=True)
         starts = [full.parameters.start, *_draws(full.parameters, self.restarts, rng)]
         first, *others = _levels(full, rng)
-        _evaluate(first, starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
+        first(starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
         peaks = []
         for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
             peaks += [self._climb(first, end, is_last=False) for end in _approach(first, start)]
@@ -199,18 +200,6 @@ def polish(problem: Problem, vector: np.ndarray) -> float:
     return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
 
 
-def _evaluate(problem: Problem, vector: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the objective, where a failure is the user's to mend and not a step to take back."""
-    try:
-        return problem(vector)
-    except NotPositiveDefinite:
-        noise = problem.parameters.in_data_units().get("noise.sd")
-        raise InputError(
-            f"the kernel matrix of n={problem.n} points is not positive definite at noise.sd={noise}: "
-            "raise model.noise.sd or remove duplicate inputs"
-        ) from None
-
-
 def _draws(parameters: Parameters, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return seeded starts: log-normal about the positive hyperparameters' starts, a factor of e being one sd."""
     lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
@@ -250,7 +239,7 @@ class _SoftplusForm:
 
     def forward(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return our raw value (log θ, or θ) and its derivative by gpytorch's, each (size,)."""
-        sigmoid = 1 / (1 + np.exp(-raw))
+        sigmoid = expit(raw)
         if np.isfinite(self.upper).all():
             width = self.upper - self.lower
             value, slope = self.lower + width * sigmoid, width * sigmoid * (1 - sigmoid)
@@ -259,7 +248,7 @@ class _SoftplusForm:
         else:
             value, slope = raw, np.ones_like(raw)
         if not self.parameter.positive:
-            return value, slope
+            return value / self.parameter.reference, slope / self.parameter.reference
         return np.log(value) / self.power, slope / (self.power * value)
 
 

@@ -100,15 +100,18 @@ def held(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, flo
 
 
 def measure_curvature(objective: Objective, vector: np.ndarray, *, central: bool = True) -> np.ndarray:
-    """Return −∂²(objective) at `vector`, (p, p), by differences of the gradient: 2p evaluations, or p + 1."""
+    """Return −∂²(objective) at `vector`, (p, p), by differences of the gradient: 2p evaluations, or p + 1.
+
+    An element whose neighbours have no value (the matrix there has no factor) counts as flat.
+    """
     step = 1e-4  # balances truncation against the rounding of gradients
-    base = None if central else objective(vector)[1]
-    rows = []
-    for i in range(len(vector)):
-        shift = np.zeros_like(vector)
-        shift[i] = step
-        ahead = objective(vector + shift)[1]
-        rows.append((base - ahead) / step if base is not None else (objective(vector - shift)[1] - ahead) / (2 * step))
+    behind, rows = _try(objective, vector), []
+    for shift in step * np.eye(len(vector)):
+        ahead, width = _try(objective, vector + shift), step
+        if central:
+            behind, width = _try(objective, vector - shift), 2 * step
+        known = np.isfinite(ahead[0]) and np.isfinite(behind[0])
+        rows.append((behind[1] - ahead[1]) / width if known else np.zeros_like(vector))
     curvature = np.array(rows).reshape(len(vector), len(vector))
     return 0.5 * (curvature + curvature.T)
 

@@ -69,6 +69,7 @@ class Scope:
         limits: tuple[float, float] = (-math.inf, math.inf),
         unit: Any = 1.0,
         offset: float = 0.0,
+        reference: Any = 1.0,
         labels: Sequence[str] | None = None,
         amplitude: float = 0.0,
         power: int = 1,
@@ -76,7 +77,8 @@ class Scope:
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
 
-        `labels` names its numbers where it is a list.  Scaling the covariance by c scales it by c^`amplitude`.
+        `labels` names its numbers where it is a list; `reference` is the internal size of one that may be negative.
+        Scaling the covariance by c scales it by c^`amplitude`.
         """
         written = hyperparameter or RealHyperparameter()
         positive = limits[0] >= 0
@@ -106,6 +108,7 @@ class Scope:
                 upper=np.maximum(high, start),
                 unit=units,
                 offset=offset,
+                reference=np.broadcast_to(np.asarray(reference, dtype=float), (size,)),
                 positive=positive,
                 fixed=written.fixed is not None,
                 bounded=(written.lower is not None, written.upper is not None),

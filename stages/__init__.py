@@ -284,8 +284,9 @@ def _die_with_parent() -> None:
 
 
 def _how_to_restore(stage: str, study: str) -> str:
-    where = folder(study, stage)
-    command = f"git checkout {where}/metrics.json; dvc checkout" if stage == "evaluate" else f"dvc checkout {where}"
+    where, command = folder(study, stage), f"dvc checkout {stage}@{study}"
+    if stage == "evaluate":  # metrics.json is in Git
+        command = f"git checkout {where}/metrics.json; {command}"
     return f"Nothing was written. If DVC removed earlier results from {where}, `{command}` brings them back."
 
 

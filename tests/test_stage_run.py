@@ -459,20 +459,20 @@ def maps_of(pid):
         return ""
 
 
-def stage_below(pid):
-    """Return the process id of a stage that a process started, if there is one that lives."""
-    for folder in Path("/proc").glob("[0-9]*"):
+def stage_in(path):
+    """Return the process id of the Python that runs a stage in a folder, None if there is none."""
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (folder / "cmdline").read_text(encoding="utf-8").split("\0")
-            status = dict(line.split(":\t", 1) for line in (folder / "status").read_text(encoding="utf-8").splitlines())
-        except (OSError, ValueError):
+            command = (process / "cmdline").read_text(encoding="utf-8").split("\0")
+            if "stages.train" in command and (process / "cwd").readlink() == path:
+                return int(process.name)
+        except OSError:  # it has ended
             continue
-        if "stages.train" in command and "python" in command[0] and int(status["PPid"]) == pid:
-            return int(folder.name)
     return None
 
 
 def alive(pid):
+    """Return whether a process runs (one that has ended and that nobody has waited for does not)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:
@@ -492,8 +492,9 @@ def test_a_stage_ends_with_the_dvc_that_started_it(finished, tmp_path, shell, mo
     environment = project.environment(SHELL=shell)
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     dvc = subprocess.Popen(["dvc", "repro", "train@sine"], cwd=project.path, env=environment, **nowhere)
-    stage = wait_for(lambda: stage_below(dvc.pid), "the stage's start")
+    stage = None
     try:
+        stage = wait_for(lambda: stage_in(project.path), "the stage's start")
         if moment == "while it trains":
             wait_for((project.path / "data/sine/.train.new").exists, "training")
         else:
@@ -502,8 +503,10 @@ def test_a_stage_ends_with_the_dvc_that_started_it(finished, tmp_path, shell, mo
         dvc.wait()
         wait_for(lambda: not alive(stage), "the stage's end")
     finally:
-        if alive(stage):
-            os.kill(stage, signal.SIGKILL)
+        for process in dvc.pid, stage:
+            if process and alive(process):
+                os.kill(process, signal.SIGKILL)
+        dvc.wait()
     assert project.hashes("data/sine/train") == {}
 
 

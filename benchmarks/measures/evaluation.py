@@ -19,7 +19,7 @@ def evaluation(plan: Plan) -> dict[str, Any]:
     """Return a row for each library, kernel, size and number of cores: times, units, and whether the value is ours."""
     machine, rows, peers = describe(), [], {}
     runs = [(1, plan.evaluation_sizes), (plan.all_cores, plan.threaded_sizes)]
-    for n_cores, sizes in runs if plan.all_cores > 1 else runs[:1]:
+    for n_cores, sizes in [run for run in runs if run[1]] if plan.all_cores > 1 else runs[:1]:
         with Team(plan, EVALUATION, n_cores) as team, tempfile.TemporaryDirectory() as folder:
             for n in sizes:
                 arrays = problems.save(problems.draw(n), Path(folder), str(n))

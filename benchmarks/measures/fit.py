@@ -18,7 +18,7 @@ REFERENCE = "reference"
 
 
 def fit(plan: Plan) -> dict[str, Any]:
-    """Return a row for each library and problem: times, evaluations, and the likelihood of its end by our arithmetic."""
+    """Return a row for each library and problem: times, evaluations, the likelihood of its end by our arithmetic."""
     machine, rows = describe(), []
     tasks = [(problems.SINE, problems.sine()), *((problems.DRAW, problems.draw(n)) for n in plan.fit_sizes)]
     with Team(plan, FIT, 1, kernels=("rbf",)) as team, tempfile.TemporaryDirectory() as folder:
@@ -80,8 +80,6 @@ def _judged(
         if "log_marginal_likelihood" in row:
             row["gap_nats"] = max(ends) - row["log_marginal_likelihood"]
         if "units" in row:
-            label = PEERS[row["peer"]].label
-            print(
-                f"n={row['n']:5d} {label:26s} {row['units']['median']:8.1f} units, {row['gap_nats']:.3f} nats below the best"
-            )
+            label, gap = PEERS[row["peer"]].label, row["gap_nats"]
+            print(f"n={row['n']:5d} {label:26s} {row['units']['median']:8.1f} units, {gap:.3f} nats below the best")
     return rows

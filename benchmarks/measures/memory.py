@@ -15,7 +15,7 @@ SMALL = 50  # rows of a first evaluation, which loads what is loaded late
 
 
 def memory(plan: Plan) -> dict[str, Any]:
-    """Return a row for each library and kernel: the highest resident memory of its first evaluation, less what was held."""
+    """Return a row for each library and kernel: the peak of its first evaluation, less what was held before."""
     machine, rows, n = describe(), [], plan.memory_size
     with tempfile.TemporaryDirectory() as folder:
         arrays = {size: problems.save(problems.draw(size), Path(folder), str(size)) for size in (SMALL, n)}

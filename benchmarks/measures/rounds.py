@@ -14,6 +14,7 @@ from benchmarks.worker import Worker
 
 ENOUGH = 0.05  # seconds that one run lasts at least, by repeating its call
 PAUSE = 0.02  # for the threads of the one before to fall asleep
+CUBIC = 500  # rows from which time grows as their cube
 FREE_MEMORY = 0.4  # the part of all memory that one library may take
 
 
@@ -27,11 +28,11 @@ class Entrant:
     left_out: str | None = None
     first: dict[str, Any] = field(default_factory=dict)  # the first run's reply, with its result
     samples: list[dict[str, float]] = field(default_factory=list)  # by round; the first run is the first
-    known: tuple[int, float, float] | None = None  # size, wall seconds and memory of the last size
+    known: tuple[int, float, float] | None = None  # the last size, its seconds and memory
 
     def is_too_much(self, n: int, limit: float, memory: float) -> str | None:
         """Return why size n, cubic in time and quadratic in memory, would pass a limit, or None."""
-        if self.known is None:
+        if self.known is None or self.known[0] < CUBIC:
             return None
         seconds = self.known[1] * (n / self.known[0]) ** 3
         taken = self.known[2] * (n / self.known[0]) ** 2
@@ -93,11 +94,12 @@ def ready(
             continue
         try:
             entrant.worker.prepare(task, arrays, settings, kernel=entrant.kernel)
-            entrant.first = entrant.worker.run(limit=4 * limit)  # other work may slow it
+            entrant.first = entrant.worker.run(limit=3 * limit)  # others' work may slow it
         except Unavailable as reason:
             entrant.left_out = str(reason)
             continue
-        entrant.known = (n, entrant.first["wall"], entrant.first["memory"])
+        seconds = min(entrant.first["wall"], entrant.first["cpu"])  # of wall time, some may be others' work
+        entrant.known = (n, seconds, entrant.first["memory"])
         entrant.samples = [entrant.first]
         present.append(entrant)
     return present
@@ -113,7 +115,9 @@ def interleave(present: list[Entrant], plan: Plan, limit: float) -> None:
                 continue
             time.sleep(PAUSE)
             try:
-                entrant.samples.append(entrant.worker.run(1 + turn, calls[id(entrant)], limit=10 * limit))
+                entrant.samples.append(
+                    entrant.worker.run(1 + turn, calls[id(entrant)], limit=3 * limit * calls[id(entrant)])
+                )
             except Unavailable as reason:
                 entrant.left_out = str(reason)
 

@@ -1,7 +1,7 @@
-"""Who is measured: one short module here per library, run by `python -m benchmarks.peers.<module>` in its own environment.
+"""Who is measured: a short module here for each library, run as `benchmarks.peers.<module>` in its own environment.
 
-To add one: a module with the tasks of `benchmarks.peers.protocol`, its pinned requirements in <requirements>.txt, and its
-line in `PEERS`.  This file imports nothing of theirs: every environment loads it.
+To add one: a module with the tasks of `benchmarks.peers.protocol`, its pinned requirements in <requirements>.txt, and
+its line in `PEERS`.  This file imports nothing of theirs: every environment loads it.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ PEERS: dict[str, Peer] = {
     "scikit-learn": Peer(
         "scikit-learn",
         "sklearn",
-        "analytic gradient, no copy of the kernel; its own L-BFGS-B, no restarts; the mean is y's average, as it learns none",
+        "analytic gradient, no copy of the kernel; its L-BFGS-B, one start; its mean is y's average, as it learns none",
         requirements="scikit-learn",
     ),
     "gpy": Peer("GPy", "gpy", "its own L-BFGS-B", requirements="gpy"),

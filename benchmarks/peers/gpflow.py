@@ -5,11 +5,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import gpflow  # noqa: E402  the line above must come first
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import gpflow
+import numpy as np
+import tensorflow as tf
 
-from benchmarks.peers.protocol import Call, Problem, in_blocks, serve  # noqa: E402
+from benchmarks.peers.protocol import Call, Problem, in_blocks, serve
 
 
 def evaluation(problem: Problem) -> Call:

@@ -5,8 +5,8 @@
     {"do": "run", "first": i, "calls": k}             → {"cpu": …, "wall": …, "memory": …, "result": {…}}
     whatever fails                                    → {"error": "…"}
 
-A task is a function of a `Problem` that does what need not be measured (copies, compiling) and returns the call that is;
-`call(i)` returns plain numbers and arrays.  Only NumPy is needed, so every library's environment can load this.
+A task is a function of a `Problem` that does what need not be measured (copies, compiling) and returns the call that
+is; `call(i)` returns plain numbers and arrays.  Only NumPy is needed, so every library's environment can load this.
 """
 
 import json

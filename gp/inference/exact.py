@@ -31,7 +31,7 @@ ROWS = 1024  # predicted at a time
 keep_freed_memory()
 
 
-class NotPositiveDefinite(ArithmeticError):
+class NotPositiveDefinite(InputError):
     """The covariance matrix has no Cholesky factor at these hyperparameters."""
 
 
@@ -154,7 +154,11 @@ def _solve(gp: GaussianProcess) -> _Solved:
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
     log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if info == 0 else math.nan
     if not math.isfinite(log_determinant):
-        raise NotPositiveDefinite
+        noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
+        raise NotPositiveDefinite(
+            f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: "
+            "raise model.noise.sd or remove duplicate inputs"
+        )
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
     return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)

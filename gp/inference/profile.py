@@ -26,15 +26,16 @@ class Profile:
     amplitude: np.ndarray
     positions: np.ndarray
     design: np.ndarray
+    reference: np.ndarray  # (q,) what one raw unit of a coefficient is
     bounds: np.ndarray  # (p, 2)
 
     def residual(self, residual: np.ndarray, alpha: np.ndarray, solve: Solve) -> tuple[np.ndarray, ...]:
-        """Return y − m, α = K⁻¹(y − m) and the coefficients' change, (q,), at the best coefficients."""
+        """Return y − m, α = K⁻¹(y − m) and the raw coefficients' change, (q,), at the best coefficients."""
         if not len(self.positions):
             return residual, alpha, np.zeros(0)
         whitened = solve(self.design)
         change = np.linalg.lstsq(self.design.T @ whitened, self.design.T @ alpha, rcond=None)[0]
-        return residual - self.design @ change, alpha - whitened @ change, change
+        return residual - self.design @ change, alpha - whitened @ change, change / self.reference
 
     def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> float:
         """Return log c for rᵀK⁻¹r = `quadratic`, held to what the bounds of all amplitudes leave."""
@@ -63,4 +64,6 @@ def profile_of(gp: GaussianProcess) -> Profile:
     design = np.hstack(parts) if parts else np.zeros((gp.n, 0))
     if any(p.tensor in columns and any(p.bounded) for p in free):
         amplitude = np.zeros_like(amplitude)  # the scale's optimum would depend on a mean that is none
-    return Profile(amplitude, positions, design, np.array(gp.parameters.bounds).reshape(-1, 2))
+    sizes = [p.reference for p, yes in zip(free, linear, strict=True) if yes]
+    reference = np.concatenate(sizes) if sizes else np.zeros(0)
+    return Profile(amplitude, positions, design, reference, np.array(gp.parameters.bounds).reshape(-1, 2))

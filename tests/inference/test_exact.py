@@ -111,7 +111,7 @@ def test_a_prediction_does_not_depend_on_the_rows_beside_it():
 def test_the_gradient_is_that_of_finite_differences(n, name):
     x, y = _data(n)
     model = _gp(MODELS[name], x, y)
-    start, h = model.parameters.start, 0.02
+    start, h = model.parameters.start, 0.003
     _, gradient = Exact().evaluate(model)
 
     def value(vector):
