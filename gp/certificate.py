@@ -1,6 +1,5 @@
 """What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from gp.quasi_newton import Objective, held, measure_curvature, newton_gain
 
 CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
 ALL_NOISE = 0.99  # share of y's variance
+SIGNAL = 3.0  # nats over noise alone, which two needless hyperparameters gain one time in twenty
 ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
 IRRELEVANT = 30.0  # lengthscale of an input, in its extents, from which the input changes nothing
 
@@ -24,7 +24,8 @@ class Certificate:
 
     `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a
     Newton step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for what may be
-    negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).
+    negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).  `signal` is how many
+    nats the model is better than noise about a level.
     """
 
     converged: bool
@@ -36,6 +37,7 @@ class Certificate:
     jitter: float
     condition_number: float
     noise_share: float
+    signal: float
     intervals: dict[str, tuple[float, float]]
     undetermined: tuple[str, ...]
     at_bound: tuple[str, ...]
@@ -57,8 +59,11 @@ class Certificate:
         if self.at_bound:
             names = ", ".join(self.at_bound)
             alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
-        if self.noise_share > ALL_NOISE:
-            alarms.append(f"{self.noise_share:.1%} of the variance is noise: the model found no signal in these inputs")
+        if self.noise_share > ALL_NOISE or self.signal < SIGNAL:
+            alarms.append(
+                f"{self.noise_share:.1%} of the variance is noise, and the model is {self.signal:.1f} nats better than "
+                "noise alone: it found no signal in these inputs"
+            )
         if self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
         return alarms
@@ -66,7 +71,7 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """Return what metrics.json says: numbers and names; what does not apply is absent."""
         names = ("gradient_norm", "shortfall", "evaluations", "starts", "starts_at_best", "jitter", "condition_number")
-        said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share")}
+        said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
         said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
         said["alarms"] = len(self.alarms)
         said["intervals"] = {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
@@ -97,15 +102,17 @@ def certify(
     search: Search | None,
     factor: np.ndarray,
     noise_share: float,
+    noise_alone: float,
     extents: dict[str, float],
     optimum: Callable[[], float] | None,
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
-    `factor` is the lower Cholesky factor (n, n), `extents` each input column's range in the data's units, and
-    `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
+    `factor` is the lower Cholesky factor (n, n), `noise_alone` the largest log likelihood of noise about a level,
+    `extents` each input column's range in the data's units, and `optimum`, where Adam was asked for, finds the optimum
+    (nats) nearby.
     """
-    value, gradient = objective(vector) if len(vector) else (math.nan, vector)
+    value, gradient = objective(vector)
     at_bound = held(vector, gradient, parameters.bounds)
     inside = np.flatnonzero(~at_bound)
     hessian = measure_curvature(objective, vector)[np.ix_(inside, inside)]
@@ -120,11 +127,12 @@ def certify(
         gradient_norm=float(np.abs(gradient[inside]).max(initial=0.0)),
         shortfall=shortfall,
         evaluations=search.evaluations if search else 0,
-        starts=len(ends),
+        starts=search.starts if search else 0,
         starts_at_best=sum(end >= best - SAME for end in ends),
         jitter=0.0,  # exact inference adds none: a matrix without a factor is refused
         condition_number=_condition_number(factor),
         noise_share=noise_share,
+        signal=value - noise_alone,
         intervals=intervals,
         undetermined=tuple(undetermined),
         at_bound=tuple(name for name, bound in zip(names, at_bound, strict=True) if bound and name not in irrelevant),

@@ -88,6 +88,7 @@ class Fitted:
             search=self.search,
             factor=self._posterior.factor,
             noise_share=float(noise / (noise + explained)),
+            noise_alone=-0.5 * gp.n * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
             extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
             optimum=(lambda: polish(problem, self.vector)) if asked_adam else None,
         )
@@ -143,7 +144,9 @@ class Fitted:
 
         The specs keep the order in which they were written: it is that of a sum's terms.
         """
-        specs = {name: getattr(self, name).to_dict() for name in ("model", "inference", "train")}
+        # Defaults too, lest another version's be taken for what was fitted.
+        names = ("model", "inference", "train")
+        specs = {name: getattr(self, name).model_dump(exclude_none=True) for name in names}
         header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
         tensors = {"x": self.data.x, "y": self.data.y, "vector": self.vector}
         # One metadata key: with several, their order in the file changes from run to run.

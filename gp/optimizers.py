@@ -60,12 +60,13 @@ class Search:
     """Where a search for hyperparameters ended.
 
     The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end, on the rows
-    it ran on; how many evaluations all of it took.
+    it ran on; how many starts there were (one may come to no end), and how many evaluations all of it took.
     """
 
     vector: np.ndarray
     values: tuple[float, ...]
     ends: tuple[float, ...]
+    starts: int
     evaluations: int
 
 
@@ -92,7 +93,7 @@ class Adam(Spec):
             size = self.learning_rate / (1 - 0.9**step)
             raw = raw - size * first / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         vector, _ = _from_softplus(parameters, raw)
-        return Search(vector, tuple(values), (), self.steps)
+        return Search(vector, tuple(values), (), 1, self.steps)
 
 
 class Lbfgs(Spec):
@@ -110,10 +111,10 @@ class Lbfgs(Spec):
 
     def run(self, problem: Problem, seed: int) -> Search:
         """Return the best end of all starts."""
-        rng = np.random.default_rng(seed)
+        draws, rows = np.random.default_rng(seed).spawn(2)
         full = Problem(problem.gp, problem.inference, profiled=True)
-        starts = [full.parameters.start, *_draws(full.parameters, self.restarts, rng)]
-        first, *others = _levels(full, rng)
+        starts = [full.parameters.start, *_draws(full.parameters, self.restarts, draws)]
+        first, *others = _levels(full, rows)
         first(starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
         peaks = []
         for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
@@ -123,7 +124,7 @@ class Lbfgs(Spec):
             peaks = [self._climb(level, peak, is_last=level is full) for peak in _best(peaks)]
         best = _best(peaks)[0]
         evaluations = sum(level.evaluations for level in (first, *others))
-        return Search(full.settle(best.vector), best.values, ends, evaluations)
+        return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
 
     def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> Peak:
         """Return the peak near `start` and, but for the last, its curvature measured: that costs p + 1 evaluations."""

@@ -67,13 +67,18 @@ class Exact(Spec):
         their optimum.  Raises NotPositiveDefinite.
         """
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = _solve(gp) if profile is None else _move(gp, _solve(gp), profile)
+            solved = _solve(gp)
+            move = None if profile is None else _move(gp, solved, profile)
+            solved = move.solved if move else solved
             fit = float(solved.residual @ solved.alpha)
             value = -0.5 * fit - 0.5 * solved.log_determinant - 0.5 * gp.n * math.log(2 * math.pi)  # line 7
-            if not gradient:
-                return value, np.zeros(0)
-            _pull_back(solved)
-        return value, gp.parameters.gradient()
+            if gradient:
+                _pull_back(solved)
+        slope = gp.parameters.gradient() if gradient else np.zeros(0)
+        if move and profile:
+            gp.parameters.set(move.vector)
+            slope = profile.gradient(slope, move.stopped) if gradient else slope
+        return value, slope
 
     def condition(self, gp: GaussianProcess) -> "ExactPosterior":
         """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
@@ -164,12 +169,21 @@ def _solve(gp: GaussianProcess) -> _Solved:
     return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)
 
 
-def _move(gp: GaussianProcess, solved: _Solved, profile: Profile) -> _Solved:
-    """Return `solved` with scale and mean coefficients at their optimum, which the model then has.
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """What is solved at the optimal scale and mean coefficients, the raw vector with them, and the bound in the way.
 
-    With K + noise = c K₁, what comes back is K₁'s factor beside (y − m)/√c and K₁⁻¹(y − m)/√c: in the gradient by log θ
-    the c of ∂K cancels that of K⁻¹, and the mean's is zero.
+    With K + noise = c K₁, it is K₁'s factor beside (y − m)/√c and K₁⁻¹(y − m)/√c: in the gradient by log θ the c of ∂K
+    cancels that of K⁻¹, and the mean's is zero.
     """
+
+    solved: _Solved
+    vector: np.ndarray
+    stopped: int | None
+
+
+def _move(gp: GaussianProcess, solved: _Solved, profile: Profile) -> _Move:
+    """Return `solved` with scale and mean coefficients at their optimum; the model keeps those it has."""
 
     def solve(columns: np.ndarray) -> np.ndarray:
         return np.column_stack([lapack.dpotrs(solved.factor.T, column, lower=0)[0] for column in columns.T])
@@ -177,11 +191,10 @@ def _move(gp: GaussianProcess, solved: _Solved, profile: Profile) -> _Solved:
     residual, alpha, change = profile.residual(solved.residual, solved.alpha, solve)
     vector = gp.parameters.vector
     vector[profile.positions] += change
-    shift = profile.log_scale(vector, float(residual @ alpha), gp.n)
-    gp.parameters.set(vector + shift * profile.amplitude)
-    root = math.exp(0.5 * shift)
-    log_determinant = solved.log_determinant + gp.n * shift
-    return replace(solved, log_determinant=log_determinant, residual=residual / root, alpha=alpha / root)
+    shift, stopped = profile.log_scale(vector, float(residual @ alpha), gp.n)
+    root, volume = math.exp(0.5 * shift), solved.log_determinant + gp.n * shift
+    scaled = replace(solved, log_determinant=volume, residual=residual / root, alpha=alpha / root)
+    return _Move(scaled, vector + shift * profile.amplitude, stopped)
 
 
 def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:

@@ -37,14 +37,28 @@ class Profile:
         change = np.linalg.lstsq(self.design.T @ whitened, self.design.T @ alpha, rcond=None)[0]
         return residual - self.design @ change, alpha - whitened @ change, change / self.reference
 
-    def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> float:
-        """Return log c for rᵀK⁻¹r = `quadratic`, held to what the bounds of all amplitudes leave."""
-        moved = self.amplitude > 0
-        if not moved.any():
-            return 0.0
-        room = (self.bounds[moved] - vector[moved, None]) / self.amplitude[moved, None]
-        # A constant y leaves no residual: the scale then goes to its lower bound.
-        return float(np.clip(np.log(max(quadratic, 1e-300) / n), room[:, 0].max(), room[:, 1].min()))
+    def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> tuple[float, int | None]:
+        """Return log c for rᵀK⁻¹r = `quadratic`, and the element at whose bound it had to stop, if at any."""
+        moved = np.flatnonzero(self.amplitude)
+        if not len(moved):
+            return 0.0, None
+        low, high = ((self.bounds[moved] - vector[moved, None]) / self.amplitude[moved, None]).T
+        best = float(np.log(max(quadratic, 1e-300) / n))  # a constant y leaves no residual
+        if best < low.max():
+            return float(low.max()), int(moved[low.argmax()])
+        if best > high.min():
+            return float(high.min()), int(moved[high.argmin()])
+        return best, None
+
+    def gradient(self, gradient: np.ndarray, stopped: int | None) -> np.ndarray:
+        """Return the gradient of the profiled likelihood from that of the likelihood where the model was moved to.
+
+        They differ only where the scale stopped at a bound: it then moves with the `stopped` element.
+        """
+        if stopped is None:
+            return gradient
+        along = (gradient @ self.amplitude) / self.amplitude[stopped]
+        return gradient - along * (np.arange(len(gradient)) == stopped)
 
 
 def _columns_of(gp: GaussianProcess) -> dict[torch.Tensor, torch.Tensor]:
