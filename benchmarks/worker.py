@@ -41,10 +41,10 @@ class Worker:
             self.close()
             raise
 
-    def prepare(self, task: str, arrays: Path, settings: list[dict[str, Any]], **more: Any) -> None:
-        """Have a task made ready: data read, programs compiled."""
+    def prepare(self, task: str, arrays: Path, settings: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        """Have a task made ready: data read, programs compiled.  Return the resident bytes before, and at most."""
         request = {"do": "prepare", "task": task, "arrays": str(arrays), "settings": settings, "kernel": "rbf"}
-        self.ask({**request, "options": dict(self.peer.options), **more}, PATIENCE)
+        return self.ask({**request, "options": dict(self.peer.options), **more}, PATIENCE)
 
     def run(self, first: int = 0, calls: int = 1, limit: float = PATIENCE) -> dict[str, Any]:
         """Return the measurement of `calls` calls, within `limit` seconds."""

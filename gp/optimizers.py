@@ -122,7 +122,7 @@ class Lbfgs(Spec):
         ends = tuple(peak.value for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             peaks = [self._climb(level, peak, is_last=level is full) for peak in _best(peaks)]
-        best = _best(peaks)[0]
+        best = max(peaks, key=lambda peak: peak.value)
         evaluations = sum(level.evaluations for level in (first, *others))
         return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
 

@@ -132,7 +132,7 @@ def test_an_ill_conditioned_covariance_alarms():
 def test_one_of_many_starts_at_the_best_alarms():
     # A period of 1 where 1.7 is true: every start climbs a hill of its own.
     model = {"kernel": {"kind": "periodic", "period_length": 1.0}}
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(3)
     x = rng.uniform(0, 10, 25)
     y = np.sin(2 * np.pi * x / 1.7) + 0.3 * rng.normal(size=25)
     certificate = gp.fit(x, y, model=model, train={"kind": "lbfgs", "restarts": 4}).certificate

@@ -236,7 +236,7 @@ def test_a_loaded_model_predicts_the_same_bits(fitted, tmp_path):
     assert loaded.hyperparameters == fitted.hyperparameters
     assert loaded.log_marginal_likelihood == fitted.log_marginal_likelihood
     assert loaded.columns == fitted.columns
-    assert loaded.model.to_dict() == fitted.model.to_dict()
+    assert loaded.model == fitted.model
 
 
 @pytest.mark.parametrize("model", [{}, {"kernel": {"kind": "periodic"}, "mean": {"kind": "polynomial"}}])

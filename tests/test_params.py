@@ -5,10 +5,11 @@ import re
 import sys
 
 import pytest
-from conftest import PARAMS, STAGES, make_project
+from conftest import PARAMS, ROOT, make_project
+from ruamel.yaml import YAML
 
 import stages
-from gp.spec import InputError
+from gp.spec import InputError, read_yaml
 from stages import synthesize, train
 from stages.__main__ import validate
 
@@ -26,16 +27,12 @@ FAULTS = {
     "a typo in a key": (
         "lengthscale: 0.5",
         "lenghtscale: 1",
-        [
-            f"{SINE}.model.kernel.lenghtscale: unknown key (known: columns, lengthscale, outputscale, ard, kind): did you"
-        ],
+        [f"{SINE}.model.kernel.lenghtscale: unknown key (known: columns, lengthscale, outputscale, ard, kind): did"],
     ),
     "a typo within a hyperparameter": (
         "lengthscale: 0.5",
         "lengthscale: {strat: 1}",
-        [
-            f"{SINE}.model.kernel.lengthscale.strat: unknown key (known: start, fixed, lower, upper, prior): did you mean"
-        ],
+        [f"{SINE}.model.kernel.lengthscale.strat: unknown key (known: start, fixed, lower, upper, prior): did you"],
     ),
     "a key of another kind": (
         "kind: adam",
@@ -254,7 +251,10 @@ FAULTS = {
     ),
 }
 SEVERAL = (
-    PARAMS.replace("n: 20", "n: 0").replace("0.5}", "-1}").replace("kind: adam", "kind: adm").replace("0.25", "2"),
+    PARAMS.replace("n: 20, range", "n: 0, range")
+    .replace("0.5}", "-1}")
+    .replace("kind: adam", "kind: adm")
+    .replace("0.25", "2"),
     [
         f"{SINE}.data.n: must be at least 1 (got 0)",
         f"{SINE}.model.kernel.lengthscale: must be greater than 0 (got -1)",
@@ -305,7 +305,7 @@ def test_all_faults_of_all_studies_are_told_at_once(here):
     assert refused.value.messages == messages
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["synthesize", "train", "evaluate"])
 def test_a_stage_tells_the_faults_of_its_study_and_exits_with_2(project, stage):
     old, new, (message,) = FAULTS["a section left out"]
     break_params(project, old, new)
@@ -420,10 +420,8 @@ def test_a_fault_that_shows_with_the_data_is_told_with_its_place(here, monkeypat
 def blog(tmp_path_factory):
     """A project with the blog post's study alone, scored and committed."""
     project = make_project(tmp_path_factory.mktemp("blog") / "project")
-    study, _, _ = PARAMS.partition("  lake:")
-    for old, new in (("n: 20", "n: 100"), ("[-1, 2], n: 10", "[-0.5, 1.5], n: 100"), ("steps: 5", "steps: 100")):
-        study = study.replace(old, new)
-    (project.path / "params.yaml").write_text(study, encoding="utf-8")
+    params = {"studies": {"sine": read_yaml(ROOT / "params.yaml")["studies"]["sine"]}}
+    YAML(typ="safe").dump(params, project.path / "params.yaml")
     project.repro("evaluate@sine")
     project.commit()
     return project
@@ -432,9 +430,12 @@ def blog(tmp_path_factory):
 @pytest.mark.slow
 def test_an_experiment_with_another_kernel_is_scored_and_compared(blog, tmp_path):
     project = blog.copy(tmp_path / "project")
-    project.run("dvc", "exp", "run", "-S", "studies.sine.model.kernel.kind=periodic", "evaluate@sine")
-    shown = project.run("dvc", "metrics", "diff", "--json").stdout
-    change = json.loads(shown)["diff"]["data/sine/evaluate/metrics.json"]["truth.outside.rmse"]
+    kernel = "studies.sine.model.kernel"
+    # One period of data: from gpytorch's starts, Adam walks away to longer ones, so the experiment says what it knows.
+    changes = ["-S", f"{kernel}.kind=periodic", "-S", f"+{kernel}.period_length={{fixed: 1}}"]
+    project.run("dvc", "exp", "run", *changes, "evaluate@sine")
+    shown = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    change = shown["data/sine/evaluate/metrics.json"]["truth.outside.rmse"]
     assert change["old"] > 5 * change["new"]  # an RBF falls back to its mean outside the data
     assert "truth.outside.rmse" in project.run("dvc", "metrics", "diff").stdout
     project.run("dvc", "plots", "diff")
@@ -452,8 +453,6 @@ def test_an_experiment_with_another_optimizer_must_drop_the_keys_of_the_first(bl
     change = ["dvc", "exp", "run", "-S", "studies.sine.train.kind=lbfgs"]
     errors = project.run(*change, "train@sine", exit_code=255).stderr
     assert f"{SINE}.train.steps: unknown key (known: kind, restarts" in errors
-    project.run("git", "checkout", "-q", ".")
-    project.run("dvc", "checkout")
     drop = [f"~studies.sine.train.{key}" for key in ("steps", "learning_rate")]
     project.run(*change, "-S", drop[0], "-S", drop[1], "train@sine")
     assert json.loads((project.path / "data/sine/train/fit.json").read_text(encoding="utf-8"))["ends"]

@@ -81,5 +81,8 @@ def _judged(
             row["gap_nats"] = max(ends) - row["log_marginal_likelihood"]
         if "units" in row:
             label, gap = PEERS[row["peer"]].label, row["gap_nats"]
-            print(f"n={row['n']:5d} {label:26s} {row['units']['median']:8.1f} units, {gap:.3f} nats below the best", flush=True)
+            print(
+                f"n={row['n']:5d} {label:26s} {row['units']['median']:8.1f} units, {gap:.3f} nats below the best",
+                flush=True,
+            )
     return rows

@@ -37,7 +37,7 @@ def prediction(plan: Plan) -> dict[str, Any]:
         if entrant.left_out:
             rows.append({**row, "left_out": entrant.left_out})
             continue
-        row |= {**timings(entrant, unit), "bytes": entrant.first["memory"]}
+        row |= {**timings(entrant, unit), "bytes": entrant.first["peak"] - entrant.first["held"]}
         if entrant.name != UNIT:
             row["error"] = _distance(entrant.first["result"], ours.first["result"])
         rows.append(row)

@@ -99,7 +99,7 @@ def ready(
             entrant.left_out = str(reason)
             continue
         seconds = min(entrant.first["wall"], entrant.first["cpu"])  # of wall time, some may be others' work
-        entrant.known = (n, seconds, entrant.first["memory"])
+        entrant.known = (n, seconds, entrant.first["peak"] - entrant.first["held"])
         entrant.samples = [entrant.first]
         present.append(entrant)
     return present

@@ -69,12 +69,12 @@ def prediction(problem: Problem) -> Call:
     _place(model, problem.settings[0])
     posterior = model.posterior()
     compiled = tf.function(posterior.predict_f, reduce_retracing=True)
+    compiled.get_concrete_function(tf.TensorSpec((None, problem.x.shape[1]), tf.float64))
 
     def predict(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean, variance = compiled(tf.constant(x))
         return mean.numpy()[:, 0], np.sqrt(variance.numpy()[:, 0])
 
-    predict(problem.x_new[:1000])
     return lambda i: in_blocks(predict, problem.x_new)
 
 

@@ -59,16 +59,16 @@ def prediction(problem: Problem) -> Call:
     """Return mean and sd of the function at the new points, by blocks, marginal variances only."""
     posterior = _build(problem.settings[0]).condition(_data(problem))
 
-    @jax.jit
-    def moments(posterior: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         found = posterior(x, covariance="diagonal")
         return found.mean, jnp.sqrt(found.variance)
 
+    compiled = jax.jit(moments).lower(problem.x_new[:1000]).compile()
+
     def predict(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, sd = moments(posterior, x)
+        mean, sd = compiled(x)
         return np.asarray(mean), np.asarray(sd)
 
-    jax.block_until_ready(moments(posterior, problem.x_new[:1000]))
     return lambda i: in_blocks(predict, problem.x_new)
 
 

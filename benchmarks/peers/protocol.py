@@ -1,8 +1,8 @@
 """How a library's process talks: a JSON request a line on stdin, a JSON reply a line on stdout.
 
     {"do": "describe"}                                → {"versions": {…}, "libraries": […]}
-    {"do": "prepare", "task": …, "arrays": path, …}   → {}
-    {"do": "run", "first": i, "calls": k}             → {"cpu": …, "wall": …, "memory": …, "result": {…}}
+    {"do": "prepare", "task": …, "arrays": path, …}   → {"held": …, "peak": …}
+    {"do": "run", "first": i, "calls": k}             → {"cpu": …, "wall": …, "held": …, "peak": …, "result": {…}}
     whatever fails                                    → {"error": "…"}
 
 A task is a function of a `Problem` that does what need not be measured (copies, compiling) and returns the call that
@@ -66,26 +66,27 @@ def _answer(request: dict[str, Any], tasks: Mapping[str, Task], packages: tuple[
         return {"versions": {name: _version(name) for name in packages}, "libraries": _libraries()}
     if request["do"] == "prepare":
         state.call = None  # before the next one takes its memory
+        held = _resident_with_peak_reset()
         with np.load(request["arrays"]) as arrays:
             problem = Problem(**arrays, **{key: request[key] for key in ("settings", "kernel", "options")})
         state.call = tasks[request["task"]](problem)
-        return {}
+        return {"held": held, "peak": _peak()}
     if state.call is None:
         raise RuntimeError("nothing was prepared")
     return measure(state.call, request["first"], request["calls"])
 
 
 def measure(call: Call, first: int, calls: int) -> dict[str, Any]:
-    """Return CPU and wall seconds a call (all threads and children), the memory above what was held, and the result."""
-    _reset_peak()
-    held, cpu, wall = _resident(), _cpu_seconds(), time.perf_counter()
+    """Return CPU and wall seconds a call (all threads and children), resident bytes before and at most, the result."""
+    held, cpu, wall = _resident_with_peak_reset(), _cpu_seconds(), time.perf_counter()
     for i in range(first, first + calls):
         result = call(i)
     cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
     return {
         "cpu": cpu / calls,
         "wall": wall / calls,
-        "memory": max(_peak() - held, 0),
+        "held": held,
+        "peak": _peak(),
         "result": {name: _plain(value) for name, value in result.items()},
     }
 
@@ -95,13 +96,10 @@ def _cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _reset_peak() -> None:
+def _resident_with_peak_reset() -> int:
     path = Path("/proc/self/clear_refs")
     if path.exists():
         path.write_text("5")  # man 5 proc: resets VmHWM
-
-
-def _resident() -> int:
     return _status("VmRSS") or _highest()
 
 

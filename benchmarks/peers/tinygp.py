@@ -58,16 +58,16 @@ def prediction(problem: Problem) -> Call:
     gp = jax.jit(lambda vector: _build(vector, problem))(_vector(problem.settings[0])[:-1])
     y, no_noise = jnp.asarray(problem.y), jnp.zeros(1)
 
-    @jax.jit
     def moments(gp: GaussianProcess, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         conditioned = gp.condition(y, x, diag=no_noise).gp
         return conditioned.loc, jnp.sqrt(conditioned.variance)
 
+    compiled = jax.jit(moments).lower(gp, problem.x_new[:1000]).compile()
+
     def predict(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, sd = moments(gp, x)
+        mean, sd = compiled(gp, x)
         return np.asarray(mean), np.asarray(sd)
 
-    jax.block_until_ready(moments(gp, problem.x_new[:1000]))
     return lambda i: in_blocks(predict, problem.x_new)
 
 

@@ -97,7 +97,8 @@ class Number:
 
 def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
     """Return the columns of x (n, d) that the kernel looks at."""
-    return x if kernel.active_dims is None else x.index_select(-1, kernel.active_dims)
+    columns = kernel.active_dims
+    return x if columns is None or columns.tolist() == list(range(x.shape[1])) else x.index_select(-1, columns)
 
 
 def autograd(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:

@@ -87,7 +87,7 @@ class _Stationary:
 
     def __init__(self, place: _Map, form: Form, x1: torch.Tensor, x2: torch.Tensor) -> None:
         # Seen from their mean, inputs far from zero keep their digits.
-        centre = x2.numpy().mean(axis=0)
+        centre = x2.numpy().sum(axis=0) / len(x2)
         self._place, self._form, self._x = place, form, x1.numpy() - centre
         z1 = place(self._x)
         z2 = z1 if x1 is x2 else place(x2.numpy() - centre)
