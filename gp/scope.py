@@ -24,6 +24,7 @@ class Scope:
     y_scale: float
     y_offset: float
     parameters: list[Parameter] = field(default_factory=list)
+    reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
 
     def active(self, names: list[str] | None, path: str) -> list[int]:
         """Return the positions of the named input columns (all where none are named)."""

@@ -6,6 +6,7 @@ A spec is a pydantic class that refuses unknown keys and wrong types, and builds
 
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args
 
@@ -100,13 +101,19 @@ def read_yaml(path: Path) -> Any:
     a duplicate key among it.
     """
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: run from the project's root, where {path.name} is") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
     except YAMLError as error:
         raise InputError(_explain_yaml(path, error)) from None
+
+
+@cache
+def _parse_yaml(text: str) -> Any:
+    """Return the content of a YAML text; cached, as a stage reads its files again before it writes."""
+    return YAML(typ="safe").load(text)
 
 
 def _explain_yaml(path: Path, error: YAMLError) -> str:

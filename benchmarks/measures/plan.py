@@ -14,18 +14,18 @@ class Plan:
     # On one core every library's CPU seconds count work alone, not threads that wait for each other.
     evaluation_sizes: tuple[int, ...] = (100, 200, 500, 1000, 2000, 4000, 8000)
     # On all cores each library has its default threads: wall seconds.
-    threaded_sizes: tuple[int, ...] = (500, 1000, 2000, 4000)
+    threaded_sizes: tuple[int, ...] = (500, 1000, 2000)
     memory_size: int = 4000
     fit_sizes: tuple[int, ...] = (100, 500, 1000, 2000)
     restarts: int = 50  # of the reference optimum
     restart_rows: int = 1000  # at most
     prediction_size: int = 1000
     new_points: int = 100_000
-    evaluation_limit: float = 25.0  # one evaluation
-    fit_limit: float = 150.0  # one fit
-    prediction_limit: float = 60.0
-    repeat: float = 10.0  # what may be spent on repeating one library's call of one size
-    rounds: int = 9  # at most
+    evaluation_limit: float = 20.0  # one evaluation
+    fit_limit: float = 80.0  # one fit
+    prediction_limit: float = 20.0
+    repeat: float = 6.0  # what may be spent on repeating one library's call of one size
+    rounds: int = 5  # at most
 
     def taking_part(self, task: str) -> list[str]:
         """Return the names of those who take part in a task, the unit first."""

@@ -42,7 +42,7 @@ PEERS: dict[str, Peer] = {
     "gpflash": Peer(
         "gpflash",
         "gpflash",
-        "its C++ likelihood and `fit` (sequential quadratic programming), noise estimated, one start",
+        "its C++ likelihood with the least nugget, and its own fit (sequential quadratic programming), one start",
         requirements="gpflash",
         kernels=("rbf", "matern52"),
     ),

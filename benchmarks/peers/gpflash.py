@@ -13,10 +13,7 @@ KERNELS = {"rbf": gpflash.KernelId.SqExp, "matern52": gpflash.KernelId.Matern52}
 def evaluation(problem: Problem) -> Call:
     """Return the log marginal likelihood and its gradient, at the settings in turn."""
     data, values = _data(problem), [_values(setting) for setting in problem.settings]
-    options = gpflash.ModelOptions()
-    options.kernel_id = KERNELS[problem.kernel]
-    options.has_mean_model_constant = False
-    options.mean_model_degree_vec = [0]
+    options = _without_mean(problem.kernel)
 
     def call(i: int) -> dict[str, Any]:
         setting = problem.settings[i % len(values)]
@@ -55,9 +52,7 @@ def fit(problem: Problem) -> Call:
 def prediction(problem: Problem) -> Call:
     """Return mean and sd of the function at the new points."""
     options = gpflash.OptzOptions()
-    options.model_options.kernel_id = KERNELS[problem.kernel]
-    options.model_options.has_mean_model_constant = False
-    options.model_options.mean_model_degree_vec = [0]
+    options.model_options = _without_mean(problem.kernel)
     model = gpflash.GaussianProcess(options)
     model.make_posterior(problem.x, problem.y, _values(problem.settings[0]), sig2_f_val=-1.0)
 
@@ -66,6 +61,15 @@ def prediction(problem: Problem) -> Call:
         return {"mean": posterior.mean_post_vec, "sd": np.sqrt(posterior.var_post_vec)}
 
     return call
+
+
+def _without_mean(kernel: str) -> gpflash.ModelOptions:
+    options = gpflash.ModelOptions()
+    options.kernel_id = KERNELS[kernel]
+    options.has_mean_model_constant = False
+    options.mean_model_degree_vec = [0]
+    options.cond_max = gpflash.COND_MAX_LIMIT  # the least it lets itself add to the diagonal
+    return options
 
 
 def _data(problem: Problem) -> gpflash.TrainingData:

@@ -18,6 +18,7 @@ from gpytorch.kernels import Kernel
 
 from gp.inference.blocks import Autograd, Blocks, Gradients, Number, Pull, active
 from gp.inference.stationary import RationalQuadratic, matern, periodic, rbf
+from gp.kernels.leaf import Scale
 
 
 def closed_form(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
@@ -131,6 +132,7 @@ CLOSED_FORMS: dict[type[Kernel], Callable[[Any, torch.Tensor, torch.Tensor], Blo
     kernels.PeriodicKernel: periodic,
     kernels.ConstantKernel: _Constant,
     kernels.ScaleKernel: _Scale,
+    Scale: _Scale,
     kernels.AdditiveKernel: _Sum,
     kernels.ProductKernel: _Product,
 }

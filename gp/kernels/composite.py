@@ -13,6 +13,8 @@ from gp.kernels.leaf import refuse_amplitude, scale
 from gp.scope import Scope
 from gp.spec import OneOf, Spec
 
+APART = 4.0  # ratio of the starting lengthscales of one term of a sum and the next
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -23,11 +25,15 @@ class Sum(Spec):
     terms: dict[Name, "Kernel"] = Field(min_length=1)
 
     def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
-        """Return gpytorch's AdditiveKernel of the terms, in order."""
-        share = share / len(self.terms)
-        return kernels.AdditiveKernel(
-            *(k.build(scope, f"{path}.{name}", share=share) for name, k in self.terms.items())
-        )
+        """Return gpytorch's AdditiveKernel of the terms, in order.
+
+        Lengthscales that are not named start apart, the first term's longest: alike, they would be learnt alike.
+        """
+        built, m = [], len(self.terms)
+        for k, (name, term) in enumerate(self.terms.items()):
+            apart = replace(scope, reach=scope.reach * APART ** ((m - 1) / 2 - k))
+            built.append(term.build(apart, f"{path}.{name}", share=share / m))
+        return kernels.AdditiveKernel(*built)
 
     def unit(self, scope: Scope, path: str) -> float:
         """Return 1: the terms' own amplitudes have the units."""

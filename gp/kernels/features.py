@@ -8,7 +8,7 @@ from gpytorch import kernels
 from pydantic import Field
 
 from gp.hyperparameters import Positive
-from gp.kernels.leaf import Leaf, log_constraint, scale
+from gp.kernels.leaf import Leaf, Scale, log_constraint, scale
 from gp.scope import Scope
 
 
@@ -120,7 +120,7 @@ class White(Leaf):
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times sd², sd in y's units."""
-        scale = kernels.ScaleKernel(base, outputscale_constraint=log_constraint(power=2))
+        scale = Scale(base, outputscale_constraint=log_constraint(power=2))
         scope.declare(
             f"{path}.sd",
             self.sd,

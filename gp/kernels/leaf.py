@@ -56,11 +56,18 @@ def refuse_amplitude(spec: Any, path: str) -> None:
         )
 
 
-def scale(
-    base: kernels.Kernel, written: Any, scope: Scope, name: str, share: float, unit: float = 1.0
-) -> kernels.ScaleKernel:
+class Scale(kernels.ScaleKernel):
+    """gpytorch's ScaleKernel of one kernel: its own asks torch for a batch's shape, which imports sympy (0.5 s)."""
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Return the empty shape: there is no batch."""
+        return torch.Size([])
+
+
+def scale(base: kernels.Kernel, written: Any, scope: Scope, name: str, share: float, unit: float = 1.0) -> Scale:
     """Return `base` times an outputscale, declared in y² · `unit`."""
-    kernel = kernels.ScaleKernel(base, outputscale_constraint=log_constraint())
+    kernel = Scale(base, outputscale_constraint=log_constraint())
     start = share * scope.y_spread**2
     scope.declare(
         name,

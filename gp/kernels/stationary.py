@@ -28,7 +28,7 @@ class Stationary(Leaf):
             self.lengthscale,
             kernel.raw_lengthscale,
             # Distances grow with the root of the number of columns that add to them.
-            default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5,
+            default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5 * scope.reach,
             limits=(1e-4 * spread.min(), 1e5 * spread.max()),
             unit=scope.x_unit(active, per_column=self.ard),
             labels=scope.labels(active, per_column=self.ard),
