@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environments import Unavailable
 from benchmarks.measures import MEASURES
 from benchmarks.measures.plan import QUICK, Plan
 from benchmarks.peers import PEERS
@@ -18,12 +19,16 @@ def main() -> None:
     if arguments.report:
         write_readme(RESULTS)
         return
-    # A quick run is a trial: its numbers replace none.
-    output = arguments.output or (None if arguments.quick else RESULTS)
+    # A quick or narrowed run is a trial: its numbers replace none.
+    trial = arguments.quick or arguments.sizes or arguments.peers is not None
+    output = arguments.output or (None if trial else RESULTS)
     results = {}
     for name in arguments.only:
         print(f"— {name}", flush=True)
-        results[name] = MEASURES[name](_plan(arguments))
+        try:
+            results[name] = MEASURES[name](_plan(arguments))
+        except Unavailable as reason:
+            raise SystemExit(f"{name}: this library or LAPACK cannot be measured: {reason}") from None
         if output:
             output.mkdir(parents=True, exist_ok=True)
             (output / f"{name}.json").write_text(json.dumps(_rounded(results[name]), indent=1) + "\n")
@@ -35,7 +40,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: a trial of a minute or two, written nowhere")
+    parser.add_argument("--quick", action="store_true", help="small sizes: a trial of some minutes, written nowhere")
     parser.add_argument(
         "--only", type=_among(MEASURES), default=list(MEASURES), metavar="A,B", help=", ".join(MEASURES)
     )

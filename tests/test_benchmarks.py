@@ -92,6 +92,11 @@ def test_a_library_that_crashes_is_left_out_by_name_and_at_larger_sizes_too(libr
         assert "its process ended with 3" in entrant.left_out
 
 
+def test_nothing_is_measured_without_this_library(library, arrays):
+    with pytest.raises(Unavailable, match="no such kernel"):
+        ready([Entrant(OURS, "rbf", library)], 3, "failing", arrays, [], 5.0, 1e9)
+
+
 def test_a_size_beyond_the_limits_is_not_tried():
     entrant = Entrant("gpflash", "rbf", None, known=(1000, 2.0, 1e9))
     assert entrant.is_too_much(2000, limit=20, memory=8e9) is None

@@ -9,11 +9,12 @@ from typing import Any
 
 from benchmarks.environments import Unavailable
 from benchmarks.measures.plan import Plan
-from benchmarks.peers import PEERS, UNIT
+from benchmarks.peers import OURS, PEERS, UNIT
 from benchmarks.worker import Worker
 
 ENOUGH = 0.05  # seconds that one run lasts at least, by repeating its call
 PAUSE = 0.02  # for the threads of the one before to fall asleep
+NEEDED = (UNIT, OURS)  # without them there is nothing to compare
 CUBIC = 500  # rows from which time grows as their cube
 FREE_MEMORY = 0.4  # the part of all memory that one library may take
 
@@ -60,6 +61,8 @@ class Team:
                 self.entrants.append(Entrant(name, kernel, Worker(peer, n_cores)))
                 self.peers[name] |= self.entrants[-1].worker.description
         except Unavailable as reason:
+            if name in NEEDED:
+                raise
             self.peers[name]["skipped"] = str(reason)
             print(f"{name}: skipped: {reason}", flush=True)
 
@@ -89,13 +92,16 @@ def ready(
     present = []
     for entrant in entrants:
         entrant.samples = []
-        entrant.left_out = entrant.left_out or entrant.is_too_much(n, limit, memory)
+        if entrant.name not in NEEDED:
+            entrant.left_out = entrant.left_out or entrant.is_too_much(n, limit, memory)
         if entrant.left_out:
             continue
         try:
             entrant.worker.prepare(task, arrays, settings, kernel=entrant.kernel)
             entrant.first = entrant.worker.run(limit=3 * limit)  # others' work may slow it
         except Unavailable as reason:
+            if entrant.name in NEEDED:
+                raise
             entrant.left_out = str(reason)
             continue
         seconds = min(entrant.first["wall"], entrant.first["cpu"])  # of wall time, some may be others' work
