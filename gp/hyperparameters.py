@@ -131,7 +131,7 @@ class Parameter:
     offset: float
     positive: bool
     fixed: bool
-    bounded: tuple[bool, bool]  # whether the user named lower, upper
+    bounded: tuple[bool, bool]  # whether Adam, too, keeps to lower, upper: those the user named
     labels: tuple[str, ...] | None  # of its numbers, where it is a list
     amplitude: float  # scaling the covariance by c scales θ by c^amplitude
     prior: LogNormal | Gamma | None

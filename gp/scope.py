@@ -73,13 +73,15 @@ class Scope:
         reference: Any = 1.0,
         labels: Sequence[str] | None = None,
         amplitude: float = 0.0,
+        held: bool = False,
         power: int = 1,
         floor: float = 0.0,
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
 
         `labels` names its numbers where it is a list; `reference` is the internal size of one that may be negative.
-        Scaling the covariance by c scales it by c^`amplitude`.
+        Scaling the covariance by c scales it by c^`amplitude`.  `held`: Adam, too, keeps to the limits, unless the
+        user's start lies beyond them.
         """
         written = hyperparameter or RealHyperparameter()
         positive = limits[0] >= 0
@@ -112,7 +114,10 @@ class Scope:
                 reference=np.broadcast_to(np.asarray(reference, dtype=float), (size,)),
                 positive=positive,
                 fixed=written.fixed is not None,
-                bounded=(written.lower is not None, written.upper is not None),
+                bounded=(
+                    written.lower is not None or (held and bool((start > low).all())),
+                    written.upper is not None or (held and bool((start < high).all())),
+                ),
                 labels=tuple(labels) if labels is not None else None,
                 amplitude=amplitude,
                 prior=getattr(written, "prior", None),

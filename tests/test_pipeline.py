@@ -177,7 +177,6 @@ EDITS = {
     "sine.predict.grid.n": (30, "predict evaluate plot"),
     "sine.train.steps": (6, "train predict evaluate plot"),
     "sine.data.test.n": (12, "synthesize predict evaluate plot"),
-    "sine.seed": (1, "synthesize train predict evaluate plot"),
     "lake.model.kernel.nu": (1.5, "train predict evaluate plot"),
 }
 

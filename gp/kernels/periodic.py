@@ -131,30 +131,37 @@ def _declare_period(
     spec: Any, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
 ) -> None:
     extent = float(np.ptp(scope.x[:, active], axis=0).max()) or 1.0
+    strongest = np.array([_period(scope, [j]) for j in active] if per_column else _period(scope, active))
     scope.declare(
         f"{path}.period_length",
         spec.period_length,
         kernel.raw_period_length,
-        default=[_period(scope, [j]) for j in active] if per_column else _period(scope, active),
-        limits=(1e-4 * extent, 1e2 * extent),
+        default=np.minimum(strongest, 0.95 * extent),
+        # The data must have seen one period to tell it from none.
+        limits=(1e-4 * extent, extent),
+        held=True,
         unit=scope.x_unit(active, per_column=per_column),
         labels=scope.labels(active, per_column=per_column),
     )
 
 
 def _period(scope: Scope, active: list[int]) -> float:
-    """Return the period of the strongest sinusoid in y along the first active column, a straight line taken off.
+    """Return the period of the sinusoid that, beside a straight line, explains most of y along the first active column.
 
-    The classical periodogram |Σ y exp(−2πi f x)|²  (SciPy's takes a second to import).
+    Least squares at each frequency (Lomb-Scargle with a trend); SciPy's own takes a second to import.
     """
     keep = slice(None, None, max(1, len(scope.y) // 1000))  # a peak is found on a subset as well
     x, y = scope.x[keep, active[0]], scope.y[keep]
     extent = float(np.ptp(x)) or 1.0
-    design = np.column_stack([np.ones_like(x), x])
-    level = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     frequencies = np.linspace(1.0, max(2.0, min(len(x) / 2, 200.0)), 2000) / extent
-    power = np.abs(np.exp(-2j * np.pi * np.outer(frequencies, x)) @ level)
-    return float(1 / frequencies[int(np.argmax(power))])
+    line, _ = np.linalg.qr(np.column_stack([np.ones_like(x), x]))
+    phase = 2 * np.pi * np.outer(frequencies, x)
+    cosine, sine = (wave - (wave @ line) @ line.T for wave in (np.cos(phase), np.sin(phase)))
+    cc, cs, ss = ((a * b).sum(axis=1) for a, b in ((cosine, cosine), (cosine, sine), (sine, sine)))
+    cy, sy = cosine @ y, sine @ y
+    determinant = cc * ss - cs**2
+    explained = np.where(determinant > 1e-9, ss * cy**2 - 2 * cs * cy * sy + cc * sy**2, 0.0)
+    return float(1 / frequencies[int(np.argmax(explained / np.maximum(determinant, 1e-9)))])
 
 
 KERNELS = (Periodic, Cosine, SpectralMixture)
