@@ -10,6 +10,7 @@ from gpytorch import kernels
 from gp.inference.blocks import TILE, Kept, autograd, lower_tiles
 from gp.inference.closed_form import CLOSED_FORMS, closed_form
 from gp.inference.machine import one_thread
+from gp.kernels.leaf import Scale
 
 SAME = 1e-12  # the same formula in another order
 GRADIENT = 1e-8  # relative to its largest element; autograd's own sums lose digits
@@ -63,6 +64,7 @@ KERNELS = {
         for shape, of in SHAPES.items()
     },
     "constant": lambda: kernels.ScaleKernel(kernels.ConstantKernel()),
+    "scaled without a batch": lambda: Scale(kernels.RBFKernel(active_dims=[0, 2])),
     "scaled": lambda: kernels.ScaleKernel(kernels.RBFKernel(active_dims=[0, 2])),
     "sum": lambda: kernels.AdditiveKernel(
         kernels.ScaleKernel(kernels.RBFKernel(ard_num_dims=D)),
