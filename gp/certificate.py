@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import blas
 
-from gp.hyperparameters import Parameter, Parameters
+from gp.hyperparameters import Parameters
 from gp.optimizers import SAME, Search
 from gp.quasi_newton import Objective, held, measure_curvature, newton_gain
 
@@ -48,12 +48,12 @@ class Certificate:
     def alarms(self) -> list[str]:
         """Return a line for each thing that makes this fit doubtful, and what to do about it."""
         alarms = []
-        if not self.converged:
-            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
         if self.adam_gap is not None and self.adam_gap > CONVERGED:
             alarms.append(
                 f"an optimum {self.adam_gap:.2g} nats better is near where adam stopped: more steps, or lbfgs"
             )
+        elif not self.converged:
+            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
         if self.starts > 2 and self.starts_at_best == 1:
             alarms.append(f"only one of {self.starts} starts reached the best optimum: raise train.restarts")
         if self.at_bound:
@@ -69,15 +69,20 @@ class Certificate:
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what metrics.json says: numbers and names; what does not apply is absent."""
+        """Return what metrics.json says, in numbers; what does not apply is absent."""
         names = ("gradient_norm", "shortfall", "evaluations", "starts", "starts_at_best", "jitter", "condition_number")
         said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
         said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
         said["alarms"] = len(self.alarms)
+        said |= {name: len(names) for name, names in self.named().items()}
         said["intervals"] = {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
         if self.adam_gap is not None:
             said["adam_gap"] = self.adam_gap
         return said
+
+    def named(self) -> dict[str, list[str]]:
+        """Return the names of hyperparameters and inputs that metrics.json counts."""
+        return {name: list(getattr(self, name)) for name in ("at_bound", "undetermined", "irrelevant_inputs")}
 
     def __str__(self) -> str:
         arrived = "converged" if self.converged else "NOT converged"
@@ -100,27 +105,29 @@ def certify(
     parameters: Parameters,
     vector: np.ndarray,
     search: Search | None,
-    factor: np.ndarray,
+    condition_number: float,
     noise_share: float,
     noise_alone: float,
+    reads: list[tuple[str, str]],
     extents: dict[str, float],
     optimum: Callable[[], float] | None,
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
-    `factor` is the lower Cholesky factor (n, n), `noise_alone` the largest log likelihood of noise about a level,
-    `extents` each input column's range in the data's units, and `optimum`, where Adam was asked for, finds the optimum
-    (nats) nearby.
+    `noise_alone` is the largest log likelihood of noise about a level, `reads` which part of the model reads which
+    column, `extents` each input column's range in the data's units, and `optimum`, where Adam was asked for, finds the
+    optimum (nats) nearby.
     """
     value, gradient = objective(vector)
     at_bound = held(vector, gradient, parameters.bounds)
     inside = np.flatnonzero(~at_bound)
     hessian = measure_curvature(objective, vector)[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
-    irrelevant = _irrelevant(parameters, vector, extents)
+    irrelevant = _irrelevant(parameters, vector, reads, extents)
+    excused = {name for names in irrelevant.values() for name in names}
     names = parameters.names
     ends = search.ends if search else ()
-    best = max(ends, default=0.0)
+    best = max((value for _, value in ends), default=0.0)
     shortfall = newton_gain(gradient[inside], hessian)
     return Certificate(
         converged=shortfall <= CONVERGED,
@@ -128,15 +135,15 @@ def certify(
         shortfall=shortfall,
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
-        starts_at_best=sum(end >= best - SAME for end in ends),
+        starts_at_best=sum(value >= best - SAME for _, value in ends),
         jitter=0.0,  # exact inference adds none: a matrix without a factor is refused
-        condition_number=_condition_number(factor),
+        condition_number=condition_number,
         noise_share=noise_share,
-        signal=value - noise_alone,
+        signal=value - parameters.log_prior(vector)[0] - noise_alone,
         intervals=intervals,
         undetermined=tuple(undetermined),
-        at_bound=tuple(name for name, bound in zip(names, at_bound, strict=True) if bound and name not in irrelevant),
-        irrelevant_inputs=tuple(irrelevant.values()),
+        at_bound=tuple(name for name, bound in zip(names, at_bound, strict=True) if bound and name not in excused),
+        irrelevant_inputs=tuple(irrelevant),
         adam_gap=max(0.0, optimum() - value) if optimum else None,
     )
 
@@ -166,26 +173,29 @@ def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
     return [value for parameter, part in parts for value in parameter.in_data_units(part).tolist()]
 
 
-def _irrelevant(parameters: Parameters, vector: np.ndarray, extents: dict[str, float]) -> dict[str, str]:
-    """Return name → column of each ARD lengthscale that ran far beyond its input's range."""
+def _irrelevant(
+    parameters: Parameters, vector: np.ndarray, reads: list[tuple[str, str]], extents: dict[str, float]
+) -> dict[str, list[str]]:
+    """Return column → names of its ARD lengthscales, where all that reads the column has one far beyond its range."""
+    far: dict[str, list[str]] = {}
+    for parameter, part in zip(parameters.free, parameters.split(vector), strict=True):
+        if parameter.is_distance and parameter.labels is not None:
+            values = parameter.in_data_units(part).tolist()
+            for name, column, value in zip(parameter.names, parameter.labels, values, strict=True):
+                if value > IRRELEVANT * extents[column]:
+                    far.setdefault(column, []).append(name)
+    readers = [column for _, column in reads]
+    return {column: names for column, names in far.items() if len(names) == readers.count(column)}
 
-    def columns(parameter: Parameter, part: np.ndarray) -> list[tuple[str, str, float]]:
-        if parameter.labels is None or not parameter.name.endswith(".lengthscale"):
-            return []
-        return list(zip(parameter.names, parameter.labels, parameter.in_data_units(part).tolist(), strict=True))
 
-    parts = zip(parameters.free, parameters.split(vector), strict=True)
-    found = [item for parameter, part in parts for item in columns(parameter, part)]
-    return {name: column for name, column, value in found if value > IRRELEVANT * extents[column]}
+def condition_number(factor: np.ndarray) -> float:
+    """Return an estimate, from below, of the 2-norm condition number of L Lᵀ, L in the lower triangle of `factor`.
 
-
-def _condition_number(factor: np.ndarray) -> float:
-    """Return an estimate of the 2-norm condition number of L Lᵀ by power and inverse iteration, from below."""
-    rng = np.random.default_rng(0)
-    lower = np.tril(factor)
-    largest = smallest = rng.normal(size=len(lower))
+    By power and inverse iteration; nothing of the matrix's size is made.
+    """
+    largest = smallest = np.random.default_rng(0).normal(size=len(factor))
+    upper = factor.T  # LAPACK's own order
     for _ in range(20):
-        largest = lower @ (lower.T @ (largest / np.linalg.norm(largest)))
-        half = solve_triangular(lower, smallest / np.linalg.norm(smallest), lower=True, check_finite=False)
-        smallest = solve_triangular(lower, half, lower=True, trans=1, check_finite=False)
+        largest = blas.dtrmv(upper, blas.dtrmv(upper, largest / np.linalg.norm(largest)), trans=1)
+        smallest = blas.dtrsv(upper, blas.dtrsv(upper, smallest / np.linalg.norm(smallest), trans=1))
     return float(np.linalg.norm(largest) * np.linalg.norm(smallest))

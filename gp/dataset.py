@@ -83,6 +83,10 @@ def default_columns(d: int) -> tuple[str, ...]:
 
 def checked(name: str, values: Sequence[float] | np.ndarray, ndim: int) -> np.ndarray:
     """Return `values` as a read-only float64 array of `ndim` dimensions, refusing what is empty or not finite."""
+    kind = np.asarray(values).dtype.kind
+    if kind not in "biufO" or isinstance(values, np.ma.MaskedArray):
+        seen = "a masked array" if isinstance(values, np.ma.MaskedArray) else f"of type {np.asarray(values).dtype}"
+        raise InputError(f"{name} is not an array of numbers ({seen}): give finite floats")
     try:
         array = np.array(values, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:

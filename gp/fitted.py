@@ -1,6 +1,7 @@
 """Fitted: a model with its training rows and learnt hyperparameters; fit, predict, save, load."""
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from scipy.special import ndtr
 
-from gp.certificate import Certificate, certify
+from gp.certificate import Certificate, certify, condition_number
 from gp.dataset import Dataset, checked, default_columns
 from gp.inference import Inference
 from gp.models import GaussianProcess, Model
@@ -31,7 +33,7 @@ class Fitted:
     inference: Any
     train: Any
     vector: np.ndarray  # raw values of the free hyperparameters (gp.hyperparameters)
-    search: Search | None  # None where nothing was free, or the model was loaded from a file
+    search: Search | None  # None where nothing was free; of a loaded model without its values
 
     @cached_property
     def gp(self) -> GaussianProcess:
@@ -62,16 +64,21 @@ class Fitted:
 
         Where hyperparameters have priors, less their log density.
         """
-        values = self.search.values if self.search else (self.log_marginal_likelihood - self.gp.log_jacobian,)
+        values = self.search.values if self.search else ()
+        values = values or (self.log_marginal_likelihood - self.gp.log_jacobian,)  # nothing learnt, or long ago
         loss = -(np.array(values) + self.gp.log_jacobian) / self.data.n
         return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
 
     @cached_property
     def leave_one_out(self) -> pd.DataFrame:
-        """Return each training row's y beside mean and sd_y of its prediction from all other rows, in y's units."""
+        """Return each training row's y beside mean and sd_y of its prediction from all other rows, in y's units.
+
+        `pit`, the probability integral transform Φ((y − mean)/sd_y), is uniform where the model is calibrated.
+        """
         mean, sd_y = self.inference.leave_one_out(self.gp)
         scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
-        return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale})
+        pit = ndtr((self.gp.scope.y - mean) / sd_y)
+        return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale, "pit": pit})
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -79,18 +86,21 @@ class Fitted:
         gp = self.model.build(self.data)  # apart from the one that predicts: certifying moves its hyperparameters
         problem = Problem(gp, self.inference)
         gp.parameters.set(self.vector)
-        noise, explained = gp.noise_variance(gp.x).mean(), np.var(self._posterior.moments(gp.x).mean)
-        asked_adam = self.search is not None and isinstance(self.train, Adam)
+        posterior = self.inference.condition(gp)
+        noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
+        condition = condition_number(posterior.factor)
+        del posterior  # its n×n factor, before evaluations need one
         return certify(
             objective=problem,
             parameters=gp.parameters,
             vector=self.vector,
             search=self.search,
-            factor=self._posterior.factor,
+            condition_number=condition,
             noise_share=float(noise / (noise + explained)),
             noise_alone=-0.5 * gp.n * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
+            reads=gp.scope.reads,
             extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
-            optimum=(lambda: polish(problem, self.vector)) if asked_adam else None,
+            optimum=(lambda: polish(problem, self.vector)) if isinstance(self.train, Adam) and self.search else None,
         )
 
     def report(self) -> dict[str, Any]:
@@ -103,9 +113,13 @@ class Fitted:
                 **({"log_prior": log_prior} if has_prior else {}),
                 "hyperparameters": self.gp.parameters.by_name(),
             },
-            "ends": [end + self.gp.log_jacobian for end in self.search.ends] if self.search else [],
+            "ends": [
+                {"rows": n, "nats": end - n * math.log(self.gp.scope.y_scale)}
+                for n, end in (self.search.ends if self.search else ())
+            ],
             "certificate": self.certificate.to_dict(),
             "alarms": self.certificate.alarms,
+            **self.certificate.named(),
         }
 
     def predict(self, x: Any) -> Posterior:
@@ -148,6 +162,8 @@ class Fitted:
         names = ("model", "inference", "train")
         specs = {name: getattr(self, name).model_dump(exclude_none=True) for name in names}
         header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
+        if self.search:
+            header["search"] = {name: getattr(self.search, name) for name in ("ends", "starts", "evaluations")}
         tensors = {"x": self.data.x, "y": self.data.y, "vector": self.vector}
         # One metadata key: with several, their order in the file changes from run to run.
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
@@ -170,7 +186,9 @@ class Fitted:
         data = Dataset(x=tensors["x"], y=tensors["y"], columns=tuple(header["columns"]))
         kinds = {"model": Model, "inference": Inference, "train": Train}
         specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
-        fitted = cls(data, **specs, vector=tensors["vector"], search=None)
+        vector, found = tensors["vector"], header.get("search")
+        search = Search(vector, (), tuple(map(tuple, found.pop("ends"))), **found) if found else None
+        fitted = cls(data, **specs, vector=vector, search=search)
         if fitted.gp.parameters.names != header["names"]:
             raise InputError(f"{path}: its hyperparameters are not this version's: train again")
         return fitted

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from gp.spec import FiniteFloat, InputError, Spec
 
+MOST = 1_000_000  # points of a grid
+
 Range = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
@@ -36,11 +38,15 @@ class Grid(Spec):
         if ranges is not None and len(ranges) != d:
             raise InputError(f"predict.grid.range: {len(ranges)} ranges for {d} inputs: give [low, high] for each")
         if d > 2:
+            if self.n or ranges:
+                raise InputError(f"predict.grid: there is no grid over {d} inputs: write `predict: {{}}`")
             return None
         if ranges is None:
             low, high = rows.min(axis=0), rows.max(axis=0)
             margin = np.where(high > low, 0.1 * (high - low), 0.5)
             ranges = np.column_stack([low - margin, high + margin]).tolist()
         n = self.n or (500 if d == 1 else 60)
+        if n**d > MOST:
+            raise InputError(f"predict.grid.n: {n} points along each of {d} inputs are more than {MOST}: give fewer")
         axes = np.meshgrid(*(np.linspace(low, high, n) for low, high in ranges), indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes])

@@ -133,6 +133,7 @@ class Parameter:
     fixed: bool
     bounded: tuple[bool, bool]  # whether Adam, too, keeps to lower, upper: those the user named
     labels: tuple[str, ...] | None  # of its numbers, where it is a list
+    is_distance: bool  # whether it is a lengthscale of distances between inputs
     amplitude: float  # scaling the covariance by c scales θ by c^amplitude
     prior: LogNormal | Gamma | None
     power: int

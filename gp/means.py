@@ -95,6 +95,7 @@ class Polynomial(Spec):
 def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
     """Return the module with starts from least squares, in the data's units: y, and y/x^p for the weights."""
     n, d = scope.x.shape
+    scope.active(None, path)
     module = PolynomialFeatures(d, degree)
     design = np.hstack([np.ones((n, 1)), *(scope.x**power for power in range(1, degree + 1))])
     start = np.linalg.lstsq(design, scope.y, rcond=None)[0]

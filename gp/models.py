@@ -12,7 +12,7 @@ from gp.hyperparameters import Parameters
 from gp.kernels import Kernel, Matern, Sum
 from gp.means import Constant, Mean
 from gp.noise import Gaussian, Noise
-from gp.scope import Scope
+from gp.scope import Scope, spread
 from gp.spec import Spec
 
 # Python floats would otherwise be rounded to float32 on their way into gpytorch.
@@ -104,8 +104,4 @@ def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarr
     d = values.shape[1]
     if not standardize:
         return np.zeros(d), np.ones(d)
-    mean = values.mean(axis=0)
-    sd = values.std(axis=0)
-    # The sd of equal values comes out as rounding error of their mean, not as zero.
-    constant = sd <= 1e-14 * np.abs(values).max(axis=0)
-    return mean, np.where(constant, 1.0, sd)
+    return values.mean(axis=0), spread(values)

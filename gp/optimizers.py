@@ -59,13 +59,13 @@ class Problem:
 class Search:
     """Where a search for hyperparameters ended.
 
-    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end, on the rows
-    it ran on; how many starts there were (one may come to no end), and how many evaluations all of it took.
+    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
+    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.
     """
 
     vector: np.ndarray
     values: tuple[float, ...]
-    ends: tuple[float, ...]
+    ends: tuple[tuple[int, float], ...]
     starts: int
     evaluations: int
 
@@ -115,30 +115,44 @@ class Lbfgs(Spec):
         full = Problem(problem.gp, problem.inference, profiled=True)
         starts = [full.parameters.start, *_draws(full.parameters, self.restarts, draws)]
         first, *others = _levels(full, rows)
-        first(starts[0])  # a start that fails is the user's to mend; a draw that fails is dropped
-        peaks = []
-        for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
-            peaks += [self._climb(first, end, is_last=False) for end in _approach(first, start)]
-        ends = tuple(peak.value for peak in peaks)
+        peaks = self._start(first, starts)
+        ends = tuple((peak.n, peak.value) for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
-            peaks = [self._climb(level, peak, is_last=level is full) for peak in _best(peaks)]
+            # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
+            peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]
+            peaks = peaks or self._start(level, starts)
+        if not peaks:
+            full(starts[0])  # raises, and says why
         best = max(peaks, key=lambda peak: peak.value)
         evaluations = sum(level.evaluations for level in (first, *others))
         return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
 
-    def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> Peak:
-        """Return the peak near `start` and, but for the last, its curvature measured: that costs p + 1 evaluations."""
+    def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
+        """Return the peaks near the starts, fewer where some come to none."""
+        peaks = []
+        for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
+            peaks += [peak for end in _approach(problem, start) for peak in self._climb(problem, end, is_last=False)]
+        return peaks
+
+    def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> list[Peak]:
+        """Return the peak near `start`; nothing where the objective fails there.
+
+        But for the last its curvature is measured, which costs p + 1 evaluations.
+        """
         scaled = problem.n / start.n * start.curvature
         bounds, values, vector = problem.parameters.bounds, start.values if start.n == problem.n else (), start.vector
-        for _ in range(3):  # what updates make of a curvature drifts along curved ridges
-            peak = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
-            vector, values = peak.vector, (*values, *peak.values)
-            if is_last:
-                break
-            scaled = measure_curvature(problem, vector, central=False)
-            if newton_gain(problem(vector)[1], scaled) < self.tolerance:
-                break
-        return replace(peak, values=values, curvature=scaled)
+        try:
+            for _ in range(3):  # what updates make of a curvature drifts along curved ridges
+                peak = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
+                vector, values = peak.vector, (*values, *peak.values)
+                if is_last:
+                    break
+                scaled = measure_curvature(problem, vector, central=False)
+                if newton_gain(problem(vector)[1], scaled) < self.tolerance:
+                    break
+        except NotPositiveDefinite:
+            return []
+        return [replace(peak, values=values, curvature=scaled)]
 
 
 def _approach(problem: Problem, start: np.ndarray) -> list[Peak]:

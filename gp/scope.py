@@ -24,10 +24,12 @@ class Scope:
     y_scale: float
     y_offset: float
     parameters: list[Parameter] = field(default_factory=list)
+    reads: list[tuple[str, str]] = field(default_factory=list)  # which part reads which column
     reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
 
     def active(self, names: list[str] | None, path: str) -> list[int]:
         """Return the positions of the named input columns (all where none are named)."""
+        self.reads.extend((path, name) for name in names or self.columns)
         if names is None:
             return list(range(len(self.columns)))
         for name in names:
@@ -43,13 +45,12 @@ class Scope:
 
     def x_spread(self, active: list[int]) -> np.ndarray:
         """Return each active column's internal standard deviation (1 for a constant column)."""
-        spread = self.x[:, active].std(axis=0)
-        return np.where(spread > 0, spread, 1.0)
+        return spread(self.x[:, active])
 
     @property
     def y_spread(self) -> float:
         """Return the internal standard deviation of y (1 where y is constant)."""
-        return float(self.y.std()) or 1.0
+        return float(spread(self.y[:, None])[0])
 
     def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
         """Return the data units of one internal unit of x, per active column or as their geometric mean (1,)."""
@@ -74,6 +75,7 @@ class Scope:
         labels: Sequence[str] | None = None,
         amplitude: float = 0.0,
         held: bool = False,
+        is_distance: bool = False,
         power: int = 1,
         floor: float = 0.0,
     ) -> None:
@@ -119,6 +121,7 @@ class Scope:
                     written.upper is not None or (held and bool((start < high).all())),
                 ),
                 labels=tuple(labels) if labels is not None else None,
+                is_distance=is_distance,
                 amplitude=amplitude,
                 prior=getattr(written, "prior", None),
                 power=power,
@@ -126,3 +129,10 @@ class Scope:
                 tensor=tensor,
             )
         )
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Return the population sd of each column of `values` (n, d); 1 for a constant one."""
+    sd = values.std(axis=0)
+    # The sd of equal values comes out as rounding error of their mean, not as zero.
+    return np.where(sd <= 1e-14 * np.abs(values).max(axis=0), 1.0, sd)

@@ -29,7 +29,7 @@ from typing import Any
 from gp.spec import InputError, Spec, parse, read_yaml, suggest
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
-STUDY_NAME = "letters, digits, - and _"
+SECTION_OF = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}  # in messages from gp
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
 
 
@@ -154,7 +154,7 @@ def _faults_of(name: Any, study: Any) -> Iterator[str]:
     """Yield what is wrong with a study's name and with its sections' names."""
     where = f"{PARAMS}: studies.{name}"
     if not (isinstance(name, str) and name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
-        yield f"{where}: a study's name is made of {STUDY_NAME} (got {name!r}): rename it"
+        yield f"{where}: a study's name is made of letters, digits, - and _ (got {name!r}): rename it"
     if name == "raw":
         yield f"{where}: data/raw is the folder of tables, which a study's results may not mix with: rename the study"
     if not isinstance(study, dict):
@@ -187,6 +187,8 @@ def _placing(study: str) -> Iterator[None]:
 def _place(message: str, study: str) -> str:
     if message.startswith("data/"):
         return message
+    owner = SECTION_OF.get(message.partition(":")[0].partition(".")[0])
+    message = f"{owner}.{message}" if owner else message
     joint = "." if message.partition(":")[0].partition(".")[0] in SECTIONS else ": "
     return f"{PARAMS}: studies.{study}{joint}{message}"
 

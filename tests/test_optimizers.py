@@ -113,8 +113,11 @@ def test_each_starts_end_is_told_and_the_best_is_kept():
     fitted = restarted(6)
     ends = fitted.report()["ends"]
     assert len(ends) == 7
-    assert max(ends) == pytest.approx(fitted.log_marginal_likelihood, abs=SAME)
-    assert max(ends) - min(ends) > 0.1  # or the data are not ambiguous, and this tests nothing
+    assert {end["rows"] for end in ends} == {fitted.data.n}
+    assert max(end["nats"] for end in ends) == pytest.approx(fitted.log_marginal_likelihood, abs=SAME)
+    assert (
+        max(end["nats"] for end in ends) - min(end["nats"] for end in ends) > 0.1
+    )  # or the data are not ambiguous, and this tests nothing
     assert fitted.certificate.starts == 7
 
 

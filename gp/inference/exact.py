@@ -68,6 +68,8 @@ class Exact(Spec):
         """
         with one_thread(), torch.set_grad_enabled(gradient):
             solved = _solve(gp)
+            if profile:
+                _refuse_rounding(gp, solved.factor)
             move = None if profile is None else _move(gp, solved, profile)
             solved = move.solved if move else solved
             fit = float(solved.residual @ solved.alpha)
@@ -159,14 +161,25 @@ def _solve(gp: GaussianProcess) -> _Solved:
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
     log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if info == 0 else math.nan
     if not math.isfinite(log_determinant):
-        noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
-        raise NotPositiveDefinite(
-            f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: "
-            "raise model.noise.sd or remove duplicate inputs"
-        )
+        raise _without_factor(gp)
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
     return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)
+
+
+def _refuse_rounding(gp: GaussianProcess, factor: np.ndarray) -> None:
+    """Raise NotPositiveDefinite where the factor is one by rounding only: a search that ended there would be lost."""
+    pivots = np.diagonal(factor) ** 2  # the variance of each row given those before it
+    if pivots.min() < 10 * gp.n * np.finfo(float).eps * pivots.max():
+        raise _without_factor(gp)
+
+
+def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
+    noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
+    return NotPositiveDefinite(
+        f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: raise model.noise.sd "
+        "(its `lower`, where it is learnt) or remove duplicate inputs"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,6 +70,8 @@ class Product(Spec):
         return math.prod(k.unit(scope, f"{path}.{name}") for name, k in self.factors.items())
 
 
-Kernel = Annotated[Any, OneOf(*stationary.KERNELS, *periodic.KERNELS, *features.KERNELS, Sum, Product, default="rbf")]
+Kernel = Annotated[
+    Any, OneOf(*stationary.KERNELS, *periodic.KERNELS, *features.KERNELS, Sum, Product, default="matern")
+]
 Sum.model_rebuild()
 Product.model_rebuild()

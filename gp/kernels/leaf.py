@@ -35,6 +35,8 @@ class Leaf(Spec):
         """Return the gpytorch kernel; `share` is its part of y's variance at the start, a `factor` has no amplitude."""
         if factor:
             refuse_amplitude(self, path)
+            if self.amplitude == "variance" and getattr(self, "ard", False):
+                raise InputError(f"{path}.ard: a linear factor has no variances to be learnt one a column: drop it")
         active = scope.active(self.columns, path)
         base = self.base(scope, path, active)
         return base if factor else self.scaled(base, scope, path, share, active)

@@ -32,6 +32,7 @@ class Stationary(Leaf):
             limits=(1e-4 * spread.min(), 1e5 * spread.max()),
             unit=scope.x_unit(active, per_column=self.ard),
             labels=scope.labels(active, per_column=self.ard),
+            is_distance=True,
         )
         return kernel
 
