@@ -113,7 +113,10 @@ def test_an_end_that_has_no_factor_on_more_rows_is_dropped():
 def test_signal_knows_nothing_of_priors():
     nothing = np.random.default_rng(4).normal(size=60)
     for unit in (1.0, 1e-3):
-        kernel = {"kind": "rbf", "lengthscale": {"start": unit, "prior": {"median": unit, "sigma": 1.0}}}
+        kernel = {
+            "kind": "rbf",
+            "lengthscale": {"start": unit, "prior": {"kind": "log_normal", "median": unit, "sigma": 1.0}},
+        }
         assert gp.fit(TIME * unit, nothing, model={"kernel": kernel}).certificate.signal < 3
 
 
