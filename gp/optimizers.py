@@ -177,7 +177,7 @@ def _approach(problem: Problem, start: np.ndarray) -> list[Peak]:
     return [Peak(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
 
 
-MANY_ROWS = 1000  # above which starts are told apart on a subset
+MANY_ROWS = 750  # above which starts are told apart on a subset
 SUBSET = 250  # rows of the smallest subset, at least
 KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
