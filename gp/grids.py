@@ -1,40 +1,42 @@
 """The inputs at which a posterior is drawn: dense over the data's range for one input, a lattice for two."""
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from gp.spec import FiniteFloat, InputError, Spec
+from gp.spec import InputError, Spec
 
 MOST = 1_000_000  # points of a grid
 
-Range = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+def _as_pairs(value: Any) -> Any:
+    """Return one [low, high] as a list of one, refusing all but pairs of rising finite numbers."""
+    pairs = [value] if isinstance(value, list) and not any(isinstance(item, list) for item in value) else value
+    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        raise ValueError(f"must be [low, high] with low < high, or one such pair for each input (got {value!r})")
+    return pairs
+
+
+def _is_pair(pair: Any) -> bool:
+    numbers = isinstance(pair, list) and all(isinstance(end, int | float) and not isinstance(end, bool) for end in pair)
+    return numbers and len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf
+
+
+Ranges = Annotated[list[list[float]], BeforeValidator(_as_pairs)]
 
 
 class Grid(Spec):
     """`n` points along each input over `range`, [low, high] of each; by default the data's and 10 % more."""
 
     n: Annotated[int, Field(ge=2, le=100_000)] | None = None
-    range: list[Range] | Range | None = None
-
-    @model_validator(mode="after")
-    def _has_ordered_ranges(self) -> "Grid":
-        for low, high in self.ranges() or []:
-            if low >= high:
-                raise ValueError(f"a range's low end must be less than its high end (got [{low:g}, {high:g}])")
-        return self
-
-    def ranges(self) -> list[list[float]] | None:
-        """Return the ranges as written, one for each input."""
-        if self.range is None or isinstance(self.range[0], list):
-            return self.range
-        return [self.range]
+    range: Ranges | None = None
 
     def points(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the grid for data rows (n, d), shape (m, d); None for more than two inputs, which no grid can show."""
         d = rows.shape[1]
-        ranges = self.ranges()
+        ranges = self.range
         if ranges is not None and len(ranges) != d:
             raise InputError(f"predict.grid.range: {len(ranges)} ranges for {d} inputs: give [low, high] for each")
         if d > 2:

@@ -1,8 +1,8 @@
 """Exact inference: the marginal likelihood and its gradient at the cost of one Cholesky factor and one inverse.
 
 K is filled tile by tile into one n×n buffer, factorised in place, inverted in place, and ∂L/∂K = ½(ααᵀ − K⁻¹)
-(R&W 2006 eq. 5.9) goes back through the kernel tile by tile: no second n×n matrix is kept, and of K only the lower
-triangle is ever computed.  LAPACK is SciPy's.
+(R&W 2006 eq. 5.9) goes back through the kernel tile by tile: of K only the lower triangle is ever computed, and
+where rows are many no second n×n matrix is kept (up to FEW_ROWS, K's tiles are).  LAPACK is SciPy's.
 """
 
 import math
