@@ -1,5 +1,6 @@
 """What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ CONVERGED = 0.05  # nats that a Newton step would still gain, below which a sear
 ALL_NOISE = 0.99  # share of y's variance
 SIGNAL = 3.0  # nats over noise alone, which two needless hyperparameters gain one time in twenty
 ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
-IRRELEVANT = 30.0  # lengthscale of an input, in its extents, from which the input changes nothing
+IRRELEVANT = 0.01  # of y's sd: what an input must be able to change to be told from one that changes nothing
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ class Certificate:
             f"{self.noise_share:.1%} of the variance is noise; condition number {self.condition_number:.0e}; no jitter",
         ]
         if self.irrelevant_inputs:
-            lines.append(f"irrelevant inputs (lengthscale far beyond their range): {', '.join(self.irrelevant_inputs)}")
+            lines.append(
+                f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
+            )
         if self.undetermined:
             lines.append(f"not determined by the data: {', '.join(self.undetermined)}")
         return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
@@ -110,20 +113,21 @@ def certify(
     noise_alone: float,
     reads: list[tuple[str, str]],
     extents: dict[str, float],
+    y_sd: float,
     optimum: Callable[[], float] | None,
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
     `noise_alone` is the largest log likelihood of noise about a level, `reads` which part of the model reads which
-    column, `extents` each input column's range in the data's units, and `optimum`, where Adam was asked for, finds the
-    optimum (nats) nearby.
+    column, `extents` each input column's range and `y_sd` y's sd in the data's units, and `optimum`, where Adam was
+    asked for, finds the optimum (nats) nearby.
     """
     value, gradient = objective(vector)
     at_bound = held(vector, gradient, parameters.bounds)
     inside = np.flatnonzero(~at_bound)
     hessian = measure_curvature(objective, vector)[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
-    irrelevant = _irrelevant(parameters, vector, reads, extents)
+    irrelevant = _irrelevant(parameters, reads, extents, y_sd)
     excused = {name for names in irrelevant.values() for name in names}
     names = parameters.names
     ends = search.ends if search else ()
@@ -174,18 +178,24 @@ def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
 
 
 def _irrelevant(
-    parameters: Parameters, vector: np.ndarray, reads: list[tuple[str, str]], extents: dict[str, float]
+    parameters: Parameters, reads: list[tuple[str, str]], extents: dict[str, float], y_sd: float
 ) -> dict[str, list[str]]:
-    """Return column → names of its ARD lengthscales, where all that reads the column has one far beyond its range."""
-    far: dict[str, list[str]] = {}
-    for parameter, part in zip(parameters.free, parameters.split(vector), strict=True):
+    """Return column → names of its ARD lengthscales, where none of what reads the column sees it.
+
+    Over the column's extent r, a kernel s ρ(r/ℓ) lets the function move by about √s r/ℓ: nothing, if that is less than
+    IRRELEVANT of y's sd.
+    """
+    values, unseen = parameters.by_name(), dict[str, list[str]]()
+    for parameter in parameters.free:
         if parameter.is_distance and parameter.labels is not None:
-            values = parameter.in_data_units(part).tolist()
-            for name, column, value in zip(parameter.names, parameter.labels, values, strict=True):
-                if value > IRRELEVANT * extents[column]:
-                    far.setdefault(column, []).append(name)
+            steps = parameter.name.split(".")[:-1]
+            above = [".".join([*steps[:depth], "outputscale"]) for depth in range(1, len(steps) + 1)]
+            amplitude = math.sqrt(math.prod(values.get(name, 1.0) for name in above))
+            for name, column in zip(parameter.names, parameter.labels, strict=True):
+                if amplitude * extents[column] / values[name] < IRRELEVANT * y_sd:
+                    unseen.setdefault(column, []).append(name)
     readers = [column for _, column in reads]
-    return {column: names for column, names in far.items() if len(names) == readers.count(column)}
+    return {column: names for column, names in unseen.items() if len(names) == readers.count(column)}
 
 
 def condition_number(factor: np.ndarray) -> float:

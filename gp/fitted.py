@@ -100,6 +100,7 @@ class Fitted:
             noise_alone=-0.5 * gp.n * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
             reads=gp.scope.reads,
             extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
+            y_sd=float(np.std(self.data.observed)),
             optimum=(lambda: polish(problem, self.vector)) if isinstance(self.train, Adam) and self.search else None,
         )
 
