@@ -34,8 +34,8 @@ class LogNormal(Spec):
         return -0.5 * z**2 - np.log(value * self.sigma * math.sqrt(2 * math.pi))
 
     def slope(self, value: np.ndarray) -> np.ndarray:
-        """Return d log p(θ) / d log θ elementwise."""
-        return -1 - np.log(value / self.median) / self.sigma**2
+        """Return d log p(θ) / dθ elementwise."""
+        return (-1 - np.log(value / self.median) / self.sigma**2) / value
 
 
 class Gamma(Spec):
@@ -51,11 +51,28 @@ class Gamma(Spec):
         return constant + (self.shape - 1) * np.log(value) - self.rate * value
 
     def slope(self, value: np.ndarray) -> np.ndarray:
-        """Return d log p(θ) / d log θ elementwise."""
-        return self.shape - 1 - self.rate * value
+        """Return d log p(θ) / dθ elementwise."""
+        return (self.shape - 1) / value - self.rate
 
 
-Prior = Annotated[Any, OneOf(LogNormal, Gamma)]
+class Normal(Spec):
+    """θ ~ N(mean, sd²), θ in the data's units; for what may be negative."""
+
+    kind: Literal["normal"] = "normal"
+    mean: FiniteFloat
+    sd: PositiveFloat
+
+    def log_density(self, value: np.ndarray) -> np.ndarray:
+        """Return log p(θ) elementwise."""
+        return -0.5 * ((value - self.mean) / self.sd) ** 2 - math.log(self.sd * math.sqrt(2 * math.pi))
+
+    def slope(self, value: np.ndarray) -> np.ndarray:
+        """Return d log p(θ) / dθ elementwise."""
+        return (self.mean - value) / self.sd**2
+
+
+PositivePrior = Annotated[Any, OneOf(LogNormal, Gamma)]
+RealPrior = Annotated[Any, OneOf(Normal)]
 
 
 def _as_list(value: Any) -> Any:
@@ -72,12 +89,16 @@ Positives = Annotated[list[PositiveFloat], *_ONE_OR_MANY]
 
 
 class RealHyperparameter(Spec):
-    """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; or one for each column."""
+    """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; or one for each column.
+
+    With `{start, prior}` training finds the mode of the posterior.
+    """
 
     start: Reals | None = None
     fixed: Reals | None = None
     lower: FiniteFloat | None = None
     upper: FiniteFloat | None = None
+    prior: RealPrior | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "RealHyperparameter":
@@ -99,13 +120,13 @@ class RealHyperparameter(Spec):
 
 
 class PositiveHyperparameter(RealHyperparameter):
-    """As a real one, but positive; with `{start, prior}` training finds the mode of the posterior."""
+    """As a real one, but positive."""
 
     start: Positives | None = None
     fixed: Positives | None = None
     lower: PositiveFloat | None = None
     upper: PositiveFloat | None = None
-    prior: Prior | None = None
+    prior: PositivePrior | None = None
 
 
 def _from_shorthand(value: Any) -> Any:
@@ -135,7 +156,7 @@ class Parameter:
     labels: tuple[str, ...] | None  # of its numbers, where it is a list
     is_distance: bool  # whether it is a lengthscale of distances between inputs
     amplitude: float  # scaling the covariance by c scales θ by c^amplitude
-    prior: LogNormal | Gamma | None
+    prior: LogNormal | Gamma | Normal | None
     power: int
     floor: float
     reference: np.ndarray  # what one raw unit is internally, of what may be negative; 1 for logs
@@ -243,7 +264,8 @@ class Parameters:
             natural = parameter.in_data_units(part)
             prior = parameter.prior
             value += float(prior.log_density(natural).sum()) if prior else 0.0
-            slopes.append(prior.slope(natural) if prior else np.zeros(parameter.size))
+            by_raw = natural if parameter.positive else parameter.reference * parameter.unit
+            slopes.append(prior.slope(natural) * by_raw if prior else np.zeros(parameter.size))
         return value, _concatenate(slopes)
 
 

@@ -123,7 +123,7 @@ class Scope:
                 labels=tuple(labels) if labels is not None else None,
                 is_distance=is_distance,
                 amplitude=amplitude,
-                prior=getattr(written, "prior", None),
+                prior=written.prior,
                 power=power,
                 floor=floor,
                 tensor=tensor,

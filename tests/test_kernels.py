@@ -593,3 +593,25 @@ def test_with_a_prior_training_finds_the_mode_of_the_posterior(prior, density, s
     report = fitted.report()["fit"]
     assert report["log_prior"] == pytest.approx(density.logpdf(mode), abs=1e-8)
     assert report["log_marginal_likelihood"] == pytest.approx(height(mode) - density.logpdf(mode), abs=1e-8)
+
+
+@pytest.mark.parametrize("train", [{"restarts": 0}, {"kind": "adam", "steps": 400}], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_level_may_have_a_normal_prior(standardize, train):
+    """Of n draws N(m, sd²), sd known and m ~ N(mean, prior sd²), the mode is the mean weighted by precisions."""
+    y = 5 + 0.5 * np.random.default_rng(0).normal(size=20)
+    model = {
+        "standardize": {"x": False, "y": standardize},
+        "mean": {"value": {"start": 4.0, "prior": {"kind": "normal", "mean": 3.0, "sd": 0.1}}},
+        "kernel": {"kind": "constant", "constant": {"fixed": 1e-12}},
+        "noise": {"sd": {"fixed": 0.5}},
+    }
+    fitted = gp.fit(np.arange(20), y, model=model, train=train)
+    mode = (y.sum() / 0.25 + 3.0 / 0.01) / (20 / 0.25 + 1 / 0.01)
+    assert fitted.hyperparameters["mean.value"] == pytest.approx(mode, abs=5e-3)  # within 1e-3 nats of the top
+    assert fitted.report()["fit"]["log_prior"] == pytest.approx(stats.norm(3, 0.1).logpdf(mode), abs=0.05)
+
+
+def test_a_normal_prior_is_for_what_may_be_negative():
+    with pytest.raises(InputError, match=r"lengthscale.prior.kind: 'normal' is no kind known here"):
+        gp.fit(TIME, WAVE, model=one_free(lengthscale={"start": 1.0, "prior": {"kind": "normal", "mean": 1, "sd": 1}}))
