@@ -241,10 +241,14 @@ def _pull_back(solved: _Solved) -> None:
         _, pull = kernel.block(rows, columns)
         pull(weight, 1.0)
     seeds = [*kernel.gradients(), (solved.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (solved.mean, alpha)]
-    learnt = [(tensor, torch.from_numpy(seed)) for tensor, seed in seeds if tensor.requires_grad]
+    learnt = [
+        torch.dot(tensor.reshape(-1), torch.from_numpy(seed).reshape(-1))
+        for tensor, seed in seeds
+        if tensor.requires_grad
+    ]
     if learnt:
-        tensors, gradients = zip(*learnt, strict=True)
-        torch.autograd.backward(tensors, gradients)
+        # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
+        torch.stack(learnt).sum().backward()
 
 
 # What the elements of a tile on the diagonal stand for.
