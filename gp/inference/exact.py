@@ -24,7 +24,7 @@ from gp.spec import InputError, Spec
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "fit a subset of the rows"
-FEW_ROWS = 2048  # up to which the tiles of the kernel are kept instead of computed twice
+FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
 ROWS = 1024  # predicted at a time
 
 
