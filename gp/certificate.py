@@ -36,7 +36,7 @@ class Certificate:
     starts: int
     starts_at_best: int
     jitter: float
-    condition_number: float
+    condition_number: float | None  # None where no n×n matrix is factorised
     noise_share: float
     signal: float
     intervals: dict[str, tuple[float, float]]
@@ -65,7 +65,7 @@ class Certificate:
                 f"{self.noise_share:.1%} of the variance is noise, and the model is {self.signal:.1f} nats better than "
                 "noise alone: it found no signal in these inputs"
             )
-        if self.condition_number > ILL_CONDITIONED:
+        if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
         return alarms
 
@@ -73,6 +73,7 @@ class Certificate:
         """Return what metrics.json says, in numbers; what does not apply is absent."""
         names = ("gradient_norm", "shortfall", "evaluations", "starts", "starts_at_best", "jitter", "condition_number")
         said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
+        said = {name: value for name, value in said.items() if value is not None}
         said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
         said["alarms"] = len(self.alarms)
         said |= {name: len(names) for name, names in self.named().items()}
@@ -85,13 +86,18 @@ class Certificate:
         """Return the names of hyperparameters and inputs that metrics.json counts."""
         return {name: list(getattr(self, name)) for name in ("at_bound", "undetermined", "irrelevant_inputs")}
 
+    @property
+    def _conditioning(self) -> str:
+        known = "" if self.condition_number is None else f"condition number {self.condition_number:.0e}; "
+        return known + ("no jitter" if self.jitter == 0 else f"jitter {self.jitter:.0e} of the largest variance")
+
     def __str__(self) -> str:
         arrived = "converged" if self.converged else "NOT converged"
         starts = f", {self.starts_at_best} of {self.starts} starts reached the best" if self.starts > 1 else ""
         lines = [
             f"{arrived}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
             f"{self.shortfall:.1e} nats short",
-            f"{self.noise_share:.1%} of the variance is noise; condition number {self.condition_number:.0e}; no jitter",
+            f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
         ]
         if self.irrelevant_inputs:
             lines.append(
@@ -108,7 +114,8 @@ def certify(
     parameters: Parameters,
     vector: np.ndarray,
     search: Search | None,
-    condition_number: float,
+    condition_number: float | None,
+    jitter: float,
     noise_share: float,
     noise_alone: float,
     reads: list[tuple[str, str]],
@@ -124,32 +131,65 @@ def certify(
     """
     value, gradient = objective(vector)
     at_bound = held(vector, gradient, parameters.bounds)
-    inside = np.flatnonzero(~at_bound)
-    hessian = measure_curvature(objective, vector)[np.ix_(inside, inside)]
+    names = parameters.names
+    inside = np.flatnonzero(~at_bound[: len(names)])
+    hessian = _curvature(objective, vector, len(names))[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
     irrelevant = _irrelevant(parameters, reads, extents, y_sd)
     excused = {name for names in irrelevant.values() for name in names}
-    names = parameters.names
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)
     shortfall = newton_gain(gradient[inside], hessian)
     return Certificate(
         converged=shortfall <= CONVERGED,
-        gradient_norm=float(np.abs(gradient[inside]).max(initial=0.0)),
+        gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
         shortfall=shortfall,
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
         starts_at_best=sum(value >= best - SAME for _, value in ends),
-        jitter=0.0,  # exact inference adds none: a matrix without a factor is refused
+        jitter=jitter,
         condition_number=condition_number,
         noise_share=noise_share,
         signal=value - parameters.log_prior(vector)[0] - noise_alone,
         intervals=intervals,
         undetermined=tuple(undetermined),
-        at_bound=tuple(name for name, bound in zip(names, at_bound, strict=True) if bound and name not in excused),
+        at_bound=tuple(
+            name for name, bound in zip(names, at_bound[: len(names)], strict=True) if bound and name not in excused
+        ),
         irrelevant_inputs=tuple(irrelevant),
         adam_gap=max(0.0, optimum() - value) if optimum else None,
     )
+
+
+MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are held while curvature is measured
+
+
+def _curvature(objective: Objective, vector: np.ndarray, p: int) -> np.ndarray:
+    """Return −∂² of the objective by its first p elements, the hyperparameters, (p, p).
+
+    Its largest value over the auxiliary ones is meant, H_hh − H_ha H_aa⁻¹ H_ah; where they are too many for that they
+    are held, and intervals come out too narrow.
+    """
+    if len(vector) > MANY:
+        return measure_curvature(_Held(objective, vector[p:], objective.n), vector[:p])
+    curvature = measure_curvature(objective, vector)
+    if len(vector) == p:
+        return curvature
+    cross = curvature[p:, :p]
+    return curvature[:p, :p] - cross.T @ np.linalg.lstsq(curvature[p:, p:], cross, rcond=None)[0]
+
+
+@dataclass(eq=False)
+class _Held:
+    """The objective as a function of the hyperparameters alone."""
+
+    objective: Objective
+    auxiliary: np.ndarray
+    n: int
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = self.objective(np.concatenate([vector, self.auxiliary]))
+        return value, gradient[: len(vector)]
 
 
 def _intervals(

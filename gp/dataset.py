@@ -9,21 +9,26 @@ import pandas as pd
 
 from gp.spec import InputError
 
-RESERVED = ("y", "f", "mean", "sd_f", "sd_y")  # headers with a meaning of their own in the files of a study
+RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")  # headers with a meaning of their own in the files of a study
+_BY_ROW = ("y", "f", "noise_sd")
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known."""
+    """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
+
+    `noise_sd` (n,) is the standard deviation of each y's noise, in its units, where it is known.
+    """
 
     x: np.ndarray
     columns: tuple[str, ...]
     y: np.ndarray | None = None
     f: np.ndarray | None = None
+    noise_sd: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
-        for name in ("x", "y", "f"):
+        for name in ("x", *_BY_ROW):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, checked(name, values, ndim=2 if name == "x" else 1))
@@ -38,10 +43,13 @@ class Dataset:
             raise InputError(
                 f"the input column name {taken[0]!r} has a meaning of its own in a study's files: rename the column"
             )
-        for name in ("y", "f"):
+        for name in _BY_ROW:
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise InputError(f"x has {n} rows but {name} has {len(values)}: give one {name} for every row of x")
+        if self.noise_sd is not None and not (self.noise_sd > 0).all():
+            row = int(np.flatnonzero(self.noise_sd <= 0)[0])
+            raise InputError(f"noise_sd is {self.noise_sd[row]:g} in row {row}: it must be greater than 0")
 
     @property
     def n(self) -> int:
@@ -61,9 +69,9 @@ class Dataset:
         return self.y
 
     def save(self, path: Path) -> None:
-        """Write a CSV: the inputs under their names, then `y` and `f` where known, every float in full."""
+        """Write a CSV: the inputs under their names, then `y`, `f`, `noise_sd` where known, every float in full."""
         table = pd.DataFrame(self.x, columns=list(self.columns))
-        for name in ("y", "f"):
+        for name in _BY_ROW:
             if getattr(self, name) is not None:
                 table[name] = getattr(self, name)
         table.to_csv(path, index=False, lineterminator="\n")
@@ -72,7 +80,7 @@ class Dataset:
     def load(cls, path: Path) -> "Dataset":
         """Return the dataset that `save` wrote to `path`."""
         table = pd.read_csv(path, dtype=np.float64)
-        targets = {name: table.pop(name).to_numpy() for name in ("y", "f") if name in table}
+        targets = {name: table.pop(name).to_numpy() for name in _BY_ROW if name in table}
         return cls(x=table.to_numpy(), columns=tuple(table.columns), **targets)
 
 

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from gp.certificate import Certificate, certify, condition_number
 from gp.dataset import Dataset, checked, default_columns
 from gp.inference import Inference
+from gp.inference.exact import ExactPosterior
 from gp.models import GaussianProcess, Model
 from gp.optimizers import Adam, Problem, Search, Train, polish
 from gp.posterior import Component, Posterior
@@ -34,11 +35,15 @@ class Fitted:
     train: Any
     vector: np.ndarray  # raw values of the free hyperparameters (gp.hyperparameters)
     search: Search | None  # None where nothing was free; of a loaded model without its values
+    why: str = ""  # why this method, where it was not the user's own choice
 
     @cached_property
     def gp(self) -> GaussianProcess:
         """Return the built model, at the learnt hyperparameters."""
-        gp = self.model.build(self.data)
+        return self._built()
+
+    def _built(self) -> GaussianProcess:
+        gp = self.inference.prepare(self.model.build(self.data), None)
         gp.parameters.set(self.vector)
         return gp
 
@@ -83,12 +88,11 @@ class Fitted:
     @cached_property
     def certificate(self) -> Certificate:
         """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
-        gp = self.model.build(self.data)  # apart from the one that predicts: certifying moves its hyperparameters
+        gp = self._built()  # apart from the one that predicts: certifying moves its hyperparameters
         problem = Problem(gp, self.inference)
-        gp.parameters.set(self.vector)
         posterior = self.inference.condition(gp)
         noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
-        condition = condition_number(posterior.factor)
+        condition = condition_number(posterior.factor) if isinstance(posterior, ExactPosterior) else None
         del posterior  # its n×n factor, before evaluations need one
         return certify(
             objective=problem,
@@ -96,6 +100,7 @@ class Fitted:
             vector=self.vector,
             search=self.search,
             condition_number=condition,
+            jitter=self.inference.jitter,
             noise_share=float(noise / (noise + explained)),
             noise_alone=-0.5 * gp.n * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
             reads=gp.scope.reads,
@@ -123,10 +128,11 @@ class Fitted:
             **self.certificate.named(),
         }
 
-    def predict(self, x: Any) -> Posterior:
+    def predict(self, x: Any, noise_sd: Any = None) -> Posterior:
         """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
 
-        A DataFrame's columns are taken by name.  Raises InputError for a wrong number of columns or a row that is not
+        A DataFrame's columns are taken by name.  `noise_sd` (m,) is the noise of new observations where it is known;
+        otherwise the model says.  Raises InputError for a wrong number of columns or a row that is not
         finite.
         """
         inputs = checked("x", _columns_of(x, self.columns), ndim=2)
@@ -137,7 +143,10 @@ class Fitted:
             )
         internal = self.gp.inputs(inputs)
         moments, scale = self._posterior.moments(internal), self.gp.scope.y_scale
-        noise = self.gp.noise_variance(internal)
+        if noise_sd is None:
+            noise = self.gp.noise_variance(internal)
+        else:
+            noise = (checked("noise_sd", noise_sd, ndim=1) / scale) ** 2
         return Posterior(
             x=inputs,
             columns=self.columns,
@@ -165,7 +174,9 @@ class Fitted:
         header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
         if self.search:
             header["search"] = {name: getattr(self.search, name) for name in ("ends", "starts", "evaluations")}
-        tensors = {"x": self.data.x, "y": self.data.y, "vector": self.vector}
+        tensors = {"x": self.data.x, "y": self.data.observed, "vector": self.vector}
+        if self.data.noise_sd is not None:
+            tensors["noise_sd"] = self.data.noise_sd
         # One metadata key: with several, their order in the file changes from run to run.
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
 
@@ -184,49 +195,65 @@ class Fitted:
             raise InputError(f"{path}: not a saved model ({error}): give a file that Fitted.save wrote") from error
         if header.get("format") != FORMAT:
             raise InputError(f"{path}: format {header.get('format')} is not {FORMAT}, this version's: train again")
-        data = Dataset(x=tensors["x"], y=tensors["y"], columns=tuple(header["columns"]))
+        rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
+        data = Dataset(**rows, columns=tuple(header["columns"]))
         kinds = {"model": Model, "inference": Inference, "train": Train}
         specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
         vector, found = tensors["vector"], header.get("search")
         search = Search(vector, (), tuple(map(tuple, found.pop("ends"))), **found) if found else None
         fitted = cls(data, **specs, vector=vector, search=search)
-        if fitted.gp.parameters.names != header["names"]:
+        gp = fitted.model.build(data)
+        if gp.parameters.names != header["names"]:
             raise InputError(f"{path}: its hyperparameters are not this version's: train again")
         return fitted
 
 
-def fit(x: Any, y: Any, *, model: Any = None, inference: Any = None, train: Any = None, seed: int = 0) -> Fitted:
+def fit(
+    x: Any,
+    y: Any,
+    *,
+    noise_sd: Any = None,
+    model: Any = None,
+    inference: Any = None,
+    train: Any = None,
+    seed: int = 0,
+) -> Fitted:
     """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
 
-    `model`, `inference` and `train` are as in params.yaml; each left out has a good default.  Raises InputError where
-    they, or the data, are at fault.
+    `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
+    params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
     """
-    data = _dataset(x, y)
+    data = _dataset(x, y, noise_sd)
     specs = _parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
     return fit_dataset(data, seed=seed, **specs)
 
 
 def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed: int) -> Fitted:
     """Return the model fitted to `data`: what `fit` and the stage train share."""
-    inference.check(data.n)
+    method, why = inference.resolve(data.n, data.d, model)
+    method.check(data.n)
     gp = model.build(data)
-    search = train.run(Problem(gp, inference), seed) if gp.parameters.free else None
+    method.check_model(gp)
+    search = method.learn(Problem(gp, method), train, seed) if gp.parameters.free or method.prepares else None
     vector = search.vector if search else np.zeros(0)
-    return Fitted(data, model, inference, train, vector, search)
+    return Fitted(data, model, method, train, vector, search, why)
 
 
 def log_marginal_likelihood(
-    x: Any, y: Any, *, model: Any = None, inference: Any = None, gradient: bool = False
+    x: Any, y: Any, *, noise_sd: Any = None, model: Any = None, inference: Any = None, gradient: bool = False
 ) -> float | tuple[float, dict[str, float | list[float]]]:
     """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
 
     With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
     """
     specs = _parse_all(model=(Model, model), inference=(Inference, inference))
-    data = _dataset(x, y)
-    specs["inference"].check(data.n)
+    data = _dataset(x, y, noise_sd)
+    method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
+    method.check(data.n)
     gp = specs["model"].build(data)
-    value, slope = specs["inference"].evaluate(gp, gradient=gradient)
+    method.check_model(gp)
+    gp = method.prepare(gp, 0)
+    value, slope = method.evaluate(gp, gradient=gradient)
     value += gp.log_jacobian
     return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
 
@@ -244,10 +271,11 @@ def _parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _dataset(x: Any, y: Any) -> Dataset:
+def _dataset(x: Any, y: Any, noise_sd: Any) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
     inputs = _columns_of(x, None)
-    return Dataset(x=inputs, y=np.asarray(y), columns=columns or default_columns(np.shape(inputs)[-1]))
+    sd = None if noise_sd is None else np.asarray(noise_sd)
+    return Dataset(x=inputs, y=np.asarray(y), noise_sd=sd, columns=columns or default_columns(np.shape(inputs)[-1]))
 
 
 def _columns_of(x: Any, names: tuple[str, ...] | None) -> Any:

@@ -9,70 +9,17 @@ scales of the data; `Parameters` then translate between three forms:
   is learnt.
 """
 
-import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
 
-from gp.spec import FiniteFloat, OneOf, PositiveFloat, Spec
-
-
-class LogNormal(Spec):
-    """log θ ~ N(log median, sigma²), θ in the data's units."""
-
-    kind: Literal["log_normal"] = "log_normal"
-    median: PositiveFloat
-    sigma: PositiveFloat
-
-    def log_density(self, value: np.ndarray) -> np.ndarray:
-        """Return log p(θ) elementwise."""
-        z = np.log(value / self.median) / self.sigma
-        return -0.5 * z**2 - np.log(value * self.sigma * math.sqrt(2 * math.pi))
-
-    def slope(self, value: np.ndarray) -> np.ndarray:
-        """Return d log p(θ) / dθ elementwise."""
-        return (-1 - np.log(value / self.median) / self.sigma**2) / value
-
-
-class Gamma(Spec):
-    """θ ~ Gamma(shape, rate), mean shape/rate, θ in the data's units."""
-
-    kind: Literal["gamma"] = "gamma"
-    shape: PositiveFloat
-    rate: PositiveFloat
-
-    def log_density(self, value: np.ndarray) -> np.ndarray:
-        """Return log p(θ) elementwise."""
-        constant = self.shape * math.log(self.rate) - math.lgamma(self.shape)
-        return constant + (self.shape - 1) * np.log(value) - self.rate * value
-
-    def slope(self, value: np.ndarray) -> np.ndarray:
-        """Return d log p(θ) / dθ elementwise."""
-        return (self.shape - 1) / value - self.rate
-
-
-class Normal(Spec):
-    """θ ~ N(mean, sd²), θ in the data's units; for what may be negative."""
-
-    kind: Literal["normal"] = "normal"
-    mean: FiniteFloat
-    sd: PositiveFloat
-
-    def log_density(self, value: np.ndarray) -> np.ndarray:
-        """Return log p(θ) elementwise."""
-        return -0.5 * ((value - self.mean) / self.sd) ** 2 - math.log(self.sd * math.sqrt(2 * math.pi))
-
-    def slope(self, value: np.ndarray) -> np.ndarray:
-        """Return d log p(θ) / dθ elementwise."""
-        return (self.mean - value) / self.sd**2
-
-
-PositivePrior = Annotated[Any, OneOf(LogNormal, Gamma)]
-RealPrior = Annotated[Any, OneOf(Normal)]
+from gp.priors import Gamma, LogNormal, Normal, PositivePrior, RealPrior
+from gp.spec import FiniteFloat, PositiveFloat, Spec
 
 
 def _as_list(value: Any) -> Any:
@@ -159,6 +106,7 @@ class Parameter:
     prior: LogNormal | Gamma | Normal | None
     power: int
     floor: float
+    auxiliary: bool  # learnt beside the hyperparameters, but none itself: an inducing input, a variational parameter
     reference: np.ndarray  # what one raw unit is internally, of what may be negative; 1 for logs
     tensor: torch.nn.Parameter = field(repr=False)  # raw · reference
 
@@ -186,13 +134,22 @@ class Parameter:
 
 
 class Parameters:
-    """The declared hyperparameters of one model, and the raw vector of the free ones, in order of declaration."""
+    """The declared hyperparameters of one model, and the raw vector of the free ones, in order of declaration.
+
+    What is auxiliary comes last in the vector, and has no name there.
+    """
 
     def __init__(self, parameters: list[Parameter]) -> None:
-        self.all = tuple(parameters)
-        self.free = tuple(p for p in parameters if not p.fixed)
+        self.all = tuple(sorted(parameters, key=lambda p: p.auxiliary))
+        self.free = tuple(p for p in self.all if not p.fixed)
         for parameter in self.all:
             _fill(parameter.tensor, parameter.raw(parameter.start) * parameter.reference)
+
+    def joined(self, extra: list[Parameter]) -> "Parameters":
+        """Return these and the `extra` auxiliary ones, over the same tensors, which keep their values."""
+        both = copy(self)
+        both.all, both.free = (*self.all, *extra), (*self.free, *extra)
+        return both
 
     @property
     def start(self) -> np.ndarray:
@@ -208,8 +165,15 @@ class Parameters:
 
     @property
     def names(self) -> list[str]:
-        """Return a name for each element of the raw vector: `noise.sd`, or `kernel.lengthscale.age` of a list."""
-        return [name for parameter in self.free for name in parameter.names]
+        """Return a name for each hyperparameter of the raw vector: `noise.sd`, `kernel.lengthscale.age` of a list."""
+        return [name for parameter in self.free if not parameter.auxiliary for name in parameter.names]
+
+    @property
+    def without_auxiliary(self) -> "Parameters":
+        """Return the hyperparameters alone, over the same tensors, which keep their values."""
+        alone = copy(self)
+        alone.all, alone.free = (tuple(p for p in part if not p.auxiliary) for part in (self.all, self.free))
+        return alone
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
         """Return the raw vector's part of each free hyperparameter."""
@@ -236,8 +200,9 @@ class Parameters:
 
     def in_data_units(self) -> dict[str, float | list[float]]:
         """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
-        values = {p.name: p.in_data_units(p.held()).tolist() for p in self.all}
-        return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in self.all}
+        named = [p for p in self.all if not p.auxiliary]
+        values = {p.name: p.in_data_units(p.held()).tolist() for p in named}
+        return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in named}
 
     def by_name(self) -> dict[str, float]:
         """Return the model's current hyperparameters, one name for each number, in the data's units."""
@@ -245,6 +210,7 @@ class Parameters:
         return {
             name: value
             for parameter in self.all
+            if not parameter.auxiliary
             for name, value in zip(parameter.names, np.atleast_1d(values[parameter.name]).tolist(), strict=True)
         }
 
@@ -252,6 +218,8 @@ class Parameters:
         """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
         slopes = {}
         for parameter, part in zip(self.free, self.split(gradient), strict=True):
+            if parameter.auxiliary:
+                continue
             value = np.exp(parameter.held()) if parameter.positive else parameter.reference
             natural = (part / (value * parameter.unit)).tolist()
             slopes[parameter.name] = natural if parameter.labels is not None else natural[0]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import gpytorch
 import numpy as np
@@ -12,7 +13,8 @@ from gp.hyperparameters import Parameters
 from gp.kernels import Kernel, Matern, Sum
 from gp.means import Constant, Mean
 from gp.noise import Gaussian, Noise
-from gp.scope import Scope, spread
+from gp.noise.base import NoiseModel
+from gp.scope import Scope, auxiliary, spread
 from gp.spec import Spec
 
 # Python floats would otherwise be rounded to float32 on their way into gpytorch.
@@ -46,6 +48,7 @@ class Model(Spec):
             x_offset=x_offset,
             y_scale=float(y_scale[0]),
             y_offset=float(y_offset[0]),
+            noise_sd=None if data.noise_sd is None else data.noise_sd / y_scale[0],
         )
         kernel = self.kernel.build(scope, "kernel")
         terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
@@ -56,14 +59,19 @@ class Model(Spec):
 
 @dataclass(eq=False)
 class GaussianProcess:
-    """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values."""
+    """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values.
+
+    `auxiliary` are tensors that an inference method learns beside them, `workspace` what it keeps between evaluations.
+    """
 
     scope: Scope
     mean: torch.nn.Module
     kernel: gpytorch.kernels.Kernel
-    noise: torch.nn.Module
+    noise: NoiseModel
     parameters: Parameters
     terms: dict[str, gpytorch.kernels.Kernel] = field(default_factory=dict)
+    auxiliary: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    workspace: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -81,8 +89,21 @@ class GaussianProcess:
         return torch.from_numpy(np.ascontiguousarray(self.scope.y))
 
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
-        """Return the same model, sharing its hyperparameters, over some of the rows."""
-        return replace(self, scope=replace(self.scope, x=self.scope.x[rows], y=self.scope.y[rows]))
+        """Return the same model, sharing its hyperparameters, over some of the rows; without auxiliary ones."""
+        scope, sd = self.scope, self.scope.noise_sd
+        chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
+        alone = self.parameters.without_auxiliary
+        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={})
+
+    def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
+        """Return the same model, sharing its hyperparameters, with `tensors` by name to be learnt beside them."""
+        extra = [auxiliary(f"inference.{name}", tensor) for name, tensor in tensors.items()]
+        return replace(self, parameters=self.parameters.joined(extra), auxiliary=tensors, workspace={})
+
+    def training_noise(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the noise variance (n,) of the training rows, and the excess of the bound it stands for, if any."""
+        sd = self.scope.noise_sd
+        return self.noise.of_rows(self.x, None if sd is None else torch.from_numpy(np.ascontiguousarray(sd)))
 
     @property
     def log_jacobian(self) -> float:

@@ -23,6 +23,7 @@ class Scope:
     x_offset: np.ndarray
     y_scale: float
     y_offset: float
+    noise_sd: np.ndarray | None = None  # (n,) internal, of y, where known
     parameters: list[Parameter] = field(default_factory=list)
     reads: list[tuple[str, str]] = field(default_factory=list)  # which part reads which column
     reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
@@ -123,12 +124,43 @@ class Scope:
                 labels=tuple(labels) if labels is not None else None,
                 is_distance=is_distance,
                 amplitude=amplitude,
+                auxiliary=False,
                 prior=written.prior,
                 power=power,
                 floor=floor,
                 tensor=tensor,
             )
         )
+
+    def declare_auxiliary(self, name: str, tensor: torch.nn.Parameter) -> None:
+        """Declare that `tensor` is learnt, from its present values, beside the hyperparameters."""
+        self.parameters.append(auxiliary(name, tensor))
+
+
+def auxiliary(name: str, tensor: torch.nn.Parameter) -> Parameter:
+    """Return what stands for `tensor` in a model's parameters: any real numbers, starting from its present values."""
+    start = tensor.detach().numpy().reshape(-1).copy()
+    ones = np.ones_like(start)
+    return Parameter(
+        name=name,
+        start=start,
+        lower=-math.inf * ones,
+        upper=math.inf * ones,
+        unit=ones,
+        offset=0.0,
+        positive=False,
+        fixed=False,
+        bounded=(False, False),
+        labels=None,
+        is_distance=False,
+        amplitude=0.0,
+        auxiliary=True,
+        prior=None,
+        power=1,
+        floor=0.0,
+        reference=ones,
+        tensor=tensor,
+    )
 
 
 def spread(values: np.ndarray) -> np.ndarray:

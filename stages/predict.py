@@ -29,9 +29,9 @@ def main(study: str, params: Params, out: Path) -> None:
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():
-        test = Dataset.load(test_file).x
-        fitted.predict(test).save(out / "test.csv")
-        rows = np.vstack([rows, test])
+        test = Dataset.load(test_file)
+        fitted.predict(test.x, test.noise_sd).save(out / "test.csv")
+        rows = np.vstack([rows, test.x])
     grid = params.predict.grid.points(rows)
     if grid is not None:
         fitted.predict(grid).save(out / "grid.csv")

@@ -1,8 +1,6 @@
 """How a model meets its data: one file per method; `Inference` is the registry.
 
-A method is a spec with `check(n)`, which refuses what the machine cannot hold; `evaluate(gp, gradient)`, the log
-marginal likelihood and its gradient at the model's current hyperparameters; `condition(gp)`, the posterior there; and
-`leave_one_out(gp)`.
+To add one: a `Method` (gp/inference/method.py) in a file of its own, and its name in `Inference`.
 """
 
 from typing import Annotated, Any

@@ -6,8 +6,8 @@ where rows are many no second n×n matrix is kept (up to FEW_ROWS, K's tiles are
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,9 +18,10 @@ from scipy.linalg import blas, lapack
 from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
 from gp.inference.closed_form import closed_form
 from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
+from gp.inference.method import Method, Moments
 from gp.inference.profile import Profile
 from gp.models import GaussianProcess
-from gp.spec import InputError, Spec
+from gp.spec import InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "fit a subset of the rows"
@@ -35,16 +36,7 @@ class NotPositiveDefinite(InputError):
     """The covariance matrix has no Cholesky factor at these hyperparameters."""
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Marginal posterior in internal units at m inputs: `mean`, `variance` (m,) of the function, and of each term."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    terms: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-
-class Exact(Spec):
+class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation."""
 
     kind: Literal["exact"] = "exact"
@@ -74,6 +66,7 @@ class Exact(Spec):
             solved = move.solved if move else solved
             fit = float(solved.residual @ solved.alpha)
             value = -0.5 * fit - 0.5 * solved.log_determinant - 0.5 * gp.n * math.log(2 * math.pi)  # line 7
+            value += 0.0 if solved.excess is None else solved.excess.item()
             if gradient:
                 _pull_back(solved)
         slope = gp.parameters.gradient() if gradient else np.zeros(0)
@@ -96,7 +89,9 @@ class Exact(Spec):
         with one_thread(), torch.no_grad():
             solved = _solve(gp)
             precision = np.diagonal(_invert(solved.factor))
-        return gp.y.numpy() - solved.alpha / precision, precision**-0.5
+            # What a row's own noise was found to be is not known before it is seen.
+            surprise = (gp.noise(gp.x) - solved.noise).numpy()
+        return gp.y.numpy() - solved.alpha / precision, np.sqrt(1 / precision + surprise)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +138,7 @@ class _Solved:
 
     kernel: Blocks
     noise: torch.Tensor
+    excess: torch.Tensor | None  # of the bound that the noise variance stands for, if any
     mean: torch.Tensor
     factor: np.ndarray
     log_determinant: float
@@ -151,7 +147,11 @@ class _Solved:
 
 
 def _solve(gp: GaussianProcess) -> _Solved:
-    kernel, noise, mean = closed_form(gp.kernel, gp.x, gp.x), gp.noise(gp.x), gp.mean(gp.x)
+    kernel, mean = closed_form(gp.kernel, gp.x, gp.x), gp.mean(gp.x)
+    try:
+        noise, excess = gp.training_noise()
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        raise _without_factor(gp) from None
     kernel = Kept(kernel) if gp.n <= FEW_ROWS else kernel
     covariance = _covariance(kernel, noise.detach().numpy())
     residual = gp.y.numpy() - mean.detach().numpy()
@@ -164,7 +164,7 @@ def _solve(gp: GaussianProcess) -> _Solved:
         raise _without_factor(gp)
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
-    return _Solved(kernel, noise, mean, factor.T, log_determinant, residual, alpha)
+    return _Solved(kernel, noise, excess, mean, factor.T, log_determinant, residual, alpha)
 
 
 def _refuse_rounding(gp: GaussianProcess, factor: np.ndarray) -> None:
@@ -246,6 +246,8 @@ def _pull_back(solved: _Solved) -> None:
         for tensor, seed in seeds
         if tensor.requires_grad
     ]
+    if solved.excess is not None and solved.excess.requires_grad:
+        learnt.append(solved.excess)
     if learnt:
         # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
         torch.stack(learnt).sum().backward()

@@ -69,7 +69,7 @@ def profile_of(gp: GaussianProcess) -> Profile:
     """Return what can be profiled: all amplitudes, if all are free of priors and users' bounds; likewise the mean's."""
     free, parameters = gp.parameters.free, gp.parameters.all
     scales = [p for p in parameters if p.amplitude]
-    bound = any(p.fixed or p.prior or any(p.bounded) for p in scales)
+    bound = not gp.noise.scalable or any(p.fixed or p.prior or any(p.bounded) for p in scales)
     amplitude = np.concatenate([np.full(p.size, 0.0 if bound else p.amplitude) for p in free])
     columns = _columns_of(gp)
     linear = [p.tensor in columns and not any(p.bounded) and not p.prior for p in free]

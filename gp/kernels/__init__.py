@@ -7,6 +7,6 @@ hyperparameters; amplitude, columns, sums and products come by themselves.  Raw 
 """
 
 from gp.kernels.composite import Kernel, Product, Sum
-from gp.kernels.stationary import Matern
+from gp.kernels.stationary import Matern, Rbf
 
-__all__ = ["Kernel", "Matern", "Product", "Sum"]
+__all__ = ["Kernel", "Matern", "Product", "Rbf", "Sum"]

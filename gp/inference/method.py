@@ -1,0 +1,79 @@
+"""What every inference method is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+
+from gp.inference.profile import Profile
+from gp.models import GaussianProcess, Model
+from gp.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Marginal posterior in internal units at m inputs: `mean`, `variance` (m,) of the function, and of each term."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    terms: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+
+class Conditioned(Protocol):
+    """A model conditioned on its training rows."""
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)."""
+        ...
+
+
+class Method(Spec):
+    """How a model meets its data.  A method is stateless: what it keeps between evaluations is in `gp.workspace`."""
+
+    prepares: ClassVar[bool] = False  # whether `prepare` adds auxiliary parameters
+    jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
+
+    def resolve(self, n: int, d: int, model: Model) -> tuple["Method", str]:
+        """Return the method that n rows of d inputs get, and why where that was not the user's own choice."""
+        return self, ""
+
+    def check(self, n: int) -> None:
+        """Raise InputError where n rows need more than this machine has."""
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where the method cannot infer this model."""
+
+    def for_rows(self, n: int) -> "Method":
+        """Return the method for n of the rows, on which a search for hyperparameters begins."""
+        return self
+
+    def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
+        """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.
+
+        Without a seed only their shapes matter: their values are about to be set.
+        """
+        return gp
+
+    def learn(self, problem: Any, train: Any, seed: int) -> Any:
+        """Return the `Search` by the optimizer `train` on `problem` (gp.optimizers)."""
+        return train.run(problem, seed)
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the log marginal likelihood (or its bound) of the internal targets, nats, and its raw gradient (p,).
+
+        With a `profile`, the model's scale and mean coefficients are first moved to their optimum.  Raises
+        NotPositiveDefinite.
+        """
+        raise NotImplementedError
+
+    def condition(self, gp: GaussianProcess) -> Conditioned:
+        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
+        raise NotImplementedError
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included."""
+        raise NotImplementedError

@@ -1,0 +1,25 @@
+"""NoiseModel: what inference asks of any noise model."""
+
+import torch
+
+
+class NoiseModel(torch.nn.Module):
+    """Independent noise; to inference always a variance for each training row, learnt or not.
+
+    A model that is not Gaussian with a variance of its own bounds the likelihood from below by that of Gaussian noise,
+    log N(y | m, K + diag(variance)) + excess, over auxiliary parameters, one or more a row (`by_row`).
+    """
+
+    by_row = False  # whether it has parameters for each training row, so that no subset of rows can stand for all
+    scalable = True  # whether parameters of amplitude scale all of it, as others scale the kernel
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the variance of a new observation's noise at internal inputs x (m, d), shape (m,)."""
+        raise NotImplementedError
+
+    def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the noise variance (n,) of the training rows x (n, d), and the bound's excess, a number, or None.
+
+        `noise_sd` (n,) are the rows' own standard deviations in internal units, where they are known.
+        """
+        return self(x), None
