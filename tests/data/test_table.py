@@ -142,7 +142,7 @@ FORMS = (
         ({"holdout": {"column": 3}}, "data.holdout.column: must be text (got 3)"),
         (
             {"holdout": {"column": "depth"}},
-            "data: holdout.column 'depth' is an input or the target as well: mark the rows",
+            "data: holdout.column 'depth' is an input, the target or noise_sd too: mark",
         ),
         ({"missing": "ignore"}, "data.missing: must be 'error' or 'drop' (got 'ignore')"),
         ({"x": []}, "data.x: is empty (got []): name at least one input column"),
@@ -155,7 +155,7 @@ FORMS = (
         ),
         (
             {"x": ["y"]},
-            "data.x: data/raw/t.csv: column 'y' has a meaning of its own in a study's files (as have y, f, mean,",
+            "data.x: data/raw/t.csv: column 'y' has a meaning of its own in a study's files (as have y, f, noise_sd",
         ),
         ({"x": ["component.a"]}, "data.x: data/raw/t.csv: column 'component.a' has a meaning of its own"),
         (
@@ -177,7 +177,7 @@ FORMS = (
         ),
         ({"path": "data/raw/t.csv.gz"}, "data.path: ends in '.gz' (got 'data/raw/t.csv.gz'): write the table as .csv"),
         ({"path": "data/raw/t"}, "data.path: ends in ''"),
-        ({"colour": "red"}, "data.colour: unknown key (known: kind, path, x, y, missing, holdout)"),
+        ({"colour": "red"}, "data.colour: unknown key (known: kind, path, x, y, noise_sd, missing, holdout)"),
     ],
 )
 def test_a_wrong_setting_is_refused_at_its_field(project, changes, message):

@@ -28,13 +28,15 @@ def _as_list(value: Any) -> Any:
 class Table(Spec):
     """Rows of the file at `path`: inputs `x` and target `y` are columns by name.
 
-    `holdout` says which rows are kept from training, to score the predictions on.
+    `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says
+    which rows are kept from training, to score the predictions on.
     """
 
     kind: Literal["table"] = "table"
     path: str
     x: Annotated[list[str], BeforeValidator(_as_list)]
     y: str
+    noise_sd: str | None = None
     missing: Literal["error", "drop"] = "error"
     holdout: Holdout | None = None
 
@@ -75,12 +77,21 @@ class Table(Spec):
             raise ValueError(f"is an input as well (got {name!r}, in x too): take it out of x, or name another target")
         return name
 
+    @field_validator("noise_sd")
+    @classmethod
+    def _check_noise_sd(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and name in (*info.data.get("x", []), info.data.get("y")):
+            raise ValueError(
+                f"is an input or the target as well (got {name!r}): name the column of standard deviations"
+            )
+        return name
+
     @model_validator(mode="after")
     def _check_holdout(self) -> "Table":
         marks = [name for name, role in (self.holdout.roles if self.holdout else {}).items() if role == "mark"]
-        if taken := [name for name in marks if name in (*self.x, self.y)]:
+        if taken := [name for name in marks if name in (*self.x, self.y, self.noise_sd)]:
             raise ValueError(
-                f"holdout.column {taken[0]!r} is an input or the target as well: mark the rows in its own column"
+                f"holdout.column {taken[0]!r} is an input, the target or noise_sd too: mark the rows in its own column"
             )
         return self
 
@@ -114,7 +125,8 @@ class Table(Spec):
         """Return each used column (n,), without the rows that have a missing value."""
         path = Path(self.path)
         _check_file(path)
-        roles: dict[str, Role] = dict.fromkeys([*self.x, self.y], "value")
+        named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
+        roles: dict[str, Role] = dict.fromkeys(named, "value")
         roles |= self.holdout.roles if self.holdout else {}
         rows = READERS[path.suffix.lower()](path, roles, self.missing)
         there = np.all([~np.isnan(values) for values in rows.values()], axis=0)
@@ -126,7 +138,13 @@ class Table(Spec):
 
     def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Dataset:
         x = np.column_stack([rows[name][chosen] for name in self.x])
-        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen])
+        sd = rows[self.noise_sd][chosen] if self.noise_sd else None
+        if sd is not None and not (sd > 0).all():
+            raise InputError(
+                f"{self.path}: {self.noise_sd}: a standard deviation must be greater than 0 (got {sd.min():g}): "
+                "mend the row, or take it out"
+            )
+        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd)
 
 
 def _check_file(path: Path) -> None:

@@ -1,0 +1,222 @@
+"""Noise models: each bound against what it bounds, by brute force."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal, t
+
+import gp
+from gp.dataset import Dataset
+from gp.inference.exact import Exact
+from gp.models import Model
+from gp.noise import Noise
+from gp.spec import InputError, kinds, parse
+
+PLAIN = {"x": False, "y": False}
+KERNEL = {"kind": "rbf", "lengthscale": 0.4, "outputscale": 1.3}
+RNG = np.random.default_rng(0)
+X = np.sort(np.round(RNG.uniform(0, 2, 30), 1))  # some twice
+Y = np.sin(3 * X) + 0.3 * RNG.normal(size=30)
+
+
+def build(noise, x=X, y=Y, sd=None, mean=None, kernel=None):
+    written = {
+        "standardize": PLAIN,
+        "kernel": kernel or KERNEL,
+        "noise": noise,
+        "mean": mean or {"kind": "zero"},
+    }
+    return parse(Model, written, "model").build(Dataset(x=x[:, None], y=y, columns=("x",), noise_sd=sd))
+
+
+def covariance(x, kernel=None):
+    kernel = kernel or KERNEL
+    return kernel["outputscale"] * np.exp(-0.5 * ((x[:, None] - x) / kernel["lengthscale"]) ** 2)
+
+
+@pytest.mark.parametrize("kind", kinds(Noise))
+def test_gradient_is_the_slope(kind):
+    process = build({"kind": kind}, sd=np.full(30, 0.3))
+    rng, method = np.random.default_rng(1), Exact()
+    vector = process.parameters.start + 0.2 * rng.normal(size=len(process.parameters.start))
+
+    def value(vector):
+        process.parameters.set(vector)
+        return method.evaluate(process)
+
+    _, gradient = value(vector)
+    for _ in range(4):
+        direction = rng.normal(size=len(vector))
+        slope = (value(vector + 1e-5 * direction)[0] - value(vector - 1e-5 * direction)[0]) / 2e-5
+        assert slope == pytest.approx(gradient @ direction, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", kinds(Noise))
+def test_saved_and_loaded_predicts_the_same(kind, tmp_path):
+    fitted = gp.fit(X, Y, noise_sd=np.full(30, 0.3), model={"noise": {"kind": kind}}, train={"restarts": 0})
+    fitted.save(tmp_path / "model.safetensors")
+    loaded = gp.load(tmp_path / "model.safetensors")
+    new = np.linspace(-0.5, 2.5, 9)
+    one, two = fitted.predict(new), loaded.predict(new)
+    assert np.array_equal(one.mean, two.mean)
+    assert np.array_equal(one.sd_y, two.sd_y)
+    assert loaded.hyperparameters == fitted.hyperparameters
+    assert not any("inference" in name or "log_" in name for name in loaded.hyperparameters)
+
+
+@pytest.mark.parametrize("kind", kinds(Noise))
+def test_scaling_y_scales_the_fit_and_its_noise(kind):
+    model = {"noise": {"kind": kind}, "kernel": {"kind": "rbf"}}
+    one, ten = (
+        gp.fit(X, c * Y, noise_sd=np.full(30, 0.3 * c), model=model, train={"restarts": 0}).predict([0.5, 3.0])
+        for c in (1.0, 10.0)
+    )
+    assert ten.sd_y == pytest.approx(10 * one.sd_y, rel=1e-5)
+
+
+def test_known_noise_is_the_gaussian_process_of_these_variances():
+    sd = RNG.uniform(0.1, 0.6, 30)
+    process = build({"kind": "known"}, sd=sd)
+    noisy = covariance(X) + np.diag(sd**2)
+    value, _ = Exact().evaluate(process)
+    assert value == pytest.approx(multivariate_normal(np.zeros(30), noisy).logpdf(Y), rel=1e-9)
+    new = np.array([0.33, 1.7])
+    cross = KERNEL["outputscale"] * np.exp(-0.5 * ((new[:, None] - X) / KERNEL["lengthscale"]) ** 2)
+    moments = Exact().condition(process).moments(torch.from_numpy(new[:, None]))
+    assert moments.mean == pytest.approx(cross @ np.linalg.solve(noisy, Y))
+    mean, sd_y = Exact().leave_one_out(process)
+    rest = np.arange(30) != 7
+    weights = np.linalg.solve(noisy[np.ix_(rest, rest)], noisy[rest, 7])
+    assert mean[7] == pytest.approx(weights @ Y[rest])
+    variance = KERNEL["outputscale"] - weights @ noisy[rest, 7]
+    # Row 7 as a new observation: its own sd is not known then, the mean square is.
+    assert sd_y[7] == pytest.approx(math.sqrt(variance + (sd**2).mean()))
+
+
+def test_known_noise_of_new_rows_is_taken_where_given():
+    fitted = gp.fit(X, Y, noise_sd=np.full(30, 0.3), model={"noise": {"kind": "known"}})
+    posterior = fitted.predict([0.5, 1.0], noise_sd=[0.1, 2.0])
+    assert posterior.sd_y**2 - posterior.sd_f**2 == pytest.approx([0.01, 4.0])
+    assert fitted.predict([0.5]).sd_y ** 2 - fitted.predict([0.5]).sd_f ** 2 == pytest.approx([0.09])
+
+
+def test_known_noise_needs_the_column():
+    with pytest.raises(InputError, match=r"name its column, `data.noise_sd`"):
+        gp.fit(X, Y, model={"noise": {"kind": "known"}})
+
+
+def test_a_level_that_cannot_change_is_gaussian_noise():
+    flat = {"kind": "rbf", "outputscale": {"fixed": 1e-12}}
+    value, _ = Exact().evaluate(build({"kind": "heteroscedastic", "sd": 0.4, "kernel": flat}))
+    exact, _ = Exact().evaluate(build({"kind": "gaussian", "sd": 0.4}))
+    assert value == pytest.approx(exact, abs=1e-6)
+
+
+def test_heteroscedastic_bound_is_its_definition():
+    """log N(y | m, K + R) − ¼ tr Σ − KL by dense inverses, for a Λ that is not the optimum; no x twice."""
+    x = np.linspace(0, 2, 7)
+    y, rng = np.sin(3 * x), np.random.default_rng(2)
+    process = build({"kind": "heteroscedastic", "sd": 0.5, "kernel": {**KERNEL, "outputscale": 0.8}}, x, y)
+    logs = rng.normal(size=7)
+    vector = process.parameters.vector
+    vector[-7:] = logs
+    process.parameters.set(vector)
+    prior, precision = 0.8 / 1.3 * covariance(x), np.diag(0.5 * np.exp(logs))
+    spread = np.linalg.inv(np.linalg.inv(prior) + precision)
+    shift = prior @ (precision - 0.5 * np.eye(7)) @ np.ones(7)
+    noise = np.exp(2 * math.log(0.5) + shift - 0.5 * np.diag(spread))
+    inverse = np.linalg.inv(prior)
+    divergence = 0.5 * (
+        np.trace(inverse @ spread)
+        + shift @ inverse @ shift
+        - 7
+        + np.linalg.slogdet(prior)[1]
+        - np.linalg.slogdet(spread)[1]
+    )
+    by_hand = multivariate_normal(np.zeros(7), covariance(x) + np.diag(noise)).logpdf(y)
+    by_hand -= 0.25 * np.trace(spread) + divergence
+    assert Exact().evaluate(process)[0] == pytest.approx(by_hand, rel=1e-7)
+
+
+def test_heteroscedastic_bound_is_below_the_likelihood():
+    """The likelihood by averaging over draws of g."""
+    x = np.array([0.0, 0.3, 0.8, 1.0])
+    y = np.array([0.2, -1.0, 1.5, 0.3])
+    fixed = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": 1.3}}
+    level = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": 0.8}}
+    model = {"kind": "heteroscedastic", "sd": {"fixed": 0.6}, "kernel": level}
+    fitted = gp.fit(x, y, model={"standardize": PLAIN, "mean": {"kind": "zero"}, "kernel": fixed, "noise": model})
+    rng = np.random.default_rng(3)
+    logs = 2 * math.log(0.6) + rng.multivariate_normal(np.zeros(4), 0.8 / 1.3 * covariance(x), size=20000)
+    dense = covariance(x) + np.exp(logs)[:, :, None] * np.eye(4)
+    quadratic = np.einsum("i,kij,j->k", y, np.linalg.inv(dense), y)
+    densities = np.exp(-0.5 * quadratic - 0.5 * np.linalg.slogdet(dense)[1] - 2 * math.log(2 * math.pi))
+    truth = math.log(densities.mean())
+    assert fitted.log_marginal_likelihood < truth + 0.01  # tight where g cannot change: the test above
+
+
+def test_a_changing_noise_is_found():
+    rng = np.random.default_rng(4)
+    x = np.sort(rng.uniform(0, 1, 250))
+    y = np.sin(6 * x) + np.exp(-3 + 2.5 * x) * rng.normal(size=250)
+    new = np.linspace(0.1, 0.9, 9)
+    fitted = gp.fit(
+        x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}}, train={"restarts": 0}
+    )
+    posterior = fitted.predict(new)
+    found = np.sqrt(posterior.sd_y**2 - posterior.sd_f**2)
+    assert np.abs(np.log(found / np.exp(-3 + 2.5 * new))).max() < 0.4
+    constant = gp.fit(x, y, model={"kernel": {"kind": "rbf"}})
+    assert fitted.log_marginal_likelihood > constant.log_marginal_likelihood + 20
+
+
+def test_student_t_bound_is_below_the_density_of_one_row():
+    k, sd, nu, y = 1.3, 0.4, 4.0, 2.0
+    fixed = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": k}}
+    noise = {"kind": "student_t", "sd": {"fixed": sd}, "nu": {"fixed": nu}}
+    model = {"standardize": PLAIN, "mean": {"kind": "zero"}, "kernel": fixed, "noise": noise}
+    bound = gp.fit([0.0], [y], model=model).log_marginal_likelihood
+    density, _ = quad(
+        lambda f: t.pdf((y - f) / sd, nu) / sd * math.exp(-0.5 * f**2 / k) / math.sqrt(2 * math.pi * k), -12, 12
+    )
+    assert bound < math.log(density)  # tight for many degrees of freedom: the next test
+
+
+def test_many_degrees_of_freedom_are_gaussian_noise():
+    noise = {"kind": "student_t", "sd": {"fixed": 0.4}, "nu": {"fixed": 1e3}}
+    kernel = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": 1.3}}
+    model = {"standardize": PLAIN, "mean": {"kind": "zero"}, "kernel": kernel}
+    robust = gp.fit(X, Y, model={**model, "noise": noise})
+    normal = gp.fit(X, Y, model={**model, "noise": {"kind": "gaussian", "sd": {"fixed": 0.4}}})
+    assert robust.log_marginal_likelihood == pytest.approx(normal.log_marginal_likelihood, abs=0.05)
+    assert robust.predict([0.5]).sd_y == pytest.approx(normal.predict([0.5]).sd_y, rel=2e-3)
+
+
+def test_outliers_move_a_robust_fit_less():
+    rng = np.random.default_rng(5)
+    x = np.linspace(0, 1, 80)
+    f = np.sin(6 * x)
+    y = f + 0.05 * rng.normal(size=80)
+    y[rng.choice(80, 8, replace=False)] += 3.0
+    errors = {}
+    for kind in ("gaussian", "student_t"):
+        fitted = gp.fit(x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": kind}}, train={"restarts": 1})
+        errors[kind] = np.sqrt(np.mean((fitted.predict(x).mean - f) ** 2))
+    assert errors["student_t"] < 0.1
+    assert errors["student_t"] < 0.5 * errors["gaussian"]
+
+
+def test_motorcycle_noise_changes_with_time():
+    table = pd.read_csv("data/raw/motorcycle.csv")
+    x, y = table["time"].to_numpy(), table["acceleration"].to_numpy()
+    fitted = gp.fit(
+        x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}}, train={"restarts": 0}
+    )
+    assert fitted.certificate.converged
+    before, impact = fitted.predict([5.0, 32.0]).sd_y
+    assert before < 5
+    assert impact > 20
