@@ -7,10 +7,10 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "fit": "gp.fitted",
+    "fit": "gp.fitting",
     "load": "gp.fitted",
     "Fitted": "gp.fitted",
-    "log_marginal_likelihood": "gp.fitted",
+    "log_marginal_likelihood": "gp.fitting",
     "evaluate": "gp.metrics",
     "Posterior": "gp.posterior",
     "Dataset": "gp.dataset",

@@ -1,4 +1,4 @@
-"""Fitted: a model with its training rows and learnt hyperparameters; fit, predict, save, load."""
+"""Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import ndtr
 
 from gp.certificate import Certificate, certify, condition_number
-from gp.dataset import Dataset, checked, default_columns
+from gp.dataset import Dataset, checked
 from gp.inference import Inference
 from gp.inference.exact import ExactPosterior
 from gp.models import GaussianProcess, Model
@@ -36,6 +36,7 @@ class Fitted:
     vector: np.ndarray  # raw values of the free hyperparameters (gp.hyperparameters)
     search: Search | None  # None where nothing was free; of a loaded model without its values
     why: str = ""  # why this method, where it was not the user's own choice
+    ranking: pd.DataFrame | None = None  # of the kernels that were tried, where several were
 
     @cached_property
     def gp(self) -> GaussianProcess:
@@ -124,6 +125,8 @@ class Fitted:
                 for n, end in (self.search.ends if self.search else ())
             ],
             "certificate": self.certificate.to_dict(),
+            **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
+            "inference": {"kind": self.inference.kind, **({"why": self.why} if self.why else {})},
             "alarms": self.certificate.alarms,
             **self.certificate.named(),
         }
@@ -135,7 +138,7 @@ class Fitted:
         otherwise the model says.  Raises InputError for a wrong number of columns or a row that is not
         finite.
         """
-        inputs = checked("x", _columns_of(x, self.columns), ndim=2)
+        inputs = checked("x", columns_of(x, self.columns), ndim=2)
         if inputs.shape[1] != self.data.d:
             raise InputError(
                 f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} "
@@ -208,77 +211,7 @@ class Fitted:
         return fitted
 
 
-def fit(
-    x: Any,
-    y: Any,
-    *,
-    noise_sd: Any = None,
-    model: Any = None,
-    inference: Any = None,
-    train: Any = None,
-    seed: int = 0,
-) -> Fitted:
-    """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
-
-    `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
-    params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
-    """
-    data = _dataset(x, y, noise_sd)
-    specs = _parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
-    return fit_dataset(data, seed=seed, **specs)
-
-
-def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed: int) -> Fitted:
-    """Return the model fitted to `data`: what `fit` and the stage train share."""
-    method, why = inference.resolve(data.n, data.d, model)
-    method.check(data.n)
-    gp = model.build(data)
-    method.check_model(gp)
-    search = method.learn(Problem(gp, method), train, seed) if gp.parameters.free or method.prepares else None
-    vector = search.vector if search else np.zeros(0)
-    return Fitted(data, model, method, train, vector, search, why)
-
-
-def log_marginal_likelihood(
-    x: Any, y: Any, *, noise_sd: Any = None, model: Any = None, inference: Any = None, gradient: bool = False
-) -> float | tuple[float, dict[str, float | list[float]]]:
-    """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
-
-    With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
-    """
-    specs = _parse_all(model=(Model, model), inference=(Inference, inference))
-    data = _dataset(x, y, noise_sd)
-    method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
-    method.check(data.n)
-    gp = specs["model"].build(data)
-    method.check_model(gp)
-    gp = method.prepare(gp, 0)
-    value, slope = method.evaluate(gp, gradient=gradient)
-    value += gp.log_jacobian
-    return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
-
-
-def _parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
-    """Return each section parsed, all their faults in one InputError."""
-    parsed, faults = {}, []
-    for name, (kind, value) in sections.items():
-        try:
-            parsed[name] = parse(kind, {} if value is None else value, name)
-        except InputError as error:
-            faults += error.messages
-    if faults:
-        raise InputError(faults)
-    return parsed
-
-
-def _dataset(x: Any, y: Any, noise_sd: Any) -> Dataset:
-    columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
-    inputs = _columns_of(x, None)
-    sd = None if noise_sd is None else np.asarray(noise_sd)
-    return Dataset(x=inputs, y=np.asarray(y), noise_sd=sd, columns=columns or default_columns(np.shape(inputs)[-1]))
-
-
-def _columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
+def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
     """Return x as an array with one column for each input: of a DataFrame the named columns, of (m,) the one."""
     if isinstance(x, pd.DataFrame):
         x = x.set_axis([str(name) for name in x.columns], axis=1)

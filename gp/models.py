@@ -7,6 +7,7 @@ from typing import Any
 import gpytorch
 import numpy as np
 import torch
+from pydantic import model_validator
 
 from gp.dataset import Dataset
 from gp.hyperparameters import Parameters
@@ -15,6 +16,7 @@ from gp.means import Constant, Mean
 from gp.noise import Gaussian, Noise
 from gp.noise.base import NoiseModel
 from gp.scope import Scope, auxiliary, spread
+from gp.search import KernelSearch
 from gp.spec import Spec
 
 # Python floats would otherwise be rounded to float32 on their way into gpytorch.
@@ -29,12 +31,19 @@ class Standardize(Spec):
 
 
 class Model(Spec):
-    """What is believed of the data before they are seen."""
+    """What is believed of the data before they are seen; with a `search`, the best of several kernels is taken."""
 
     standardize: Standardize = Standardize()
     mean: Mean = Constant()
     kernel: Kernel = Matern(ard=True)
+    search: KernelSearch | None = None
     noise: Noise = Gaussian()
+
+    @model_validator(mode="after")
+    def _has_one_kernel(self) -> "Model":
+        if self.search is not None and "kernel" in self.model_fields_set:
+            raise ValueError("has a kernel and a search: drop one, or name the kernel among search.kernels")
+        return self
 
     def build(self, data: Dataset) -> "GaussianProcess":
         """Return the model over `data` (x and y), at its starts."""

@@ -26,6 +26,7 @@ def main(study: str, params: Params, out: Path) -> None:
     observed, mean, sd = (left_out[name].to_numpy() for name in ("y", "mean", "sd_y"))
     loo = {"n": train.n, **score(observed, mean, sd, trivial_forecast(train))}
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"], "loo": loo}
+    metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
     if (rows / "test.csv").exists():
         test = Dataset.load(rows / "test.csv")
         posterior = Posterior.load(folder(study, "predict") / "test.csv")

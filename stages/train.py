@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gp.dataset import Dataset
-from gp.fitted import fit_dataset
+from gp.fitting import fit_dataset
 from gp.inference import Inference
 from gp.models import Model
 from gp.optimizers import Train

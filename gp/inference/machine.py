@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
+from gp.fan_out import cores
+
 # Rows from which LAPACK gets all cores.  Below, a second thread saves at most a second on an idle machine, and on a
 # busy one two that wait for each other take 2 to 40 times as long as one alone.  A constant, never a measurement: the
 # bytes of a result depend on the number of threads.
@@ -45,14 +47,6 @@ def lapack_threads(n: int) -> Iterator[None]:
     else:
         with _blas().limit(limits=cores()):
             yield
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
 
 
 @cache
