@@ -5,15 +5,17 @@ Which of the two is an environment variable, DASK_SCHEDULER_ADDRESS, and no para
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 from gp.spec import InputError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ATTEMPTS = 3  # of what a killed worker took with it
 
 
@@ -27,20 +29,31 @@ def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], labe
         return _on_cluster(function, tasks, os.environ[ADDRESS], label)
     if len(tasks) < 2 or cores() == 1:
         return [function(*task) for task in tqdm(tasks, desc=label, disable=None, leave=False)]
-    results: list[Any] = []
+    done: dict[int, Any] = {}
     with tqdm(total=len(tasks), desc=label, disable=None, leave=False) as progress:
-        for attempt in range(ATTEMPTS):
-            calls = (delayed(function)(*task) for task in tasks[len(results) :])
-            try:
-                with parallel_config("loky", inner_max_num_threads=1):
-                    for result in Parallel(n_jobs=cores(), return_as="generator")(calls):
-                        results.append(result)
-                        progress.update()
-                break
-            except TerminatedWorkerError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-    return results
+        for _ in range(ATTEMPTS):
+            lost = _on_cores(function, {k: task for k, task in enumerate(tasks) if k not in done}, done, progress)
+            if lost is None:
+                return [done[k] for k in range(len(tasks))]
+    raise lost
+
+
+def _on_cores(
+    function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]], done: dict[int, Any], progress: tqdm
+) -> BrokenProcessPool | None:
+    """Put the result of each task into `done`; return what ended the workers before they had all."""
+    # A pool of our own: joblib's shared one hangs when it is used again after a worker was killed.
+    pool = ProcessPoolExecutor(cores(), env=dict.fromkeys(THREADS, "1"))
+    try:
+        numbers = {pool.submit(function, *task): k for k, task in tasks.items()}
+        for future in as_completed(numbers):
+            done[numbers[future]] = future.result()
+            progress.update()
+    except BrokenProcessPool as error:
+        return error
+    finally:
+        pool.shutdown(kill_workers=True)
+    return None
 
 
 def cores() -> int:
@@ -53,18 +66,20 @@ def cores() -> int:
 
 def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], address: str, label: str) -> list[Any]:
     try:
-        from dask.distributed import Client, as_completed  # noqa: PLC0415  a cluster's own package, needed on one only
+        # A cluster's own package, needed on one only.
+        from dask.distributed import Client  # noqa: PLC0415
+        from dask.distributed import as_completed as finished  # noqa: PLC0415
     except ImportError:
         raise InputError(
             f"{ADDRESS} is {address}, but dask.distributed is not installed: `pip install distributed`, or unset it"
         ) from None
     try:
-        client = Client(address, timeout="30s", set_as_default=False)
+        client = Client(address, timeout="10s", set_as_default=False)
     except OSError as error:
         raise InputError(f"{ADDRESS}: no scheduler answers at {address} ({error}): start one, or unset it") from None
     with client:
         # `pure=False`: Dask otherwise takes two equal tasks for one.
         futures = [client.submit(function, *task, pure=False, retries=ATTEMPTS - 1) for task in tasks]
-        for _ in tqdm(as_completed(futures), total=len(futures), desc=label, disable=None, leave=False):
+        for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
         return list(client.gather(futures))
