@@ -38,6 +38,9 @@ check: $(INSTALLED)  ## format, lint, types, import contracts, fast tests
 bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)
 
+bench-motorcycle bench-oscillators bench-large bench-uci: $(INSTALLED)  ## measure accuracy on one kind of data
+	$(RUN) python -m benchmarks.accuracy $(@:bench-%=%) $(BENCH_OPTIONS)
+
 versions: $(INSTALLED)  ## record the installed versions of what shapes outputs
 	$(RUN) python -m stages.versions
 

@@ -24,6 +24,16 @@ def write_readme(folder: Path, readme: Path = README) -> None:
     readme.write_text(f"{head}{BEGIN}\n\n{tables(results)}\n\n{END}{foot}")
 
 
+def write_section(name: str, text: str, readme: Path = README) -> None:
+    """Replace what stands between README.md's markers of a section."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    head, found, rest = readme.read_text().partition(begin)
+    if not found:
+        raise SystemExit(f"{readme}: no marker {begin}: put it, and {end}, where the section is to stand")
+    _, _, foot = rest.partition(end)
+    readme.write_text(f"{head}{begin}\n\n{text}\n\n{end}{foot}")
+
+
 def tables(results: dict[str, dict[str, Any]]) -> str:
     """Return all that is said of the results, in Markdown."""
     parts = [*_preamble(results), *_winners(results)]

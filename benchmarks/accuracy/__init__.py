@@ -1,0 +1,11 @@
+"""How good fits are, on data that others have published figures for: `python -m benchmarks.accuracy NAME`.
+
+To add one: a module here with `run(options) -> dict` (what its JSON file holds: `machine` and `rows`) and
+`tables(result) -> str`, and its name in STUDIES.
+"""
+
+from types import ModuleType
+
+from benchmarks.accuracy import motorcycle
+
+STUDIES: dict[str, ModuleType] = {"motorcycle": motorcycle}
