@@ -117,6 +117,11 @@ def mae(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
     return float(np.mean(np.abs(observed - mean)))
 
 
+def max_error(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
+    """Return the largest absolute error (y's units, lower is better)."""
+    return float(np.abs(observed - mean).max())
+
+
 def nlpd(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
     """Return the mean negative log density (nats per point, lower is better).
 
@@ -199,6 +204,7 @@ def _checked(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[np
 METRICS: dict[str, Metric] = {
     "rmse": rmse,
     "mae": mae,
+    "max_error": max_error,
     "nlpd": nlpd,
     "crps": crps,
     "coverage_50": coverage(0.50),

@@ -21,7 +21,8 @@ def main(study: str, params: Params, out: Path) -> None:
     train.save(out / "train.csv")
     if test is not None:
         test.save(out / "test.csv")
-    write_json(out / "names.json", {"inputs": params.data.columns, "target": params.data.target})
+    periods = {"periods": params.data.periods} if params.data.periods else {}
+    write_json(out / "names.json", {"inputs": params.data.columns, "target": params.data.target, **periods})
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 
 

@@ -1,13 +1,13 @@
-"""Where a study's rows come from: one file per source; `Data` is the registry of them.
+"""Where a study's rows come from: one file (or folder) per source; `Data` is the registry of them.
 
-A source is a spec with `columns` (input names), `target` (the target's name) and
-`sample(seed) -> (train, test or None)`.
+To add one: a `Source` (gp/data/source.py) in a file of its own, and its name in `Data`.
 """
 
 from typing import Annotated, Any
 
 from gp.data.function import Function
+from gp.data.oscillators import Oscillators
 from gp.data.table import Table
 from gp.spec import OneOf
 
-Data = Annotated[Any, OneOf(Function, Table)]
+Data = Annotated[Any, OneOf(Function, Table, Oscillators)]

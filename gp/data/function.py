@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
+from gp.data.source import Source
 from gp.dataset import Dataset, default_columns
 from gp.spec import Count, InputError, Spec
 
@@ -75,7 +76,7 @@ class Grid(Spec):
     n: Count
 
 
-class Function(Spec):
+class Function(Source):
     """n rows of y = f(x) + noise_sd · N(0, 1).
 
     f is a formula in x, or in x1, x2, … where several ranges are given.

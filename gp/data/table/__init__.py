@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
+from gp.data.source import Source
 from gp.data.table.cells import Role
 from gp.data.table.holdout import Holdout
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
 from gp.dataset import RESERVED, Dataset
-from gp.spec import InputError, Spec
+from gp.spec import InputError
 
 FOLDER = PurePosixPath("data/raw")  # the one that the pipeline tracks: an edit of a table elsewhere would go unnoticed
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
@@ -25,7 +26,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class Table(Spec):
+class Table(Source):
     """Rows of the file at `path`: inputs `x` and target `y` are columns by name.
 
     `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says

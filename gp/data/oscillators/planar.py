@@ -1,0 +1,156 @@
+"""Pairs of coupled oscillators in the plane: limit cycles, phase response, simulation, and phases from what is seen.
+
+States are (u, v); the angle of −u + iv about its mean over a cycle grows along the cycle, and phase is zero where that
+angle is.
+"""
+
+import math
+from functools import cached_property
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from gp.spec import Spec
+
+Plane = tuple[np.ndarray, np.ndarray]  # u and v
+POINTS = 1024  # of a cycle, evenly spaced in time
+HARMONICS = 50  # of the transform from protophase to phase
+
+
+class Pair(Spec):
+    """Two oscillators, numbered from 0.  A system says how one flows alone, and what it feels of the other."""
+
+    def flow(self, oscillator: int, u: np.ndarray, v: np.ndarray) -> Plane:
+        """Return du/dt and dv/dt of an oscillator alone."""
+        raise NotImplementedError
+
+    def jacobian(self, oscillator: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the derivatives of `flow`: ∂u'/∂u, ∂u'/∂v, ∂v'/∂u, ∂v'/∂v."""
+        raise NotImplementedError
+
+    def interaction(self, receiver: int, own: Plane, other: Plane) -> Plane:
+        """Return what the other oscillator adds to the receiver's du/dt and dv/dt."""
+        raise NotImplementedError
+
+    @property
+    def n_oscillators(self) -> int:
+        """Return 2."""
+        return 2
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Return each oscillator's frequency alone, 2π/T, radians per unit of time."""
+        return np.array([2 * math.pi / cycle.period for cycle in self._cycles])
+
+    def coupling(self, receiver: int, sender: int, difference: np.ndarray) -> np.ndarray:
+        """Return Γ(ψ) at ψ = φ_sender − φ_receiver: (1/2π) ∫ Z(θ)·G(X_receiver(θ), X_sender(θ + ψ)) dθ.
+
+        Z is the receiver's phase response, the periodic solution of dZ/dt = −Jᵀ Z with Z·F = ω (Ermentrout & Terman
+        2010, sec. 8.2).
+        """
+        own, other = self._cycles[receiver], self._cycles[sender]
+        shifted = (np.arange(POINTS)[:, None] + np.arange(POINTS)) % POINTS  # ψ by θ
+        du, dv = self.interaction(receiver, (own.u, own.v), (other.u[shifted], other.v[shifted]))
+        gamma = (own.response[0] * du + own.response[1] * dv).mean(axis=1)
+        return np.interp(difference, np.linspace(0, 2 * math.pi, POINTS + 1), [*gamma, gamma[0]], period=2 * math.pi)
+
+    def phases(
+        self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
+    ) -> np.ndarray:
+        """Return the phases that are read off a noisy simulation, unwrapped, shape (steps // stride + 1, 2, trials).
+
+        Each trial begins at random phases, a cycle before it is looked at.
+        """
+        start = [cycle.points(rng.uniform(0, POINTS, trials)) for cycle in self._cycles]
+        u, v = (np.array(part) for part in zip(*start, strict=True))
+        settle = round(self._cycles[0].period / dt)
+        seen = np.empty((steps // stride + 1, 2, 2, trials))
+        size = noise_sd * math.sqrt(dt)
+        for step in range(-settle, steps + 1):
+            if step >= 0 and step % stride == 0:
+                seen[step // stride] = u, v
+            # Heun: at these dt, Euler's steps alone would shift the frequencies by more than everything else.
+            kick = size * rng.normal(size=(2, 2, trials))
+            du, dv = self._drift(u, v)
+            du2, dv2 = self._drift(u + dt * du + kick[0], v + dt * dv + kick[1])
+            u, v = u + 0.5 * dt * (du + du2) + kick[0], v + 0.5 * dt * (dv + dv2) + kick[1]
+        return np.stack([_phases_of(seen[:, 0, i], seen[:, 1, i]) for i in range(2)], axis=1)
+
+    def _drift(self, u: np.ndarray, v: np.ndarray) -> Plane:
+        """Return the flow of both, coupled: u and v are (2, trials)."""
+        parts = []
+        for i, other in ((0, 1), (1, 0)):
+            alone, felt = self.flow(i, u[i], v[i]), self.interaction(i, (u[i], v[i]), (u[other], v[other]))
+            parts.append((alone[0] + felt[0], alone[1] + felt[1]))
+        return np.array([parts[0][0], parts[1][0]]), np.array([parts[0][1], parts[1][1]])
+
+    @cached_property
+    def _cycles(self) -> list["Cycle"]:
+        return [Cycle(self, i) for i in range(2)]
+
+
+class Cycle:
+    """The limit cycle of one oscillator alone, from phase zero on.
+
+    `period`, the states `u` and `v` (POINTS,), and `response`, the phase's derivatives by u and v (2, POINTS).
+    """
+
+    def __init__(self, system: Pair, oscillator: int) -> None:
+        def flow(_: float, state: np.ndarray) -> Plane:
+            return system.flow(oscillator, *state)
+
+        def rises(_: float, state: np.ndarray, level: float = 0.0) -> float:
+            return state[1] - level
+
+        rises.direction = 1  # type: ignore[attr-defined]
+        accurate = {"rtol": 1e-10, "atol": 1e-12}
+        run = solve_ivp(flow, (0, 500), [0.1, 0.5], events=rises, **accurate)
+        times = run.t_events[0]
+        self.period = float(times[-1] - times[-2])
+        once = solve_ivp(flow, (0, self.period), run.y_events[0][-1], dense_output=True, **accurate)
+        u, v = once.sol(np.arange(POINTS) * self.period / POINTS)
+        # From where v = 0 on to phase zero, where v crosses its mean over the cycle.
+        later = solve_ivp(
+            flow, (0, 1.5 * self.period), [u[0], v[0]], events=lambda t, state: rises(t, state, v.mean()), **accurate
+        )
+        crossings = zip(later.t_events[0], later.y_events[0], strict=True)
+        begin = next(state for _, state in crossings if flow(0, state)[1] > 0 and state[0] < u.mean())
+        once = solve_ivp(flow, (0, self.period), begin, dense_output=True, **accurate)
+        self.u, self.v = once.sol(np.arange(POINTS) * self.period / POINTS)
+        self.response = self._response(system, oscillator, once.sol, accurate)
+
+    def points(self, at: np.ndarray) -> Plane:
+        """Return the states at fractional positions `at` in 0 … POINTS."""
+        ring = np.arange(POINTS + 1)
+        return np.interp(at, ring, [*self.u, self.u[0]]), np.interp(at, ring, [*self.v, self.v[0]])
+
+    def _response(self, system: Pair, oscillator: int, orbit: object, accurate: dict[str, float]) -> np.ndarray:
+        """Return Z at the cycle's points: backward in time all solutions of its equation come to the periodic one."""
+
+        def backward(s: float, z: np.ndarray) -> Plane:
+            uu, uv, vu, vv = system.jacobian(oscillator, *orbit(-s % self.period))  # type: ignore[operator]
+            return uu * z[0] + vu * z[1], uv * z[0] + vv * z[1]
+
+        times = np.arange(POINTS) * self.period / POINTS
+        cycles = 6
+        ends = cycles * self.period - times[::-1]
+        run = solve_ivp(backward, (0, cycles * self.period), [1.0, 1.0], t_eval=ends, **accurate)
+        z = run.y[:, ::-1]  # at `times`
+        du, dv = system.flow(oscillator, self.u, self.v)
+        return z * (2 * math.pi / self.period) / (z[0] * du + z[1] * dv)
+
+
+def _phases_of(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the phase, unwrapped along the first axis, of what is seen of one oscillator: u and v (samples, trials).
+
+    Protophase θ, the angle of −u + iv about its mean, made to grow evenly: φ = θ + 2 Σ_m Im[S_m/m (e^{imθ} − 1)],
+    S_m = ⟨e^{−imθ}⟩ (Kralemann et al. 2008, "Phase dynamics of coupled oscillators reconstructed from data", eq. 16).
+    """
+    z = -u + 1j * v
+    theta = np.angle(z - z.mean())
+    turn = np.exp(1j * theta)
+    power, even = np.ones_like(turn), theta.copy()
+    for m in range(1, HARMONICS + 1):
+        power = power * turn
+        even += 2 * np.imag(np.conj(power).mean() / m * (power - 1))
+    return np.unwrap(even, axis=0)

@@ -1,0 +1,108 @@
+"""The baseline of coupled oscillators: a Bayesian Fourier series, its order chosen by evidence.
+
+Ota & Aoyagi, "Direct extraction of phase dynamics from fluctuating rhythmic data based on a Bayesian approach",
+arXiv:1405.4126: y = F w + noise, F the columns 1, cos(m x_j), sin(m x_j), m = 1 … order of each angle x_j;
+w | s² ~ N(μ₀, s² S₀), s² ~ IG(0.1, 0.1), μ₀ = (mean of y, 0, …), S₀ = diag(1/λ₀, then m/λ₀), λ₀ = 10.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaln
+
+from gp.dataset import Dataset
+from gp.posterior import Posterior
+
+PRIOR_SHAPE = PRIOR_RATE = 0.1  # of s²: α₀, β₀
+PRECISION = 10.0  # λ₀
+ORDERS = range(11)
+BLOCK = 4096  # rows of F at a time
+
+
+@dataclass(frozen=True, eq=False)
+class FourierSeries:
+    """A fitted series: the posterior mean (p,) and covariance (p, p) of its weights, and its log evidence, nats."""
+
+    order: int
+    d: int
+    log_evidence: float
+    noise_sd: float
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and sd of the function at angles x (m, d), (m,) each."""
+        design = _design(x, self.order)
+        return design @ self.mean, np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance, design))
+
+    def component(self, j: int, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and sd (m,) of the part of angle j, whose own mean over the circle is zero."""
+        x = np.zeros((len(angle), self.d))
+        x[:, j] = angle
+        design, own = _design(x, self.order), np.zeros(len(self.mean))
+        own[1 + 2 * self.order * j : 1 + 2 * self.order * (j + 1)] = 1
+        design = design * own
+        return design @ self.mean, np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance, design))
+
+
+def fit_fourier(x: np.ndarray, y: np.ndarray, order: int | None = None) -> FourierSeries:
+    """Return the series fitted to y (n,) at angles x (n, d), radians; without an `order`, that with most evidence."""
+    tried = ORDERS if order is None else (order,)
+    largest = max(tried)
+    gram, moment = _sums(x, y, largest)
+    series = [_of_order(m, largest, x.shape[1], gram, moment, y) for m in tried]
+    return max(series, key=lambda one: one.log_evidence)
+
+
+def fourier_baseline(train: Dataset, x: np.ndarray, periods: Mapping[str, float]) -> tuple[FourierSeries, Posterior]:
+    """Return the series fitted to `train`, whose inputs have these periods, and its posterior at x (m, d)."""
+    turn = 2 * math.pi / np.array([periods[name] for name in train.columns])
+    series = fit_fourier(train.x * turn, train.observed)
+    mean, sd_f = series.predict(x * turn)
+    return series, Posterior(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
+
+
+def _design(x: np.ndarray, order: int) -> np.ndarray:
+    """Return F (n, 1 + 2 · order · d): 1, then for each angle cos and sin of each order."""
+    m = np.arange(1, order + 1)
+    waves = [np.stack([np.cos(part), np.sin(part)], axis=2).reshape(len(x), -1) for part in x.T[:, :, None] * m]
+    return np.hstack([np.ones((len(x), 1)), *waves])
+
+
+def _sums(x: np.ndarray, y: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return FᵀF and Fᵀy."""
+    p = 1 + 2 * order * x.shape[1]
+    gram, moment = np.zeros((p, p)), np.zeros(p)
+    for start in range(0, len(x), BLOCK):
+        design = _design(x[start : start + BLOCK], order)
+        gram += design.T @ design
+        moment += design.T @ y[start : start + BLOCK]
+    return gram, moment
+
+
+def _of_order(order: int, largest: int, d: int, gram: np.ndarray, moment: np.ndarray, y: np.ndarray) -> FourierSeries:
+    """Return the series of an order from the sums of the largest."""
+    m = np.repeat(np.arange(1, largest + 1), 2)
+    kept = np.concatenate([[True], *[m <= order] * d])
+    gram, moment = gram[np.ix_(kept, kept)], moment[kept]
+    prior = PRECISION / np.concatenate([[1.0], *[m[m <= order]] * d])  # S₀⁻¹
+    centre = np.zeros(len(prior))
+    centre[0] = y.mean()
+    precision = np.diag(prior) + gram
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ (moment + prior * centre)
+    shape = PRIOR_SHAPE + 0.5 * len(y)
+    rate = PRIOR_RATE + 0.5 * (y @ y + centre @ (prior * centre) - mean @ precision @ mean)
+    log_evidence = (
+        -0.5 * len(y) * math.log(2 * math.pi)
+        - 0.5 * np.linalg.slogdet(precision)[1]
+        + 0.5 * np.log(prior).sum()
+        + PRIOR_SHAPE * math.log(PRIOR_RATE)
+        - shape * math.log(rate)
+        + float(gammaln(shape) - gammaln(PRIOR_SHAPE))
+    )
+    # w given the data is Student's t of 2α degrees of freedom; its variance is β/(α − 1) S.
+    variance = rate / max(shape - 1, 1e-9)
+    return FourierSeries(order, d, log_evidence, math.sqrt(variance), mean, variance * covariance)

@@ -1,0 +1,223 @@
+"""Periodic kernels of known period as a Bayesian linear model in cosines and sines: exact, whatever the number of rows.
+
+exp(−2 sin²(πd/p)/ℓ²) = Σ_m c_m cos(2πmd/p) with c₀ = e^{−κ}I₀(κ), c_m = 2e^{−κ}I_m(κ), κ = 1/ℓ² (Abramowitz & Stegun
+1964, 9.6.34).  Of the rows only sums of products of the waves are needed, and they are taken once; an evaluation costs
+the cube of the number of waves.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch.kernels import AdditiveKernel, Kernel, PeriodicKernel, ScaleKernel
+from scipy.special import ive
+
+from gp.inference.blocks import slices
+from gp.inference.exact import NotPositiveDefinite
+from gp.inference.machine import one_thread
+from gp.inference.method import Method, Moments
+from gp.inference.profile import Profile
+from gp.models import GaussianProcess
+from gp.noise.gaussian import GaussianNoise
+from gp.spec import Count, InputError
+
+TAIL = 1e-9  # of a kernel's variance that waves beyond the last may hold
+ROWS = 8192  # at a time
+
+
+class Harmonic(Method):
+    """Sums of periodic kernels over one column each, their periods fixed, by `harmonics` waves around a period."""
+
+    kind: Literal["harmonic"] = "harmonic"
+    harmonics: Count = 30
+    grows: ClassVar[bool] = False
+    profiles: ClassVar[bool] = False
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where the kernel has no such expansion, or noise is more than one level."""
+        learnt = {id(parameter.tensor) for parameter in gp.parameters.free}
+        for kernel in _terms_of(gp.kernel):
+            base = kernel.base_kernel if isinstance(kernel, ScaleKernel) else kernel
+            if not isinstance(kernel, ScaleKernel) or not isinstance(base, PeriodicKernel):
+                raise InputError(
+                    "inference: harmonic inference takes a periodic kernel, or a sum of such "
+                    f"(got {type(base).__name__}): write {{kind: exact}}, or change model.kernel"
+                )
+            if base.ard_num_dims != 1 or len(base.active_dims) != 1:
+                raise InputError(
+                    "inference: harmonic inference takes periodic kernels over one column each "
+                    f"(got {len(base.active_dims)}): name one in `columns`, and sum over them"
+                )
+            if id(base.raw_period_length) in learnt:
+                raise InputError(
+                    "inference: harmonic inference needs a known period: write period_length: {fixed: …}, "
+                    "or {kind: exact}"
+                )
+        if not isinstance(gp.noise, GaussianNoise):
+            raise InputError("inference: harmonic inference takes noise of kind gaussian alone: write {kind: exact}")
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the log marginal likelihood of the internal targets, nats, and its gradient by the raw vector.
+
+        Raises NotPositiveDefinite where the expansion would leave out more than TAIL of the kernel's variance.
+        """
+        with one_thread(), torch.set_grad_enabled(gradient):
+            solved = self._solve(gp)
+            noise = gp.noise(gp.x[:1])[0]
+            fit = solved.square / noise - solved.projected @ solved.projected
+            log_determinant = 2 * solved.factor.diagonal().log().sum()
+            value = -0.5 * (fit + log_determinant + gp.n * (2 * math.pi * noise).log())
+            if gradient and value.requires_grad:
+                value.backward()
+        return value.item(), gp.parameters.gradient() if gradient else np.zeros(0)
+
+    def condition(self, gp: GaussianProcess) -> "HarmonicPosterior":
+        """Return the posterior at the model's current hyperparameters."""
+        with one_thread(), torch.no_grad():
+            solved = self._solve(gp)
+            upper = solved.factor.T
+            # w ~ N(μ, CCᵀ), C = D^½ L⁻ᵀ.
+            spread = solved.root[:, None] * torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
+            mean = spread @ solved.projected
+        return HarmonicPosterior(gp, self, mean.numpy(), spread.numpy())
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
+
+        With h_i = φ_iᵀ CCᵀ φ_i/σ², the leverage, they are y_i − (y_i − f_i)/(1 − h_i) and σ/√(1 − h_i): R&W 2006
+        eq. 5.12, [K⁻¹]_ii being (1 − h_i)/σ².
+        """
+        moments = self.condition(gp).moments(gp.x)
+        noise = gp.noise_variance(gp.x)
+        rest = 1 - moments.variance / noise
+        return gp.scope.y - (gp.scope.y - moments.mean) / rest, np.sqrt(noise / rest)
+
+    def waves(self, gp: GaussianProcess, x: torch.Tensor) -> np.ndarray:
+        """Return the waves at internal inputs x (m, d): for each term 1, cos and sin of every harmonic, (m, p)."""
+        orders, parts = np.arange(1, self.harmonics + 1), []
+        for kernel in _terms_of(gp.kernel):
+            base = kernel.base_kernel
+            angle = 2 * math.pi * x[:, base.active_dims].numpy() / base.period_length.item() * orders
+            parts += [np.ones((len(x), 1)), np.cos(angle), np.sin(angle)]
+        return np.hstack(parts)
+
+    def _solve(self, gp: GaussianProcess) -> "_Solved":
+        sums = gp.workspace.get("sums")
+        if sums is None:
+            sums = gp.workspace["sums"] = self._sums(gp)
+        noise = gp.noise(gp.x[:1])[0]
+        root = self._variances(gp).sqrt()
+        moment, square = sums.moment, sums.square
+        for tensor, start in sums.coefficients:
+            weights, at = tensor.reshape(-1), slice(start, start + tensor.numel())
+            moment = moment - sums.crossed[:, at] @ weights
+            square = square - 2 * sums.by_target[at] @ weights
+            for other, begin in sums.coefficients:
+                block = sums.squared[at, begin : begin + other.numel()]
+                square = square + weights @ block @ other.reshape(-1)
+        precision = torch.eye(len(root)) + root[:, None] * sums.gram * root / noise
+        factor = torch.linalg.cholesky(precision)
+        target = (root * moment / noise)[:, None]
+        projected = torch.linalg.solve_triangular(factor, target, upper=False)[:, 0]
+        return _Solved(root, factor, projected, square)
+
+    def _variances(self, gp: GaussianProcess) -> torch.Tensor:
+        """Return the prior variance (p,) of each wave's weight."""
+        orders, parts = np.arange(self.harmonics + 1), list[torch.Tensor]()
+        for kernel in _terms_of(gp.kernel):
+            raw = kernel.base_kernel.raw_lengthscale.reshape(())  # log ℓ
+            concentration = math.exp(-2 * raw.item())
+            bessel, twice = ive(np.arange(self.harmonics + 2), concentration), np.where(orders > 0, 2.0, 1.0)
+            values = twice * bessel[:-1]
+            if 1 - values.sum() > TAIL:
+                raise NotPositiveDefinite(
+                    f"{self.harmonics} harmonics leave out {1 - values.sum():.1e} of a periodic kernel's variance at "
+                    f"lengthscale {math.exp(raw.item()):.3g}: raise inference.harmonics, or that lengthscale's `lower`"
+                )
+            # d(e^{−κ}I_m)/dκ = ½ (I_{m−1} + I_{m+1}) e^{−κ} − e^{−κ}I_m, and dκ/d(log ℓ) = −2κ.
+            slope = 0.5 * (np.abs(bessel[np.abs(orders - 1)]) + bessel[1:]) - bessel[:-1]
+            slopes = torch.from_numpy(-2 * concentration * twice * slope)
+            shape = torch.from_numpy(values) + slopes * (raw - raw.detach())  # equal in value and in slope
+            parts += [kernel.outputscale * shape, kernel.outputscale * shape[1:]]
+        return torch.cat(parts).clamp_min(1e-300)  # whose roots have a slope
+
+    def _sums(self, gp: GaussianProcess) -> "_Sums":
+        columns: Any = gp.mean.columns(gp.x)  # type: ignore[operator]
+        design = torch.hstack([column for _, column in columns]).numpy()
+        starts = np.cumsum([0, *(tensor.numel() for tensor, _ in columns)])
+        target, p = gp.y.numpy(), len(self.waves(gp, gp.x[:1])[0])
+        gram, moment, crossed = np.zeros((p, p)), np.zeros(p), np.zeros((p, design.shape[1]))
+        for rows in slices(gp.n, ROWS):
+            waves = self.waves(gp, gp.x[rows])
+            gram += waves.T @ waves
+            moment += waves.T @ target[rows]
+            crossed += waves.T @ design[rows]
+        return _Sums(
+            gram=torch.from_numpy(gram),
+            moment=torch.from_numpy(moment),
+            crossed=torch.from_numpy(crossed),
+            by_target=torch.from_numpy(design.T @ target),
+            squared=torch.from_numpy(design.T @ design),
+            square=float(target @ target),
+            coefficients=[(tensor, start) for (tensor, _), start in zip(columns, starts.tolist(), strict=False)],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """ΦᵀΦ, Φᵀy, ΦᵀH, Hᵀy, HᵀH and yᵀy of waves Φ (n, p) and the mean's columns H (n, q).
+
+    `coefficients` are the mean's, each with the place of its first column.
+    """
+
+    gram: torch.Tensor
+    moment: torch.Tensor
+    crossed: torch.Tensor
+    by_target: torch.Tensor
+    squared: torch.Tensor
+    square: float
+    coefficients: list[tuple[torch.Tensor, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """D^½ (p,), the factor L of I + D^½ΦᵀΦD^½/σ², L⁻¹D^½Φᵀr/σ² (p,), and rᵀr, r = y − m."""
+
+    root: torch.Tensor
+    factor: torch.Tensor
+    projected: torch.Tensor
+    square: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonicPosterior:
+    """The posterior of the waves' weights: `mean` (p,) and a square root of their covariance, `spread` (p, p)."""
+
+    gp: GaussianProcess
+    method: Harmonic
+    mean: np.ndarray
+    spread: np.ndarray
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too."""
+        with torch.no_grad():
+            prior_mean = self.gp.mean(x).numpy()
+        size = 1 + 2 * self.method.harmonics
+        names = dict(zip(self.gp.terms, slices(len(self.mean), size), strict=False))
+        parts = {"": slice(0, len(self.mean)), **names}
+        found = {name: (np.empty(len(x)), np.empty(len(x))) for name in parts}
+        for rows in slices(len(x), ROWS):
+            waves = self.method.waves(self.gp, x[rows])
+            for name, own in parts.items():
+                found[name][0][rows] = waves[:, own] @ self.mean[own]
+                found[name][1][rows] = ((waves[:, own] @ self.spread[own]) ** 2).sum(axis=1)
+        mean, variance = found.pop("")
+        return Moments(prior_mean + mean, variance, found)
+
+
+def _terms_of(kernel: Kernel) -> list[Kernel]:
+    return list(kernel.kernels) if isinstance(kernel, AdditiveKernel) else [kernel]
