@@ -31,11 +31,13 @@ def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], labe
         return [function(*task) for task in tqdm(tasks, desc=label, disable=None, leave=False)]
     done: dict[int, Any] = {}
     with tqdm(total=len(tasks), desc=label, disable=None, leave=False) as progress:
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             lost = _on_cores(function, {k: task for k, task in enumerate(tasks) if k not in done}, done, progress)
             if lost is None:
-                return [done[k] for k in range(len(tasks))]
-    raise lost
+                break
+            if attempt == ATTEMPTS:
+                raise lost
+    return [done[k] for k in range(len(tasks))]
 
 
 def _on_cores(

@@ -1,4 +1,4 @@
-"""The inputs at which a posterior is drawn: dense over the data's range for one input, a lattice for two."""
+"""The inputs at which a posterior is drawn: dense over the data's range for one input, a lattice for two, or lines."""
 
 import math
 from typing import Annotated, Any
@@ -52,3 +52,18 @@ class Grid(Spec):
             raise InputError(f"predict.grid.n: {n} points along each of {d} inputs are more than {MOST}: give fewer")
         axes = np.meshgrid(*(np.linspace(low, high, n) for low, high in ranges), indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes])
+
+
+SLICE = 100  # points of a line
+
+
+def slices(rows: np.ndarray) -> np.ndarray:
+    """Return lines through data rows (n, d), one along each input over its range, the others at their medians.
+
+    Shape (d · SLICE, d), the first input's line first.
+    """
+    d = rows.shape[1]
+    points = np.tile(np.median(rows, axis=0), (d, SLICE, 1))
+    for j in range(d):
+        points[j, :, j] = np.linspace(rows[:, j].min(), rows[:, j].max(), SLICE)
+    return points.reshape(d * SLICE, d)

@@ -1,6 +1,6 @@
 """Score a study's predictions: metrics.json, and calibration.csv over the held-out rows (else leave-one-out ones).
 
-Where inputs are angles and the true function is known, a Fourier series is scored beside them: baseline.csv.
+Where inputs are angles and the true function is known, a Fourier series is scored beside them.
 """
 
 import json
@@ -38,7 +38,6 @@ def main(study: str, params: Params, out: Path) -> None:
         periods = json.loads((rows / "names.json").read_text(encoding="utf-8")).get("periods")
         if periods and test.f is not None:
             series, baseline = fourier_baseline(train, test.x, periods)
-            baseline.save(out / "baseline.csv")
             metrics["baseline"] = {"order": series.order, **study_scores(baseline, train, test)}
         if test.y is not None:
             observed, mean, sd = test.y, posterior.mean, posterior.sd_y

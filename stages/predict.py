@@ -1,4 +1,4 @@
-"""Predict a study's posterior: test.csv at its test rows, grid.csv on a dense grid for figures."""
+"""Predict a study's posterior: test.csv at its test rows; for figures grid.csv, and slices.csv for many inputs."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from gp.dataset import Dataset
 from gp.fitted import Fitted
-from gp.grids import Grid
+from gp.grids import Grid, slices
 from gp.spec import Spec
 from stages import folder, run
 
@@ -35,6 +35,8 @@ def main(study: str, params: Params, out: Path) -> None:
     grid = params.predict.grid.points(rows)
     if grid is not None:
         fitted.predict(grid).save(out / "grid.csv")
+    if fitted.data.d > 2:
+        fitted.predict(slices(fitted.data.x)).save(out / "slices.csv")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from gp.dataset import Dataset, default_columns
+from gp.grids import slices
 from gp.metrics import calibration
 from gp.plots import PLOTS, Study, draw_all, save
 from gp.plots.canvas import DRAWN_AT_MOST
@@ -67,6 +68,35 @@ def bare_study():
     return Study(train=observed_study(1).train, target=TARGET)
 
 
+def many_study(d=10):
+    """Return a study of many inputs under ARD, some of which the data do not bound."""
+    study = observed_study(d)
+    names = [f"kernel.lengthscale.{name}" for name in study.train.columns]
+    scales = dict(zip(names, np.geomspace(0.1, 1e5, d), strict=True))
+    bounded = {name: {"lower": value / 3, "upper": 3 * value} for name, value in list(scales.items())[: d // 2]}
+    lines = posterior_at(slices(study.train.x))
+    return dataclasses.replace(study, slices=lines, hyperparameters=scales, intervals=bounded)
+
+
+def circle_study(d):
+    """Return a study over d angles, whose truth and baseline are known on a product grid, with a part of each angle."""
+    rng = np.random.default_rng(0)
+    axes = np.meshgrid(*[(np.arange(24) + 0.5) * np.pi / 12] * d, indexing="ij")
+    grid = np.column_stack([axis.ravel() for axis in axes])
+    x, names = rng.uniform(0, 2 * np.pi, (500, d)), tuple(f"angle {j}" for j in range(d))
+    truth, waves = np.sin(grid).sum(axis=1) + 1, np.sin(grid)
+    parts = {f"part {j}": Component(waves[:, j], np.full(len(grid), 0.1)) for j in range(d)}
+    sd = np.full(len(grid), 0.2)
+    return Study(
+        train=Dataset(x, names, y=np.sin(x).sum(axis=1) + rng.normal(size=500)),
+        target="velocity",
+        test=Dataset(grid, names, f=truth),
+        prediction=Posterior(grid, names, truth + 0.05, sd, 2 * sd, parts if d > 1 else {}),
+        baseline=Posterior(grid, names, truth - 0.05, sd, 2 * sd),
+        periods=dict.fromkeys(names, 2 * np.pi),
+    )
+
+
 STUDIES = {
     "sine": sine_study,
     "terms": lambda: observed_study(1, terms=("trend", "season", "medium", "short")),
@@ -74,6 +104,9 @@ STUDIES = {
     "d10": lambda: observed_study(10),
     "large": lambda: observed_study(2, n=DRAWN_AT_MOST + 1, m=DRAWN_AT_MOST + 1),
     "bare": bare_study,
+    "many": many_study,
+    "circle": lambda: circle_study(1),
+    "circles": lambda: circle_study(2),
 }
 APPLY = {
     "sine": {"data", "loss", "posterior", "calibration"},
@@ -82,6 +115,9 @@ APPLY = {
     "d10": {"data", "loss", "predicted", "residuals", "calibration"},
     "large": {"data", "loss", "surface", "predicted", "residuals", "calibration"},
     "bare": {"data"},
+    "many": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
+    "circle": {"data", "coupling", "posterior"},
+    "circles": {"data", "coupling"},
 }
 
 
@@ -123,9 +159,11 @@ def test_draw_all_gives_the_figures_that_apply(kind):
     assert set(draw_all(STUDIES[kind]())) == APPLY[kind]
 
 
-@pytest.mark.parametrize("plot", [name for name in PLOTS if name not in ("loss", "surface")])
+@pytest.mark.parametrize("plot", [name for name in PLOTS if name not in ("loss", "surface", "relevance")])
 def test_a_figure_names_the_target_as_the_table_does(plot):
-    assert any(TARGET in text for text in texts(PLOTS[plot](STUDIES["terms"]())))
+    kind = {"slices": "many", "coupling": "circle"}.get(plot, "terms")
+    study = dataclasses.replace(STUDIES[kind](), target=TARGET)
+    assert any(TARGET in text for text in texts(PLOTS[plot](study)))
 
 
 @pytest.mark.parametrize("plot", ["data", "posterior", "components"])
@@ -266,3 +304,41 @@ def run(command, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_slices_run_along_each_input_through_the_medians():
+    rows = np.random.default_rng(0).normal(size=(41, 3))
+    lines = slices(rows).reshape(3, -1, 3)
+    for j, line in enumerate(lines):
+        assert line[[0, -1], j] == pytest.approx([rows[:, j].min(), rows[:, j].max()])
+        for other in {0, 1, 2} - {j}:
+            assert line[:, other] == pytest.approx(np.median(rows[:, other]))
+
+
+def test_relevance_is_the_spread_over_the_lengthscale():
+    study = many_study(4)
+    figure = PLOTS["relevance"](study)
+    spread = study.train.x.std(axis=0)
+    expected = sorted(spread / list(study.hyperparameters.values()))
+    dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() in "o<"]
+    floor = expected[-1] / 1e3
+    assert dots == pytest.approx(np.maximum(expected, floor))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[-1] == study.train.columns[0]
+    assert {"95 % interval", "estimate", "the data do not bound it"} <= texts(figure)
+
+
+def test_parts_of_two_angles_are_centred():
+    figure = PLOTS["coupling"](circle_study(2))
+    for axes in figure.axes[:2]:
+        curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+        assert curves["true function"] == pytest.approx(np.sin((np.arange(24) + 0.5) * np.pi / 12), abs=1e-12)
+        assert curves["mean"] == pytest.approx(curves["true function"], abs=1e-12)  # 0.05 apart before
+        assert any(label.startswith("95 % band") for label in axes.get_legend_handles_labels()[1])
+
+
+def test_one_angle_keeps_its_constant():
+    axes = PLOTS["coupling"](circle_study(1)).axes[0]
+    curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert curves["mean"] - curves["true function"] == pytest.approx(0.05)
+    assert len(curves) == 3

@@ -7,13 +7,13 @@ for name, figure in figures.items():
 
 from matplotlib.figure import Figure
 
-from gp.plots import curves, forecasts, inputs
+from gp.plots import circles, curves, forecasts, inputs, several
 from gp.plots.canvas import Plot, save
 from gp.plots.study import Study
 
 __all__ = ["PLOTS", "Plot", "Study", "draw_all", "save"]
 
-PLOTS: dict[str, Plot] = {**inputs.FIGURES, **curves.FIGURES, **forecasts.FIGURES}
+PLOTS: dict[str, Plot] = {**inputs.FIGURES, **curves.FIGURES, **several.FIGURES, **circles.FIGURES, **forecasts.FIGURES}
 
 
 def draw_all(study: Study) -> dict[str, Figure]:

@@ -23,6 +23,7 @@ PALE_BLUE, MID_BLUE = "#D6EAF8", "#93C1E3"  # bands: opaque, so that they look i
 
 DRAWN_AT_MOST = 5000  # points of a scatter; more make a blot and files of megabytes
 RASTER_ABOVE = 1000  # points that an SVG holds as an image
+LONG_LABEL = 34  # characters, of which a figure is not wide enough for three
 LINE_POINTS = 2000  # of a curve: more than the picture has pixels across
 
 # Asked only for characters that DejaVu Sans lacks, where the machine has one of them: columns may be named 温度.
@@ -130,6 +131,8 @@ def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
     """Put the legend of `panels` below all axes of the figure, where it hides no data."""
     entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
     if entries:
+        if max(len(label) for _, label in entries) > LONG_LABEL:
+            n_columns = min(n_columns, 2)
         legend = figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=n_columns)
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):

@@ -1,6 +1,7 @@
 """Study: everything the figures of one study draw."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,10 @@ class Study:
 
     `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2).  `trace` has columns evaluation and
     nats_per_datum (negative log marginal likelihood); `calibration` nominal and observed, of the held-out rows or,
-    where no y was held out, of leave-one-out predictions.  `interval` is the probability of every band.
+    where no y was held out, of leave-one-out predictions.  `slices` are lines along each input (gp.grids.slices),
+    `baseline` another prediction at `test`'s rows.  Inputs that are angles have `periods`.  `hyperparameters` are by
+    name, in the data's units, `intervals` their 95 % intervals, {lower, upper}.  `interval` is the probability of every
+    band.
     """
 
     train: Dataset
@@ -26,6 +30,11 @@ class Study:
     grid: Posterior | None = None
     trace: pd.DataFrame | None = None
     calibration: pd.DataFrame | None = None
+    slices: Posterior | None = None
+    baseline: Posterior | None = None
+    periods: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
     interval: float = 0.95
     title: str = ""
 

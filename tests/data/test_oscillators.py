@@ -120,7 +120,7 @@ def test_rows_speak_for_the_truth(kind, receiver):
 
 def test_an_arc_keeps_what_lies_on_it_also_over_zero():
     low, high = 5.5, 7.5
-    train, _ = source("van_der_pol", trials=20, cycles=2, arc=[low, high]).sample(0)
+    train, _ = source("van_der_pol", trials=20, cycles=8, arc=[low, high]).sample(0)
     assert (((train.x - low) % TURN) <= high - low).all()
     assert (train.x > 6).any()
     assert (train.x < 1).any()

@@ -1,0 +1,95 @@
+"""Figures over angles: coupling functions, beside truth and baseline, over how many rows speak for them."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gp.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    MID_BLUE,
+    Plot,
+    draw_band,
+    draw_truth,
+    legend_below,
+    new_figure,
+    percent,
+    quantile,
+    styled,
+)
+from gp.plots.study import Study
+from gp.posterior import Posterior
+
+BINS = 48  # around the circle
+
+
+@styled
+def coupling(study: Study) -> Figure | None:
+    """Return the function over each angle, with truth and baseline, and the data's density below (d ≤ 2).
+
+    Of two angles each has its own part, which is centred: a constant may stand in either.  The test rows are then a
+    product grid, and a part is what is left of the mean over the other angle.
+    """
+    test, prediction = study.test, study.prediction
+    if test is None or test.f is None or prediction is None or study.train.d > 2:
+        return None
+    if set(study.periods) != set(study.train.columns):
+        return None
+    d = study.train.d
+    figure = new_figure(study, 4.6 * d + 1.8, 5)
+    panels = figure.subplots(2, d, sharex="col", squeeze=False, height_ratios=[4, 1])
+    parts = {"true function": test.f, "mean": prediction.mean}
+    if study.baseline is not None:
+        parts["Fourier series, its order by evidence"] = study.baseline.mean
+    for j, column in enumerate(study.train.columns):
+        axes, below = panels[:, j]
+        x = np.unique(test.x[:, j])
+        curves = {name: _part(test.x[:, j], values, x, centred=d > 1) for name, values in parts.items()}
+        sd = _part_sd(study, prediction, j, x)
+        if sd is not None:
+            label = f"{percent(study)} band of the function"
+            draw_band(axes, x, curves["mean"], quantile(study) * sd, color=MID_BLUE, label=label)
+        axes.plot(x, curves["mean"], color=BLUE, linewidth=1.4, label="mean")
+        draw_truth(axes, x, curves["true function"])
+        for name in list(parts)[2:]:
+            axes.plot(x, curves[name], color=GREEN, linestyle="-.", linewidth=1.2, label=name)
+        below.hist(study.train.x[:, j], bins=BINS, range=(0, study.periods[column]), color=GREY)
+        below.set_xlabel(f"{column} [rad]" if math.isclose(study.periods[column], 2 * math.pi) else column)
+        below.set_ylabel("rows" if j == 0 else "")
+        _ticks(below, study.periods[column])
+        axes.set_title("" if d == 1 else f"part of {column}, centred", loc="left")
+    panels[0, 0].set_ylabel(study.target)
+    legend_below(figure, panels[0, 0])
+    return figure
+
+
+def _part(column: np.ndarray, values: np.ndarray, x: np.ndarray, *, centred: bool) -> np.ndarray:
+    """Return the mean of `values` over the rows at each angle x, less the mean of all if `centred`."""
+    means = np.array([values[column == at].mean() for at in x])
+    return means - values.mean() if centred else means
+
+
+def _part_sd(study: Study, prediction: Posterior, j: int, x: np.ndarray) -> np.ndarray | None:
+    """Return the sd of the function (d = 1), or of the component that reads angle j alone; None where unknown."""
+    if study.train.d == 1:
+        return prediction.sd_f
+    column, others = prediction.x[:, j], np.delete(prediction.x, j, axis=1)
+    first = (others == others[0]).all(axis=1)
+    for component in prediction.components.values():
+        changes = np.ptp(component.mean[first]) > 0
+        stays = all(np.ptp(component.mean[column == at]) < 1e-9 * (1 + np.ptp(component.mean)) for at in x)
+        if changes and stays:
+            return component.sd_f[first][np.argsort(column[first])]
+    return None
+
+
+def _ticks(axes: Axes, period: float) -> None:
+    names = ["0", "π/2", "π", "3π/2", "2π"] if math.isclose(period, 2 * math.pi) else None
+    axes.set_xticks(np.linspace(0, period, 5), names)
+    axes.set_xlim(0, period)
+
+
+FIGURES: dict[str, Plot] = {"coupling": coupling}

@@ -1,0 +1,124 @@
+"""Figures of a posterior over several inputs: lines along each, and how much each matters."""
+
+import math
+from textwrap import fill
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gp.plots.canvas import (
+    BLACK,
+    BLUE,
+    GREY,
+    MID_BLUE,
+    PALE_BLUE,
+    SKY,
+    VERMILLION,
+    Plot,
+    chosen,
+    draw_band,
+    legend_below,
+    new_figure,
+    percent,
+    quantile,
+    styled,
+)
+from gp.plots.inputs import PANELS_AT_MOST
+from gp.plots.study import Study
+
+RUGS_AT_MOST = 300  # marks of a rug that can be told apart
+SPAN = 1e3  # of a relevance axis: what lies below a thousandth of the largest says nothing
+
+
+@styled
+def slices(study: Study) -> Figure | None:
+    """Return the posterior along each input, the others at their medians, where lines were predicted (d > 2)."""
+    if study.slices is None:
+        return None
+    d = study.train.d
+    n_panels = min(d, PANELS_AT_MOST)
+    n_columns = min(4, n_panels)
+    n_rows = math.ceil(n_panels / n_columns)
+    figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.9)
+    panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
+    size, z, label = len(study.slices.x) // d, quantile(study), f"{percent(study)} band of"
+    rugs = chosen(study.train.n, RUGS_AT_MOST)
+    for j, axes in enumerate(panels[:n_panels]):
+        rows = slice(j * size, (j + 1) * size)
+        x, mean = study.slices.x[rows, j], study.slices.mean[rows]
+        draw_band(axes, x, mean, z * study.slices.sd_y[rows], color=PALE_BLUE, label=f"{label} a new observation")
+        draw_band(axes, x, mean, z * study.slices.sd_f[rows], color=MID_BLUE, label=f"{label} the function")
+        axes.plot(x, mean, color=BLUE, linewidth=1.2, label="mean, the other inputs at their medians")
+        axes.plot(
+            study.train.x[rugs, j],
+            np.full(len(rugs), 0.02),
+            "|",
+            color=BLACK,
+            markersize=5,
+            markeredgewidth=0.5,
+            transform=axes.get_xaxis_transform(),
+            label="training data",
+        )
+        axes.margins(x=0.02)
+        axes.set_xlabel(fill(study.train.columns[j], 26))
+        axes.locator_params(axis="x", nbins=4)
+    for axes in panels[n_panels:]:
+        axes.remove()
+    figure.supylabel(study.target, fontsize=10)
+    if d > n_panels:
+        panels[0].set_title(f"the first {n_panels} of {d} inputs", loc="left")
+    legend_below(figure, panels[0])
+    return figure
+
+
+@styled
+def relevance(study: Study) -> Figure | None:
+    """Return the sd of each input over its lengthscale, with 95 % intervals, for kernels with a lengthscale for each.
+
+    After Neal (1996, Bayesian Learning for Neural Networks, sec. 1.2.4): the larger, the more the function changes over
+    the data along that input.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in study.hyperparameters:
+        head, found, column = name.partition(".lengthscale.")
+        if found and head.startswith("kernel") and column in study.train.columns:
+            groups.setdefault(head, []).append(column)
+    if not groups:
+        return None
+    tallest = max(map(len, groups.values()))
+    figure = new_figure(study, 6.4, 0.28 * tallest * len(groups) + 1.2 * len(groups) + 0.7)
+    panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    spread = dict(zip(study.train.columns, study.train.x.std(axis=0), strict=True))
+    for axes, (head, columns) in zip(panels, groups.items(), strict=True):
+        values = {c: spread[c] / study.hyperparameters[f"{head}.lengthscale.{c}"] for c in columns}
+        columns = sorted(columns, key=lambda c: values[c])
+        floor = max(values.values()) / SPAN
+        for place, column in enumerate(columns):
+            interval = study.intervals.get(f"{head}.lengthscale.{column}")
+            value = max(values[column], floor)
+            color = BLUE if interval else GREY
+            if interval:
+                ends = [max(spread[column] / interval[end], floor) for end in ("upper", "lower")]
+                axes.plot(ends, [place, place], color=SKY, linewidth=3, solid_capstyle="butt", label="95 % interval")
+            marker = "<" if values[column] < floor else "o"
+            label = "estimate" if interval else "the data do not bound it"
+            axes.plot([value], [place], marker, color=color, markersize=6, label=label)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_yticks(range(len(columns)), [fill(column, 26) for column in columns])
+        axes.set_ylim(-0.6, len(columns) - 0.4)
+        axes.axvline(0.1, color=VERMILLION, linestyle=":", linewidth=1, label="a tenth: nearly a straight line")
+        if len(groups) > 1:
+            axes.set_title(head.removeprefix("kernel."), loc="left")
+    panels[-1].set_xlabel("relevance: sd of the input / its lengthscale")
+    _legend_once(figure, panels)
+    return figure
+
+
+def _legend_once(figure: Figure, panels: np.ndarray) -> None:
+    """Put one entry for each label below the panels."""
+    seen = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=2)
+
+
+FIGURES: dict[str, Plot] = {"slices": slices, "relevance": relevance}
