@@ -6,6 +6,6 @@ To add one: a module here with `run(options) -> dict` (what its JSON file holds:
 
 from types import ModuleType
 
-from benchmarks.accuracy import motorcycle
+from benchmarks.accuracy import motorcycle, oscillators
 
-STUDIES: dict[str, ModuleType] = {"motorcycle": motorcycle}
+STUDIES: dict[str, ModuleType] = {"motorcycle": motorcycle, "oscillators": oscillators}
