@@ -95,7 +95,7 @@ def tables(result: dict[str, Any]) -> str:
         name = PAIRS.get(system, "three phase oscillators")
         lines.append(f"| {name}, {receiver} | {circle} | {of['n'].mean():.0f} | " + " | ".join(cells) + " |")
     seconds = {m: frame[frame["method"] == m]["seconds"].median() for m in METHODS}
-    said = ", ".join(f"{METHODS[m]} {value:.2f}" for m, value in seconds.items())
+    said = ", ".join(f"{METHODS[m]} {value:.3f}" for m, value in seconds.items())
     return "\n".join([*lines, "", f"Median seconds: {said}.", "", *_losses(frame)])
 
 
