@@ -8,6 +8,7 @@ from typing import Any
 
 _HOME = {
     "fit": "gp.fitting",
+    "fit_parquet": "gp.streaming",
     "load": "gp.fitted",
     "Fitted": "gp.fitted",
     "log_marginal_likelihood": "gp.fitting",

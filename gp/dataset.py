@@ -14,10 +14,23 @@ _BY_ROW = ("y", "f", "noise_sd")
 
 
 @dataclass(frozen=True, eq=False)
+class Whole:
+    """A table that is not at hand, of which rows are a sample: its `n` rows, mean and population sd of x and of y.
+
+    `x` is two rows (2, d), the means and the sds; `y` likewise (2, 1).
+    """
+
+    n: int
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
 
-    `noise_sd` (n,) is the standard deviation of each y's noise, in its units, where it is known.
+    `noise_sd` (n,) is the standard deviation of each y's noise, in its units, where it is known.  `whole` tells of the
+    table that the rows are a sample of, if they are one.
     """
 
     x: np.ndarray
@@ -25,6 +38,7 @@ class Dataset:
     y: np.ndarray | None = None
     f: np.ndarray | None = None
     noise_sd: np.ndarray | None = None
+    whole: Whole | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import ndtr
 
 from gp.certificate import Certificate, certify, condition_number
-from gp.dataset import Dataset, checked
+from gp.dataset import Dataset, Whole, checked
 from gp.inference import Inference
 from gp.inference.exact import ExactPosterior
 from gp.models import GaussianProcess, Model
@@ -72,7 +72,7 @@ class Fitted:
         """
         values = self.search.values if self.search else ()
         values = values or (self.log_marginal_likelihood - self.gp.log_jacobian,)  # nothing learnt, or long ago
-        loss = -(np.array(values) + self.gp.log_jacobian) / self.data.n
+        loss = -(np.array(values) + self.gp.log_jacobian) / self.gp.total
         return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
 
     @cached_property
@@ -94,6 +94,7 @@ class Fitted:
         posterior = self.inference.condition(gp)
         noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
         condition = condition_number(posterior.factor) if isinstance(posterior, ExactPosterior) else None
+        by_adam = isinstance(self.train, Adam) and self.search and not self.inference.goes_on
         del posterior  # its n×n factor, before evaluations need one
         return certify(
             objective=problem,
@@ -103,11 +104,11 @@ class Fitted:
             condition_number=condition,
             jitter=self.inference.jitter,
             noise_share=float(noise / (noise + explained)),
-            noise_alone=-0.5 * gp.n * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
+            noise_alone=-0.5 * gp.total * float(np.log(2 * np.pi * np.e * max(np.var(gp.scope.y), 1e-300))),
             reads=gp.scope.reads,
             extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
             y_sd=float(np.std(self.data.observed)),
-            optimum=(lambda: polish(problem, self.vector)) if isinstance(self.train, Adam) and self.search else None,
+            optimum=(lambda: polish(problem, self.vector)) if by_adam else None,
         )
 
     def report(self) -> dict[str, Any]:
@@ -180,6 +181,8 @@ class Fitted:
         tensors = {"x": self.data.x, "y": self.data.observed, "vector": self.vector}
         if self.data.noise_sd is not None:
             tensors["noise_sd"] = self.data.noise_sd
+        if whole := self.data.whole:  # the header's numbers need not keep every digit
+            header["whole"], tensors["whole.x"], tensors["whole.y"] = whole.n, whole.x, whole.y
         # One metadata key: with several, their order in the file changes from run to run.
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
 
@@ -199,7 +202,8 @@ class Fitted:
         if header.get("format") != FORMAT:
             raise InputError(f"{path}: format {header.get('format')} is not {FORMAT}, this version's: train again")
         rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
-        data = Dataset(**rows, columns=tuple(header["columns"]))
+        whole = Whole(header["whole"], tensors["whole.x"], tensors["whole.y"]) if "whole" in header else None
+        data = Dataset(**rows, columns=tuple(header["columns"]), whole=whole)
         kinds = {"model": Model, "inference": Inference, "train": Train}
         specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
         vector, found = tensors["vector"], header.get("search")

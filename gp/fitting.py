@@ -1,6 +1,7 @@
 """Fitting a model to data: `fit`, `fit_dataset`, and the likelihood without training."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,38 +32,44 @@ def fit(
     params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
     """
     data = _dataset(x, y, noise_sd)
-    specs = _parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
+    specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
     return fit_dataset(data, seed=seed, **specs)
 
 
-def fit_dataset(data: Dataset, *, model: Model, inference: Any, train: Any, seed: int) -> Fitted:
+def fit_dataset(
+    data: Dataset, *, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None = None
+) -> Fitted:
     """Return the model fitted to `data`: what `fit` and the stage train share.
 
-    Where the model names several kernels, all are fitted, and the best is returned with their ranking.
+    Where the model names several kernels, all are fitted, and the best is returned with their ranking.  Long training
+    keeps what it needs to go on, were it killed, in the folder `checkpoints`.
     """
     if model.search is None:
-        return _fit_one(data, model, inference, train, seed)
+        return _fit_one(data, model, inference, train, seed, checkpoints)
     candidates = model.search.candidates(model)
-    tasks = [(data, candidate, inference, train, seed) for candidate in candidates.values()]
+    tasks = [(data, candidate, inference, train, seed, checkpoints) for candidate in candidates.values()]
     rows = fan_out(_scored, tasks, label="kernels")
     ranking = model.search.rank(dict(zip(candidates, (scores for _, scores in rows), strict=True)))
     best = list(candidates).index(ranking.index[0])
     return replace(rows[best][0], ranking=ranking)
 
 
-def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int) -> Fitted:
+def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None) -> Fitted:
     method, why = inference.resolve(data.n, data.d, model)
     method.check(data.n)
     gp = model.build(data)
     method.check_model(gp)
-    search = method.learn(Problem(gp, method), train, seed) if gp.parameters.free or method.prepares else None
+    learns = gp.parameters.free or method.prepares
+    search = method.learn(Problem(gp, method), train, seed, checkpoints) if learns else None
     vector = search.vector if search else np.zeros(0)
     return Fitted(data, model, method, train, vector, search, why)
 
 
-def _scored(data: Dataset, model: Model, inference: Any, train: Any, seed: int) -> tuple[Fitted, dict[str, float]]:
+def _scored(
+    data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None
+) -> tuple[Fitted, dict[str, float]]:
     """Return the fitted model, and what a search ranks by.  Nothing built is returned: it would not cross processes."""
-    fitted = _fit_one(data, model, inference, train, seed)
+    fitted = _fit_one(data, model, inference, train, seed, checkpoints)
     left_out = fitted.leave_one_out
     z = (left_out["y"] - left_out["mean"]) / left_out["sd_y"]
     scores = {
@@ -80,7 +87,7 @@ def log_marginal_likelihood(
 
     With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
     """
-    specs = _parse_all(model=(Model, model), inference=(Inference, inference))
+    specs = parse_all(model=(Model, model), inference=(Inference, inference))
     data = _dataset(x, y, noise_sd)
     method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
     method.check(data.n)
@@ -92,7 +99,7 @@ def log_marginal_likelihood(
     return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
 
 
-def _parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
+def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
     """Return each section parsed, all their faults in one InputError."""
     parsed, faults = {}, []
     for name, (kind, value) in sections.items():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import model_validator
 
-from gp.dataset import Dataset
+from gp.dataset import Dataset, Whole
 from gp.hyperparameters import Parameters
 from gp.kernels import Kernel, Matern, Sum
 from gp.means import Constant, Mean
@@ -49,6 +49,9 @@ class Model(Spec):
         """Return the model over `data` (x and y), at its starts."""
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
         y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
+        if data.whole:
+            x_offset, x_scale = data.whole.x if self.standardize.x else (x_offset, x_scale)
+            y_offset, y_scale = data.whole.y if self.standardize.y else (y_offset, y_scale)
         scope = Scope(
             x=(data.x - x_offset) / x_scale,
             y=(data.observed - y_offset[0]) / y_scale[0],
@@ -63,16 +66,19 @@ class Model(Spec):
         terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
         noise = self.noise.build(scope, "noise")
         mean = self.mean.build(scope, "mean")
-        return GaussianProcess(scope, mean, kernel, noise, Parameters(scope.parameters), terms)
+        parameters = Parameters(scope.parameters)
+        return GaussianProcess(self, scope, mean, kernel, noise, parameters, terms, whole=data.whole)
 
 
 @dataclass(eq=False)
 class GaussianProcess:
     """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values.
 
-    `auxiliary` are tensors that an inference method learns beside them, `workspace` what it keeps between evaluations.
+    `auxiliary` are tensors that an inference method learns beside them, `workspace` what it keeps between evaluations,
+    `whole` what the training rows are a sample of, if they are one.
     """
 
+    spec: Model
     scope: Scope
     mean: torch.nn.Module
     kernel: gpytorch.kernels.Kernel
@@ -81,11 +87,17 @@ class GaussianProcess:
     terms: dict[str, gpytorch.kernels.Kernel] = field(default_factory=dict)
     auxiliary: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     workspace: dict[str, Any] = field(default_factory=dict)
+    whole: Whole | None = None
 
     @property
     def n(self) -> int:
         """Return the number of training rows."""
         return len(self.scope.y)
+
+    @property
+    def total(self) -> int:
+        """Return the number of rows that were learnt from: n, or of which those n are a sample."""
+        return self.whole.n if self.whole else self.n
 
     @cached_property
     def x(self) -> torch.Tensor:
@@ -102,7 +114,7 @@ class GaussianProcess:
         scope, sd = self.scope, self.scope.noise_sd
         chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
         alone = self.parameters.without_auxiliary
-        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={})
+        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None)
 
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the same model, sharing its hyperparameters, with `tensors` by name to be learnt beside them."""
@@ -117,7 +129,7 @@ class GaussianProcess:
     @property
     def log_jacobian(self) -> float:
         """Return what turns a log density of the internal targets into one of y in its own units: −n log y_scale."""
-        return -self.n * float(np.log(self.scope.y_scale))
+        return -self.total * float(np.log(self.scope.y_scale))
 
     def noise_variance(self, x: torch.Tensor) -> np.ndarray:
         """Return the noise variance at internal inputs x (m, d), shape (m,)."""

@@ -53,7 +53,7 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
     study = sys.argv[1]
     try:
         declared = declaration(stage, study)
-        before = _fingerprint(declared) | {path: code for path, code in _STARTED.items() if path in declared["deps"]}
+        before = fingerprint(declared) | {path: code for path, code in STARTED.items() if path in declared["deps"]}
         params = parse_params(study, params_class)
         check_versions(declared["versions"])
         _check_deps(declared, stage, study)
@@ -61,7 +61,7 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
             with _placing(study):
                 main(study, params, out)
             _check_finite(out)
-            changed = [name for name, now in _fingerprint(declared).items() if now != before[name]]
+            changed = [name for name, now in fingerprint(declared).items() if now != before[name]]
             if changed:
                 raise Refused(f"{', '.join(changed)} changed while the stage ran: nothing was written; run again")
     except InputError as error:
@@ -203,7 +203,7 @@ def _check_finite(out: Path) -> None:
                         raise Refused(f"{path.name}:{line}: {name} came out as {cell or 'nan'}: nothing was written")
 
 
-def _fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
+def fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
     """Return what is declared as it is now: params and versions by value, files and folders by hash."""
     params, versions = read_yaml(PARAMS), read_yaml(VERSIONS)
     now = {path: _find(params, path.split(".")) for path in declared["params"]}
@@ -292,9 +292,9 @@ def _how_to_restore(stage: str, study: str) -> str:
     return f"Nothing was written. If DVC removed earlier results from {where}, `{command}` brings them back."
 
 
-_STARTED: dict[str, str] = {}  # file of code → its hash when this process began
+STARTED: dict[str, str] = {}  # file of code → its hash when this process began
 # While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
 # takes seconds: time enough for `dvc` to be killed, or for code that is already loaded to be edited.
 if sys.argv[:1] == ["-m"]:
     _die_with_parent()
-    _STARTED |= {str(path): _digest(path) for package in ("gp", "stages") for path in Path(package).rglob("*.py")}
+    STARTED |= {str(path): _digest(path) for package in ("gp", "stages") for path in Path(package).rglob("*.py")}

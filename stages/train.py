@@ -5,11 +5,13 @@ from pathlib import Path
 
 from gp.dataset import Dataset
 from gp.fitting import fit_dataset
+from gp.gap import gap_to_exact
 from gp.inference import Inference
 from gp.models import Model
 from gp.optimizers import Train
 from gp.spec import Seed, Spec
 from stages import folder, run, write_json
+from stages.checkpoints import checkpoints
 
 
 class Params(Spec):
@@ -24,11 +26,14 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Fit, and write the model and what can be said of the fit."""
     data = Dataset.load(folder(study, "synthesize") / "train.csv")
-    fitted = fit_dataset(data, model=params.model, inference=params.inference, train=params.train, seed=params.seed)
-    fitted.save(out / "model.safetensors")
-    fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
-    fitted.leave_one_out.to_csv(out / "loo.csv", index=False, lineterminator="\n")
-    write_json(out / "fit.json", fitted.report())
+    specs = {"model": params.model, "inference": params.inference, "train": params.train}
+    with checkpoints("train", study) as kept:
+        fitted = fit_dataset(data, **specs, seed=params.seed, checkpoints=kept)
+        fitted.save(out / "model.safetensors")
+        fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
+        fitted.leave_one_out.to_csv(out / "loo.csv", index=False, lineterminator="\n")
+        gap = gap_to_exact(fitted, params.seed)
+        write_json(out / "fit.json", fitted.report() | ({"gap_to_exact": gap} if gap else {}))
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
 
 

@@ -99,9 +99,9 @@ FAULTS = {
     "an unknown source": (
         "kind: function",
         "kind: formula",
-        [f"{SINE}.data.kind: 'formula' is no kind known here (known: function, table)"],
+        [f"{SINE}.data.kind: 'formula' is no kind known here (known: function, table, oscillators)"],
     ),
-    "no source": ("kind: function, ", "", [f"{SINE}.data.kind: is required (known: function, table)"]),
+    "no source": ("kind: function, ", "", [f"{SINE}.data.kind: is required (known: function, table, oscillators)"]),
     "a kind deep in a sum": (
         "{kind: rbf, lengthscale: 0.5}",
         "{kind: sum, terms: {slow: {kind: rbf, lengthscale: 0}, fast: {kind: rfb}}}",

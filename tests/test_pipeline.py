@@ -25,7 +25,9 @@ NEUTRAL = {
     "cloudpickle": "loaded by an import hook of torch's and pyarrow's",
     "cycler": "order of colours, which figures name themselves",
     "fonttools": "fonts inside PDF and PS, which are not written",
+    "joblib": "carries tasks to processes",
     "packaging": "compares versions",
+    "psutil": "joblib's, ends processes",
     "pydantic": "refuses or accepts",
     "pydantic_core": "refuses or accepts",
     "pydot": "loaded by torch, draws graphs",
@@ -41,6 +43,7 @@ NEUTRAL = {
     "typing_extensions": "types",
 }
 
+LIBRARY_ONLY = {"gp/streaming.py"}  # studies hold their rows in memory: they come from synthesize's CSV
 IMPORTS = """
 import importlib, json, sys
 from importlib.metadata import packages_distributions
@@ -86,7 +89,7 @@ def test_code_dependencies_are_the_files_that_a_stage_imports(stage):
 
 
 def test_every_file_of_gp_is_a_dependency_of_some_stage():
-    files = {str(file.relative_to(ROOT)) for file in (ROOT / "gp").rglob("*.py")}
+    files = {str(file.relative_to(ROOT)) for file in (ROOT / "gp").rglob("*.py")} - LIBRARY_ONLY
     assert files <= {path for stage in PIPELINE.values() for path in stage["do"]["deps"]}
 
 

@@ -6,6 +6,8 @@ To add one: a `Method` (gp/inference/method.py) in a file of its own, and its na
 from typing import Annotated, Any
 
 from gp.inference.exact import Exact
+from gp.inference.harmonic import Harmonic
+from gp.inference.svgp import Svgp
 from gp.spec import OneOf
 
-Inference = Annotated[Any, OneOf(Exact, default="exact")]
+Inference = Annotated[Any, OneOf(Exact, Harmonic, Svgp, default="exact")]

@@ -111,7 +111,7 @@ class Harmonic(Method):
             sums = gp.workspace["sums"] = self._sums(gp)
         noise = gp.noise(gp.x[:1])[0]
         root = self._variances(gp).sqrt()
-        moment, square = sums.moment, sums.square
+        moment, square = sums.moment, torch.tensor(sums.square)
         for tensor, start in sums.coefficients:
             weights, at = tensor.reshape(-1), slice(start, start + tensor.numel())
             moment = moment - sums.crossed[:, at] @ weights
@@ -203,12 +203,16 @@ class HarmonicPosterior:
     spread: np.ndarray
 
     def moments(self, x: torch.Tensor) -> Moments:
-        """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too."""
+        """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too.
+
+        A term is without its constant, which no data tell from those of other terms and the mean.
+        """
         with torch.no_grad():
             prior_mean = self.gp.mean(x).numpy()
         size = 1 + 2 * self.method.harmonics
-        names = dict(zip(self.gp.terms, slices(len(self.mean), size), strict=False))
-        parts = {"": slice(0, len(self.mean)), **names}
+        parts = {"": slice(0, len(self.mean))}
+        for name, own in zip(self.gp.terms, slices(len(self.mean), size), strict=False):
+            parts[name] = slice(own.start + 1, own.stop)
         found = {name: (np.empty(len(x)), np.empty(len(x))) for name in parts}
         for rows in slices(len(x), ROWS):
             waves = self.method.waves(self.gp, x[rows])

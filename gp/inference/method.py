@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -33,6 +34,9 @@ class Method(Spec):
     """How a model meets its data.  A method is stateless: what it keeps between evaluations is in `gp.workspace`."""
 
     prepares: ClassVar[bool] = False  # whether `prepare` adds auxiliary parameters
+    goes_on: ClassVar[bool] = False  # whether `learn` goes on from where an optimizer has ended
+    grows: ClassVar[bool] = True  # whether an evaluation costs more the more rows there are
+    profiles: ClassVar[bool] = True  # whether `evaluate` heeds a profile
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 
     def resolve(self, n: int, d: int, model: Model) -> tuple["Method", str]:
@@ -56,8 +60,11 @@ class Method(Spec):
         """
         return gp
 
-    def learn(self, problem: Any, train: Any, seed: int) -> Any:
-        """Return the `Search` by the optimizer `train` on `problem` (gp.optimizers)."""
+    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search` by the optimizer `train` on `problem` (gp.optimizers).
+
+        A method that takes long keeps what it goes on from in the folder `checkpoints` (gp.inference.checkpoint).
+        """
         return train.run(problem, seed)
 
     def evaluate(

@@ -126,7 +126,7 @@ def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
     sizes = [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET and n > MANY_ROWS]
     if method.prepares:  # of hyperparameters alone, until there is no other way
         sizes = [size for size in (*sizes, n) if method.for_rows(size) != method]
-    for size in [] if problem.gp.noise.by_row else sizes:
+    for size in [] if problem.gp.noise.by_row or not method.grows else sizes:
         yield problem.subset(np.sort(rows[:size]))
     yield problem
 

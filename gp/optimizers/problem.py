@@ -19,7 +19,7 @@ class Problem:
         self.parameters: Parameters = gp.parameters
         self.n = gp.n
         self.evaluations = 0
-        self._options: dict[str, Any] = {"profile": profile_of(gp)} if profiled else {}
+        self._options: dict[str, Any] = {"profile": profile_of(gp)} if profiled and inference.profiles else {}
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite.
@@ -54,6 +54,12 @@ class Problem:
             self.inference.evaluate(self.gp, gradient=False, **self._options)
             return self.parameters.vector
         return vector
+
+    def ended(
+        self, vector: np.ndarray, values: tuple[float, ...], ends: tuple[tuple[int, float], ...], evaluations: int
+    ) -> "Search":
+        """Return what a method brings back that went on by itself from where an optimizer had ended."""
+        return Search(vector, values, ends, len(ends), evaluations)
 
 
 @dataclass(frozen=True, eq=False)

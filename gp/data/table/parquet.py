@@ -29,14 +29,14 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[st
     if table.num_rows == 0:
         raise InputError(f"{path}: the table has columns and no rows: add some")
     faults = Faults(path)
-    columns = {name: _floats(table[name], name, path) for name in roles}
+    columns = {name: floats_of(table[name], name, path) for name in roles}
     for name, role in roles.items():
         _find_faults(columns[name], name, role, missing, faults)
     faults.raise_any()
     return columns
 
 
-def _floats(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
+def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     """Return `column` as float64, null as NaN."""
     kind = column.type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):

@@ -1,0 +1,202 @@
+"""The uncollapsed bound on the marginal likelihood over inducing inputs, its gradient, and natural-gradient steps.
+
+Hensman, Fusi & Lawrence 2013, "Gaussian processes for big data", eq. 4, whitened (Hensman, Matthews & Ghahramani 2015,
+sec. 4): the function at the inducing inputs Z (m, d) is its prior mean + L v, L Lᵀ = K_ZZ, v ~ N(0, I), and
+q(v) = N(μ, F Fᵀ).  With a_i = L⁻¹ k(Z, x_i) and r_i = y_i − m(x_i),
+
+    bound = Σ_i [log N(r_i | μᵀa_i, σ_i²) − (k_ii − |a_i|² + |Fᵀa_i|²) / 2σ_i²] − KL(q(v) ‖ p(v)).
+
+Only kernel, mean and noise go through autograd; the linear algebra has its derivatives written out, so that no graph
+of it is kept.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from gpytorch.kernels import Kernel
+from linear_operator import to_dense
+
+from gp.inference.blocks import active
+from gp.inference.exact import NotPositiveDefinite
+from gp.inference.rows import Batch
+from gp.models import GaussianProcess
+
+JITTER = 1e-8  # added to K_ZZ's diagonal, relative to its mean: inducing inputs come close, some kernels are smooth
+BLOCK = 2048  # rows at a time, where all are gone through
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """q(v) = N(mean, factor factorᵀ): mean (m,), factor (m, m) lower triangular."""
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    def divergence(self) -> float:
+        """Return KL(q(v) ‖ N(0, I)) in nats."""
+        squares = self.factor.square().sum() + self.mean.square().sum() - len(self.mean)
+        return float(0.5 * squares - self.factor.diagonal().abs().log().sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Natural:
+    """A Gaussian by its natural parameters: `linear` = Σ⁻¹μ (m,) and `precision` = Σ⁻¹ (m, m)."""
+
+    linear: torch.Tensor
+    precision: torch.Tensor
+
+    @classmethod
+    def prior(cls, m: int) -> "Natural":
+        """Return p(v) = N(0, I)."""
+        return cls(torch.zeros(m), torch.eye(m))
+
+    def towards(self, other: "Natural", step: float) -> "Natural":
+        """Return what a natural gradient of length `step` leads to where the optimum is `other`.
+
+        With Gaussian noise the natural gradient of the bound is the difference of the two (Hensman et al. 2013,
+        sec. 3.1): one step of 1 arrives.
+        """
+        return Natural(torch.lerp(self.linear, other.linear, step), torch.lerp(self.precision, other.precision, step))
+
+    def gaussian(self) -> Gaussian:
+        """Return its mean, and the lower Cholesky factor of its covariance."""
+        # P = U Uᵀ with U upper triangular, by turning P around; then P⁻¹ = U⁻ᵀ U⁻¹.
+        upper = torch.linalg.cholesky(self.precision.flip(0, 1)).flip(0, 1)
+        factor = torch.linalg.solve_triangular(upper.T, torch.eye(len(upper)), upper=False)
+        return Gaussian(factor @ (factor.T @ self.linear), factor)
+
+
+class Inducing:
+    """A model at its current hyperparameters over inducing inputs z (m, d), and the gradients gathered on the way.
+
+    Where grad is enabled, `expected` adds to the gradients of the model's tensors and of z, complete after `pull_back`,
+    and `with_q` to those by q: `by_mean` (m,) and `by_factor` (m, m).  Raises NotPositiveDefinite.
+    """
+
+    def __init__(self, gp: GaussianProcess, z: torch.Tensor) -> None:
+        self._gp, self.z, m = gp, z, len(z)
+        covariance = matrix(gp.kernel, z, z)
+        self._covariance = covariance + JITTER * covariance.diagonal().mean() * torch.eye(m)
+        try:
+            self.factor = torch.linalg.cholesky(self._covariance.detach())
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise NotPositiveDefinite(
+                f"the kernel matrix of {m} inducing inputs is not positive definite: lower inference.inducing, or give "
+                "the kernel's lengthscales an upper bound"
+            ) from None
+        self._by_factor_of_prior = torch.zeros(m, m)
+        self.by_mean, self.by_factor = torch.zeros(m), torch.zeros(m, m)
+
+    def project(self, rows: Batch) -> "Projected":
+        """Return what the bound needs of some rows."""
+        gp = self._gp
+        cross = matrix(gp.kernel, self.z, rows.x)
+        noise, _ = gp.noise.of_rows(rows.x, rows.noise_sd)
+        prior, mean = diagonal(gp.kernel, rows.x), gp.mean(rows.x)
+        with torch.no_grad():
+            projected = torch.linalg.solve_triangular(self.factor, cross, upper=False)
+            return Projected(cross, prior, mean, noise, projected, rows.y - mean, 1 / noise)
+
+    def expected(self, q: Gaussian, rows: "Projected", weight: float = 1.0, *, with_q: bool = False) -> float:
+        """Return `weight` times Σ_i E_q log p(y_i | f_i), nats, and gather its gradient."""
+        a, precision = rows.projected, weight * rows.precision
+        with torch.no_grad():
+            spread = q.factor.T @ a
+            residual = rows.residual - q.mean @ a
+            square = residual**2 + rows.prior - (a * a).sum(0) + (spread * spread).sum(0)
+            value = -0.5 * float(weight * (2 * math.pi * rows.noise).log().sum() + precision @ square)
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                by_mean = precision * residual
+                by_projected = torch.outer(q.mean, by_mean) + (a - q.factor @ spread) * precision
+                by_cross = torch.linalg.solve_triangular(self.factor.T, by_projected, upper=True)
+                self._by_factor_of_prior -= by_cross @ a.T
+                if with_q:
+                    self.by_mean += a @ by_mean
+                    self.by_factor -= a @ (spread * precision).T
+                by_noise = 0.5 * precision * (square * rows.precision - 1)
+            seeds = (
+                (rows.cross, by_cross),
+                (rows.prior, -0.5 * precision),
+                (rows.mean, by_mean),
+                (rows.noise, by_noise),
+            )
+            _backward(seeds)
+        return value
+
+    def pull_back(self) -> None:
+        """Take what was gathered for K_ZZ's Cholesky factor back  (Murray 2016, "Differentiation of the Cholesky
+        decomposition", eq. 10)."""
+        with torch.no_grad():
+            inner = (self.factor.T @ self._by_factor_of_prior.tril()).tril()
+            inner.diagonal().mul_(0.5)
+            half = torch.linalg.solve_triangular(self.factor.T, inner + inner.T, upper=True)
+            weight = 0.5 * torch.linalg.solve_triangular(self.factor.T, half.T, upper=True)
+        _backward([(self._covariance, weight)])
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """b rows against m inducing inputs: k(Z, x) (m, b), k(x, x), mean and noise variance (b,), within autograd's graph;
+    and a = L⁻¹k(Z, x), y − mean and 1/noise, outside it."""
+
+    cross: torch.Tensor
+    prior: torch.Tensor
+    mean: torch.Tensor
+    noise: torch.Tensor
+    projected: torch.Tensor
+    residual: torch.Tensor
+    precision: torch.Tensor
+
+    def sites(self, weight: float = 1.0) -> Natural:
+        """Return p(v) Π_i N(r_i | a_iᵀv, σ_i²)^weight: the best q(v), were these all rows."""
+        weighted = weight * self.precision * self.projected
+        m = len(weighted)
+        return Natural(weighted @ self.residual, torch.eye(m) + weighted @ self.projected.T)
+
+
+def optimum(gp: GaussianProcess, z: torch.Tensor, rows: Iterable[Batch]) -> tuple[Natural, float]:
+    """Return the best q(v) at the model's hyperparameters, by one pass over all rows, and the bound there (nats).
+
+    It is Titsias' (2009, "Variational learning of inducing variables in sparse Gaussian processes", eq. 9).
+    """
+    with torch.no_grad():
+        inducing, prior = Inducing(gp, z), Natural.prior(len(z))
+        linear, precision, constant = prior.linear, prior.precision, 0.0
+        for batch in rows:
+            part = inducing.project(batch)
+            sites = part.sites()
+            linear = linear + sites.linear
+            precision = precision + sites.precision - prior.precision
+            square = part.residual**2 + part.prior - (part.projected**2).sum(0)
+            constant -= 0.5 * float((2 * math.pi * part.noise).log().sum() + part.precision @ square)
+        best = Natural(linear, precision)
+        q = best.gaussian()
+        # log |precision| = −2 Σ log F_jj
+        return best, constant + float(0.5 * linear @ q.mean + q.factor.diagonal().log().sum())
+
+
+def matrix(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+    """Return k(x1, x2), within autograd's graph."""
+    # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
+    return to_dense(kernel.forward(active(kernel, x1), active(kernel, x2)))
+
+
+def diagonal(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
+    """Return k(x, x) for each row of x (n, d), shape (n,)."""
+    columns = active(kernel, x)
+    return to_dense(kernel.forward(columns, columns, diag=True))
+
+
+def _backward(seeds: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Take gradients back through what learns."""
+    learnt = list(_learnt(seeds))
+    if learnt:
+        # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
+        torch.stack(learnt).sum().backward()
+
+
+def _learnt(seeds: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[torch.Tensor]:
+    return ((tensor * seed).sum() for tensor, seed in seeds if tensor.requires_grad)
