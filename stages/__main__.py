@@ -1,9 +1,13 @@
 """`python -m stages` validates every study before any stage runs."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
-from gp.spec import InputError, Spec
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
+
+from gp.spec import InputError, Spec, read_yaml
 from stages import (
     check_versions,
     declaration,
@@ -25,16 +29,32 @@ PARAMS_OF: dict[str, type[Spec]] = {
 }
 
 
+LOCK = Path("dvc.lock")
+
+
 def validate() -> None:
-    """Raise InputError with every fault of every study, and of versions.yaml."""
+    """Raise InputError with every fault of every study, of versions.yaml and of dvc.lock."""
     faults: list[str] = []
     for study in read_studies():
         for params in PARAMS_OF.values():
             faults += _faults(parse_params, study, params)
     packages = {name for stage in PARAMS_OF for name in declaration(stage, study="")["versions"]}
     faults += _faults(check_versions, sorted(packages))
+    faults += _faults(check_lock)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is named once
+
+
+def check_lock() -> None:
+    """Raise InputError where `dvc` was killed while it wrote dvc.lock, which it does not do in one step."""
+    try:
+        if LOCK.exists():
+            COMPILED_LOCKFILE_SCHEMA(read_yaml(LOCK))
+    except (InputError, Invalid) as error:
+        raise InputError(
+            f"{LOCK}: is cut off, as `dvc` was killed while it wrote it ({error}): `git checkout {LOCK}` brings the "
+            "committed one back, and `dvc repro` then takes what has run since from its cache"
+        ) from None
 
 
 def _faults(check: Any, *arguments: Any) -> list[str]:

@@ -157,7 +157,8 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
         assert "posterior" in drawn
         assert written == {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
     else:
-        assert named == written
+        of_many_inputs = {"slices.csv"} if stage == "predict" else set()  # and sine has one
+        assert named - of_many_inputs == written
 
 
 @pytest.mark.slow

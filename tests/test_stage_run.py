@@ -146,6 +146,40 @@ def test_a_stage_killed_at_a_bad_moment_leaves_old_results_or_none_and_the_next_
 
 
 @pytest.mark.slow
+def test_slices_are_predicted_where_there_are_more_than_two_inputs(project):
+    rows = np.random.default_rng(0).uniform(size=(12, 4))
+    lines = [",".join(f"{value:.3f}" for value in row) for row in rows]
+    (project.path / "data/raw/wide.csv").write_text("\n".join(["a,b,c,y", *lines, ""]), encoding="utf-8")
+    project.edit("lake.data", {"kind": "table", "path": "data/raw/wide.csv", "x": ["a", "b", "c"], "y": "y"})
+    project.edit("lake.predict", {})
+    for stage in ("synthesize", "train", "predict"):
+        project.stage(stage, "lake")
+    written = {path.name for path in (project.path / "data/lake/predict").iterdir()}
+    assert written == {"slices.csv"}  # no grid in three dimensions, and no rows held out
+
+
+def mend_lock(project):
+    """Do what `python -m stages` says where `dvc` was killed while it wrote dvc.lock."""
+    said = project.run("python", "-m", "stages", exit_code=None)
+    assert said.returncode in (0, 2)
+    if said.returncode:
+        assert re.search("dvc.lock: is cut off.*`git checkout dvc.lock`", said.stderr)
+        project.run("git", "checkout", "dvc.lock")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_lock_file_cut_off_is_named_with_its_mend(finished, tmp_path, kept):
+    project = finished.copy(tmp_path / "project")
+    clean, lock = project.hashes("data", "dvc.lock"), project.path / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:kept])
+    assert "dvc.lock: is cut off" in project.run("python", "-m", "stages", exit_code=2).stderr
+    mend_lock(project)
+    assert project.repro() == set()
+    assert project.hashes("data", "dvc.lock") == clean
+
+
+@pytest.mark.slow
 def test_a_run_killed_at_random_times_never_leaves_half_a_result(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     clean, rng = project.hashes("data", "dvc.lock"), random.Random(0)
@@ -160,6 +194,7 @@ def test_a_run_killed_at_random_times_never_leaves_half_a_result(finished, tmp_p
         process.wait()
         left = project.hashes("data/sine/plot")
         assert left.items() <= clean.items()  # not always all: DVC removes a stage's outputs one by one before it runs
+        mend_lock(project)
     project.repro("--force", "--single-item", "plot@sine")
     assert project.repro() == set()
     assert project.hashes("data", "dvc.lock") == clean
