@@ -64,8 +64,8 @@ def test_ranks_are_by_the_score_and_of_equals_the_first_written_leads(score, ord
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"search": {"kernels": {}}}, r"model\.search\.kernels:  must not be shorter than 2"),
-        ({"search": {"kernels": {"a": {"kind": "rbf"}}}}, r"model\.search\.kernels:  must not be shorter than 2"),
+        ({"search": {"kernels": {}}}, r"model\.search\.kernels: must not be shorter than 2"),
+        ({"search": {"kernels": {"a": {"kind": "rbf"}}}}, r"model\.search\.kernels: must not be shorter than 2"),
         ({"search": {"kernels": {"a": {"kind": "rbff"}, "b": {}}}}, r"model\.search\.kernels\.a.*rbff.*rbf"),
         ({"search": {"kernels": {"a": {}, "b": {}}, "by": "loo"}}, r"model\.search\.by"),
         ({"search": {"kernels": {"a": {}, "b": {}}, "score": "loo"}}, r"model\.search\.score: .*loo_nlpd"),
