@@ -31,7 +31,10 @@ class Blocks(Protocol):
         ...
 
     def gradients(self) -> Gradients:
-        """Yield tensors, each with ∂L/∂ it as gathered from all blocks taken back: the seeds of one backward pass."""
+        """Yield tensors, each with ∂L/∂ it as gathered from all blocks taken back: the seeds of one backward pass.
+
+        The inputs x1 are among them where x1 is x2 and asks for a gradient.
+        """
         ...
 
 

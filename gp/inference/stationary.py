@@ -18,7 +18,7 @@ Form = Callable[[np.ndarray], Formed]  # s may be written to
 
 def rbf(kernel: kernels.RBFKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """exp(−s), s = Σ (x − x')²/2ℓ²  (R&W 2006 eq. 4.9)."""
-    return _Stationary(_Scaled(math.sqrt(0.5), kernel.lengthscale), _exponential, x1, x2)
+    return _Stationary(_Scaled(math.sqrt(0.5), kernel.lengthscale), exponential, x1, x2)
 
 
 def periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
@@ -27,12 +27,12 @@ def periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor)
     On the unit circle, at angles 2πx/p, squared distances are 4 sin²(π(x − x')/p).
     """
     place = _OnCircles(angle=2 * math.pi / kernel.period_length, radius=(2 * kernel.lengthscale).rsqrt())
-    return _Stationary(place, _exponential, x1, x2)
+    return _Stationary(place, exponential, x1, x2)
 
 
 def matern(kernel: kernels.MaternKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """A polynomial times exp(−√s), s = 2ν Σ (x − x')²/ℓ²  (R&W 2006 eq. 4.16–4.17)."""
-    return _Stationary(_Scaled(math.sqrt(2 * kernel.nu), kernel.lengthscale), _MATERN[kernel.nu], x1, x2)
+    return _Stationary(_Scaled(math.sqrt(2 * kernel.nu), kernel.lengthscale), MATERN_FORMS[kernel.nu], x1, x2)
 
 
 class RationalQuadratic:
@@ -81,17 +81,21 @@ class _Map(Protocol):
         """Yield the hyperparameters with ∂L/∂ them, given ∂L/∂z at x."""
         ...
 
+    def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Return ∂L/∂x (n, d), given ∂L/∂z at x."""
+        ...
+
 
 class _Stationary:
     """f(|z − z'|²), f(0) = 1, of points z that `place` makes of the inputs."""
 
     def __init__(self, place: _Map, form: Form, x1: torch.Tensor, x2: torch.Tensor) -> None:
         # Seen from their mean, inputs far from zero keep their digits.
-        centre = x2.numpy().sum(axis=0) / len(x2)
-        self._place, self._form, self._x = place, form, x1.numpy() - centre
+        centre = x2.detach().numpy().sum(axis=0) / len(x2)
+        self._place, self._form, self._x, self._inputs = place, form, x1.detach().numpy() - centre, x1
         z1 = place(self._x)
-        z2 = z1 if x1 is x2 else place(x2.numpy() - centre)
-        self._distances = Distances(z1, z2, only_scaled=place.only_scales)
+        z2 = z1 if x1 is x2 else place(x2.detach().numpy() - centre)
+        self._distances = Distances(z1, z2, only_scaled=place.only_scales and not x1.requires_grad)
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
         s, pull_distances = self._distances.block(rows, columns)
@@ -102,7 +106,10 @@ class _Stationary:
         return np.ones(len(self._x))
 
     def gradients(self) -> Gradients:
-        yield from self._place.gradients(self._x, self._distances.gradient)
+        gradient = self._distances.gradient
+        yield from self._place.gradients(self._x, gradient)
+        if self._inputs.requires_grad:
+            yield self._inputs, self._place.by_inputs(self._x, gradient)
 
 
 class _Scaled:
@@ -120,6 +127,9 @@ class _Scaled:
         slope = -self._weights / self._lengthscale.detach().numpy()
         yield self._lengthscale, _shaped_as(self._lengthscale, x * gradient) * slope
 
+    def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        return gradient * self._weights
+
 
 class _OnCircles:
     """z = radius · (cos, sin)(angle · x) for each column of x; angle and radius (1, d) or (1, 1)."""
@@ -134,10 +144,18 @@ class _OnCircles:
         return np.hstack([radius * np.cos(phase), radius * np.sin(phase)])
 
     def gradients(self, x: np.ndarray, gradient: np.ndarray) -> Gradients:
+        yield (
+            self._radius,
+            _shaped_as(self._radius, sum(np.hsplit(self(x) * gradient, 2)) / self._radius.detach().numpy()),
+        )
+        yield self._angle, _shaped_as(self._angle, x * self._by_phase(x, gradient))
+
+    def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        return self._angle.detach().numpy() * self._by_phase(x, gradient)
+
+    def _by_phase(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         (first, second), (z, turned) = np.hsplit(gradient, 2), np.hsplit(self(x), 2)
-        radius = self._radius.detach().numpy()
-        yield self._radius, _shaped_as(self._radius, (first * z + second * turned) / radius)
-        yield self._angle, _shaped_as(self._angle, x * (second * z - first * turned))
+        return second * z - first * turned
 
 
 def _shaped_as(tensor: torch.Tensor, gradient: np.ndarray) -> np.ndarray:
@@ -145,7 +163,7 @@ def _shaped_as(tensor: torch.Tensor, gradient: np.ndarray) -> np.ndarray:
     return gradient.sum(axis=0, keepdims=True) if tensor.numel() > 1 else gradient.sum(keepdims=True)
 
 
-def _exponential(s: np.ndarray) -> Formed:
+def exponential(s: np.ndarray) -> Formed:
     """Return exp(−s)."""
     value = np.exp(np.negative(s, out=s), out=s)
     return value, lambda weight: weight * value, -1.0
@@ -194,4 +212,4 @@ def _matern_52(s: np.ndarray) -> Formed:
     return s, slope, -1 / 6
 
 
-_MATERN: dict[float, Form] = {0.5: _matern_12, 1.5: _matern_32, 2.5: _matern_52}
+MATERN_FORMS: dict[float, Form] = {0.5: _matern_12, 1.5: _matern_32, 2.5: _matern_52}

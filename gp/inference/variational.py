@@ -6,25 +6,29 @@ q(v) = N(μ, F Fᵀ).  With a_i = L⁻¹ k(Z, x_i) and r_i = y_i − m(x_i),
 
     bound = Σ_i [log N(r_i | μᵀa_i, σ_i²) − (k_ii − |a_i|² + |Fᵀa_i|²) / 2σ_i²] − KL(q(v) ‖ p(v)).
 
-Only kernel, mean and noise go through autograd; the linear algebra has its derivatives written out, so that no graph
-of it is kept.
+Only kernel, mean and noise have derivatives of their own (gp.inference.covariances); the linear algebra has its written
+out, so that no graph of it is kept.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 from linear_operator import to_dense
+from scipy.linalg import blas, lapack
 
 from gp.inference.blocks import active
+from gp.inference.covariances import Covariance, backward
 from gp.inference.exact import NotPositiveDefinite
 from gp.inference.rows import Batch
 from gp.models import GaussianProcess
 
 JITTER = 1e-8  # added to K_ZZ's diagonal, relative to its mean: inducing inputs come close, some kernels are smooth
-BLOCK = 2048  # rows at a time, where all are gone through
+BLOCK = 512  # rows at a time, where all are gone through
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,27 +81,60 @@ class Inducing:
 
     def __init__(self, gp: GaussianProcess, z: torch.Tensor) -> None:
         self._gp, self.z, m = gp, z, len(z)
-        covariance = matrix(gp.kernel, z, z)
-        self._covariance = covariance + JITTER * covariance.diagonal().mean() * torch.eye(m)
+        self._covariance = Covariance(gp.kernel, z)
+        covariance = self._covariance.value
+        jitter = JITTER * covariance.diagonal().mean() * torch.eye(m)
         try:
-            self.factor = torch.linalg.cholesky(self._covariance.detach())
+            self.factor = torch.linalg.cholesky(covariance + jitter)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise NotPositiveDefinite(
                 f"the kernel matrix of {m} inducing inputs is not positive definite: lower inference.inducing, or give "
                 "the kernel's lengthscales an upper bound"
             ) from None
+        self._inverse = np.asfortranarray(lapack.dtrtri(self.factor.numpy(), lower=1)[0])
         self._by_factor_of_prior = torch.zeros(m, m)
         self.by_mean, self.by_factor = torch.zeros(m), torch.zeros(m, m)
 
     def project(self, rows: Batch) -> "Projected":
         """Return what the bound needs of some rows."""
-        gp = self._gp
-        cross = matrix(gp.kernel, self.z, rows.x)
+        gp, cross = self._gp, Covariance(self._gp.kernel, self.z, rows.x)
         noise, _ = gp.noise.of_rows(rows.x, rows.noise_sd)
         prior, mean = diagonal(gp.kernel, rows.x), gp.mean(rows.x)
         with torch.no_grad():
-            projected = torch.linalg.solve_triangular(self.factor, cross, upper=False)
-            return Projected(cross, prior, mean, noise, projected, rows.y - mean, 1 / noise)
+            return Projected(self._inverse, cross, prior, mean, noise, rows.y - mean, 1 / noise)
+
+    def pull_collapsed(self, best: "Natural", rows: Iterable[Batch]) -> None:
+        """Take the gradient of the collapsed bound back, given the best q(v), by one more pass over the rows.
+
+        At the best q, S = precision⁻¹ and μ = S linear, the bound's derivative is that of all but q (the envelope
+        theorem). With M = L⁻ᵀ(I − S)L⁻¹ and w = L⁻ᵀμ it is, by k(Z, x_i), (M k(Z, x_i) + r_i w)/σ_i² with
+        r_i = y_i − m(x_i) − wᵀk(Z, x_i), and by K_ZZ −½ L⁻ᵀ(S⁻¹ − 2I + S + μμᵀ)L⁻¹: half the m² · n of `expected`.
+        """
+        m, inverse = len(self.z), torch.from_numpy(self._inverse)
+        with torch.no_grad():
+            spread = torch.linalg.inv(best.precision)
+            spread = 0.5 * (spread + spread.T)
+            mean, eye = spread @ best.linear, torch.eye(m)
+            weights, inner = inverse.T @ mean, inverse.T @ (eye - spread) @ inverse
+            by_rows = np.asfortranarray((0.5 * (inner + inner.T)).numpy())
+            outer = best.precision - 2 * eye + spread + torch.outer(mean, mean)
+            by_prior = -0.5 * inverse.T @ outer @ inverse
+            by_prior.diagonal().add_(JITTER * by_prior.trace() / m)
+        for batch in rows:
+            part = self.project(batch)
+            with torch.no_grad():
+                cross = part.cross.value
+                # SciPy's BLAS wants columns: a matrix that lies in rows is its transpose.
+                by_cross = torch.from_numpy(blas.dsymm(1.0, by_rows, cross.numpy().T, side=1, lower=1).T)
+                residual = part.residual - weights @ cross
+                square = residual**2 + part.prior - torch.linalg.vecdot(cross, by_cross, dim=0)
+                by_mean = part.precision * residual
+                by_noise = 0.5 * part.precision * (square * part.precision - 1)
+                by_cross *= part.precision
+                by_cross += torch.outer(weights, by_mean)
+            seeds = ((part.prior, -0.5 * part.precision), (part.mean, by_mean), (part.noise, by_noise))
+            backward([*part.cross.seeds(by_cross), *seeds])
+        backward(self._covariance.seeds(by_prior))
 
     def expected(self, q: Gaussian, rows: "Projected", weight: float = 1.0, *, with_q: bool = False) -> float:
         """Return `weight` times Σ_i E_q log p(y_i | f_i), nats, and gather its gradient."""
@@ -117,13 +154,8 @@ class Inducing:
                     self.by_mean += a @ by_mean
                     self.by_factor -= a @ (spread * precision).T
                 by_noise = 0.5 * precision * (square * rows.precision - 1)
-            seeds = (
-                (rows.cross, by_cross),
-                (rows.prior, -0.5 * precision),
-                (rows.mean, by_mean),
-                (rows.noise, by_noise),
-            )
-            _backward(seeds)
+            seeds = ((rows.prior, -0.5 * precision), (rows.mean, by_mean), (rows.noise, by_noise))
+            backward([*rows.cross.seeds(by_cross), *seeds])
         return value
 
     def pull_back(self) -> None:
@@ -134,21 +166,29 @@ class Inducing:
             inner.diagonal().mul_(0.5)
             half = torch.linalg.solve_triangular(self.factor.T, inner + inner.T, upper=True)
             weight = 0.5 * torch.linalg.solve_triangular(self.factor.T, half.T, upper=True)
-        _backward([(self._covariance, weight)])
+            weight.diagonal().add_(JITTER * weight.trace() / len(weight))
+        backward(self._covariance.seeds(weight))
 
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """b rows against m inducing inputs: k(Z, x) (m, b), k(x, x), mean and noise variance (b,), within autograd's graph;
-    and a = L⁻¹k(Z, x), y − mean and 1/noise, outside it."""
+    """b rows against m inducing inputs: L⁻¹ (m, m), k(Z, x) (m, b); k(x, x), mean and noise variance (b,), within
+    autograd's graph; y − mean and 1/noise (b,), outside it."""
 
-    cross: torch.Tensor
+    inverse: np.ndarray
+    cross: Covariance
     prior: torch.Tensor
     mean: torch.Tensor
     noise: torch.Tensor
-    projected: torch.Tensor
     residual: torch.Tensor
     precision: torch.Tensor
+
+    @cached_property
+    def projected(self) -> torch.Tensor:
+        """Return a = L⁻¹k(Z, x) (m, b)."""
+        # SciPy's BLAS wants columns: a matrix that lies in rows is its transpose.
+        cross = self.cross.value.numpy().T
+        return torch.from_numpy(blas.dtrmm(1.0, self.inverse, cross, side=1, lower=1, trans_a=1).T)
 
     def sites(self, weight: float = 1.0) -> Natural:
         """Return p(v) Π_i N(r_i | a_iᵀv, σ_i²)^weight: the best q(v), were these all rows."""
@@ -163,18 +203,21 @@ def optimum(gp: GaussianProcess, z: torch.Tensor, rows: Iterable[Batch]) -> tupl
     It is Titsias' (2009, "Variational learning of inducing variables in sparse Gaussian processes", eq. 9).
     """
     with torch.no_grad():
-        inducing, prior = Inducing(gp, z), Natural.prior(len(z))
-        linear, precision, constant = prior.linear, prior.precision, 0.0
+        inducing, m, constant = Inducing(gp, z), len(z), 0.0
+        gram, linear = np.eye(m, order="F"), torch.zeros(m)
         for batch in rows:
             part = inducing.project(batch)
-            sites = part.sites()
-            linear = linear + sites.linear
-            precision = precision + sites.precision - prior.precision
-            square = part.residual**2 + part.prior - (part.projected**2).sum(0)
+            root = part.precision.sqrt()
+            whitened = part.projected * root
+            linear += whitened @ (root * part.residual)
+            gram = blas.dsyrk(1.0, whitened.numpy().T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
+            square = part.residual**2 + part.prior
             constant -= 0.5 * float((2 * math.pi * part.noise).log().sum() + part.precision @ square)
-        best = Natural(linear, precision)
+        lower = torch.from_numpy(gram).tril()
+        best = Natural(linear, lower + lower.tril(-1).T)
         q = best.gaussian()
-        # log |precision| = −2 Σ log F_jj
+        # The trace of Σ a aᵀ/σ², and log |precision| = −2 Σ log F_jj.
+        constant += 0.5 * float(lower.trace() - m)
         return best, constant + float(0.5 * linear @ q.mean + q.factor.diagonal().log().sum())
 
 
@@ -188,15 +231,3 @@ def diagonal(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
     """Return k(x, x) for each row of x (n, d), shape (n,)."""
     columns = active(kernel, x)
     return to_dense(kernel.forward(columns, columns, diag=True))
-
-
-def _backward(seeds: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Take gradients back through what learns."""
-    learnt = list(_learnt(seeds))
-    if learnt:
-        # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
-        torch.stack(learnt).sum().backward()
-
-
-def _learnt(seeds: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[torch.Tensor]:
-    return ((tensor * seed).sum() for tensor, seed in seeds if tensor.requires_grad)

@@ -1,0 +1,75 @@
+"""What sparse methods share: the posterior that q(u) gives, and leave-one-out without another pass over the rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+
+from gp.inference.blocks import slices
+from gp.inference.machine import one_thread
+from gp.inference.method import Moments
+from gp.inference.rows import ModelRows, blocks
+from gp.inference.variational import BLOCK, Gaussian, Inducing, diagonal, matrix
+from gp.models import GaussianProcess
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePosterior:
+    """The posterior of a sparse GP: K_ZZ factorised, and q(v)."""
+
+    gp: GaussianProcess
+    inducing: Inducing
+    q: Gaussian
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)  (Hensman et al. 2013, eq. 2)."""
+        kernels = {"": self.gp.kernel, **self.gp.terms}
+        with one_thread(), torch.no_grad():
+            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
+            prior_mean = self.gp.mean(x).numpy()
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
+
+    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of the term that `kernel` is, each (m,)."""
+        means, variances = [], []
+        for part in slices(len(x), BLOCK):
+            cross, prior = matrix(kernel, self.inducing.z, x[part]), diagonal(kernel, x[part])
+            projected = torch.linalg.solve_triangular(self.inducing.factor, cross, upper=False)
+            means.append(self.q.mean @ projected)
+            spread = self.q.factor.T @ projected
+            variances.append(prior - projected.square().sum(0) + spread.square().sum(0))
+            if (variances[-1] < -1e-6 * prior).any():
+                raise ArithmeticError(
+                    "the posterior variance came out negative: the inducing inputs' covariance is too close to "
+                    "singular; give the kernel's lengthscales an upper bound, or lower inference.inducing"
+                )
+        return torch.cat(means).numpy(), torch.cat(variances).clamp(min=0.0).numpy()  # what is left below is rounding
+
+
+def leave_one_out(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
+
+    q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
+    function's mean is (μᵀa_i − h r_i)/(1 − h), and what q(v) adds to its variance h σ_i²/(1 − h) (Sherman &
+    Morrison).  Inducing inputs z (m, d) and hyperparameters stay.  Raises ArithmeticError where q(v) is so far from its
+    optimum that it does not hold a row's site.
+    """
+    means, variances = [], []
+    with one_thread(), torch.no_grad():
+        inducing = Inducing(gp, z)
+        for batch in blocks(ModelRows(gp), BLOCK):
+            rows = inducing.project(batch)
+            share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
+            if not (share < 1).all():
+                raise ArithmeticError(
+                    "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
+                    "hyperparameters and has no leave-one-out: fit again"
+                )
+            mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
+            means.append(batch.y - rows.residual + mean)
+            unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
+            # What a row's own noise was found to be is not known before it is seen.
+            variances.append(unexplained + share * rows.noise / (1 - share) + gp.noise(batch.x))
+    return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
