@@ -5,9 +5,12 @@ To add one: a `Method` (gp/inference/method.py) in a file of its own, and its na
 
 from typing import Annotated, Any
 
+from gp.inference.auto import Auto
 from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
+from gp.inference.sgpr import Sgpr
 from gp.inference.svgp import Svgp
+from gp.inference.vecchia import Vecchia
 from gp.spec import OneOf
 
-Inference = Annotated[Any, OneOf(Exact, Harmonic, Svgp, default="exact")]
+Inference = Annotated[Any, OneOf(Exact, Harmonic, Vecchia, Sgpr, Svgp, Auto, default="exact")]

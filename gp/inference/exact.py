@@ -24,7 +24,7 @@ from gp.models import GaussianProcess
 from gp.spec import InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
-INSTEAD = "fit a subset of the rows"
+INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
 FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
 ROWS = 1024  # predicted at a time
 

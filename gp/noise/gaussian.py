@@ -1,6 +1,6 @@
 """Gaussian noise of one unknown standard deviation."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -26,6 +26,7 @@ class Gaussian(Spec):
     """One unknown standard deviation, `sd`, in y's units."""
 
     kind: Literal["gaussian"] = "gaussian"
+    by_row: ClassVar[bool] = False  # as its NoiseModel's
     sd: Positive | None = None
 
     def build(self, scope: Scope, path: str) -> GaussianNoise:

@@ -1,7 +1,7 @@
 """Noise whose level depends on x: a second Gaussian process over its logarithm."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -73,6 +73,7 @@ class Heteroscedastic(Spec):
     """A noise level that changes with x: log variance ~ GP(log sd², `kernel`), the kernel's amplitude without unit."""
 
     kind: Literal["heteroscedastic"] = "heteroscedastic"
+    by_row: ClassVar[bool] = True  # as its NoiseModel's
     sd: Positive | None = None
     kernel: Kernel = Rbf()
 

@@ -1,6 +1,6 @@
 """Noise whose standard deviation is known, row by row."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -33,6 +33,7 @@ class Known(Spec):
     """Each row's standard deviation is given with the data (a table's `noise_sd`, `gp.fit(…, noise_sd=…)`)."""
 
     kind: Literal["known"] = "known"
+    by_row: ClassVar[bool] = False  # as its NoiseModel's
 
     def build(self, scope: Scope, path: str) -> KnownNoise:
         """Return the module; nothing is declared, so nothing is learnt."""

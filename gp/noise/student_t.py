@@ -1,6 +1,6 @@
 """Student's t noise: robust against outliers."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -55,6 +55,7 @@ class StudentT(Spec):
     """
 
     kind: Literal["student_t"] = "student_t"
+    by_row: ClassVar[bool] = True  # as its NoiseModel's
     sd: Positive | None = None
     nu: Positive | None = None
 

@@ -1,0 +1,56 @@
+"""The inference that suits the data: exact where time and memory allow, else what their number and inputs suggest."""
+
+from typing import Literal
+
+from gp.inference.exact import Exact
+from gp.inference.method import Method
+from gp.inference.sgpr import Sgpr
+from gp.inference.svgp import Svgp
+from gp.inference.vecchia import Vecchia
+from gp.models import Model
+from gp.spec import InputError
+
+# Rows up to which the exact method is taken: there an evaluation takes about 3 s of one core (ARD-RBF, d = 8; it grows
+# as n³) and 0.25 GB, and a fit a minute or two.
+EXACT_ROWS = 5000
+# Inputs up to which a row's nearest neighbours know nearly all that the others do (benchmarks/README.md, large tables).
+FEW_INPUTS = 4
+# Rows up to which every step goes through all of them: an evaluation of sgpr then takes about 8 s of one core.
+SGPR_ROWS = 200_000
+
+
+class Auto(Method):
+    """The method that suits: a fit says which it took, and why.
+
+    exact up to EXACT_ROWS rows if memory allows, and for noise that learns something for each row; else vecchia for up
+    to FEW_INPUTS inputs, sgpr up to SGPR_ROWS rows, svgp beyond, each at its defaults.
+    """
+
+    kind: Literal["auto"] = "auto"
+
+    def resolve(self, n: int, d: int, model: Model) -> tuple[Method, str]:
+        """Return the method for n rows of d inputs, and why."""
+        if model.noise.by_row:
+            return Exact(), f"noise of kind {model.noise.kind} learns something for each row, which exact alone takes"
+        if n <= EXACT_ROWS:
+            if _fits_in_memory(n):
+                return Exact(), f"n={n} is at most {EXACT_ROWS}"
+            too_large = f"exact inference over n={n} rows needs more memory than there is"
+        else:
+            too_large = f"n={n} is more than {EXACT_ROWS}"
+        if d <= FEW_INPUTS:
+            return Vecchia(), f"{too_large}; nearest neighbours suit {d} inputs, as up to {FEW_INPUTS}"
+        if n <= SGPR_ROWS:
+            return (
+                Sgpr(),
+                f"{too_large}; of {d} inputs, more than {FEW_INPUTS}, inducing inputs learn more than neighbours",
+            )
+        return Svgp(), f"{too_large}, and than {SGPR_ROWS}: minibatches, as {d} inputs are more than {FEW_INPUTS}"
+
+
+def _fits_in_memory(n: int) -> bool:
+    try:
+        Exact().check(n)
+    except InputError:
+        return False
+    return True
