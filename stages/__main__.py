@@ -1,5 +1,6 @@
 """`python -m stages` validates every study before any stage runs."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ PARAMS_OF: dict[str, type[Spec]] = {
 }
 
 
-LOCK = Path("dvc.lock")
+LOCK, RUNNING = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 
 def validate() -> None:
@@ -40,7 +41,7 @@ def validate() -> None:
             faults += _faults(parse_params, study, params)
     packages = {name for stage in PARAMS_OF for name in declaration(stage, study="")["versions"]}
     faults += _faults(check_versions, sorted(packages))
-    faults += _faults(check_lock)
+    faults += _faults(check_lock) + _faults(check_running)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is named once
 
@@ -54,6 +55,17 @@ def check_lock() -> None:
         raise InputError(
             f"{LOCK}: is cut off, as `dvc` was killed while it wrote it ({error}): `git checkout {LOCK}` brings the "
             "committed one back, and `dvc repro` then takes what has run since from its cache"
+        ) from None
+
+
+def check_running() -> None:
+    """Raise InputError where `dvc` was killed while it wrote which stage runs."""
+    try:
+        if RUNNING.exists():
+            json.loads(RUNNING.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(
+            f"{RUNNING}: is cut off, as `dvc` was killed while it wrote it: if no other `dvc` runs, `rm {RUNNING}`"
         ) from None
 
 
