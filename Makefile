@@ -14,14 +14,14 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot)))
 
-.PHONY: help repro test check bench versions lock clean distclean
+.PHONY: help repro test check bench report review why verify verify-cache versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
 	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
 
 # A study that fails stops neither the others nor the table.
-repro: $(INSTALLED)  ## run what changed in the studies, then show their metrics
+repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
 	$(RUN) python -m stages
 	$(RUN); export PATH; dvc repro --keep-going $(DVC_OPTIONS); status=$$?; python -m stages.table; exit $$status
 
@@ -40,6 +40,26 @@ bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 
 bench-motorcycle bench-oscillators bench-large bench-uci: $(INSTALLED)  ## measure accuracy on one kind of data
 	$(RUN) python -m benchmarks.accuracy $(@:bench-%=%) $(BENCH_OPTIONS)
+
+report: $(INSTALLED)  ## write report.html, one page over all studies
+	$(RUN) python -m review.report
+
+BASE ?= main
+review: $(INSTALLED) dvc_plots/vega.js  ## say what changed since BASE (a revision; HEAD: another, else the files on disk), and if it is better
+	$(RUN) python -m review.compare '$(BASE)' $(if $(HEAD),'$(HEAD)')
+
+# What draws `dvc plots`' page (.dvc/plots/page.html) without a network.
+dvc_plots/vega.js: $(INSTALLED)
+	$(RUN) python -m review.page
+
+why: $(INSTALLED)  ## say for each stage that `dvc repro` would run what changed
+	@$(RUN) python -m review.why
+
+verify: $(INSTALLED)  ## check that dvc.lock is up to date, without data (verify-cache: that cached files are whole)
+	@$(RUN) python -m review.verify
+
+verify-cache: $(INSTALLED)
+	@$(RUN) python -m review.verify --cache
 
 versions: $(INSTALLED)  ## record the installed versions of what shapes outputs
 	$(RUN) python -m stages.versions

@@ -108,7 +108,7 @@ class Project:
 def make_project(path: Path, source: Path = ROOT) -> Project:
     """Return a new project at `path` with the code of `source`, committed to Git, none of its stages run yet."""
     path.mkdir(parents=True, exist_ok=True)
-    for name in ("gp", "stages"):
+    for name in ("gp", "stages", ".dvc/plots"):
         shutil.copytree(source / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "versions.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         (path / name).parent.mkdir(exist_ok=True)

@@ -1,0 +1,84 @@
+"""What figures of a page share: a legend, layers over common axes, thinning that says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from review import page
+from review.results import Results
+
+HEIGHT = 300  # pixels of a figure
+PANEL = 170  # pixels of one of many
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: a `look` that style.css knows (line, dashed, band, dot, ring), its colour, what it is."""
+
+    look: str
+    color: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its heading, its legend and what a reader must know about it."""
+
+    name: str
+    title: str
+    chart: Any
+    legend: tuple[Key, ...] = ()
+    note: str = ""
+    small: bool = False
+
+
+Draw = Callable[[Results], list[Figure]]
+
+
+def layered(layers: list[Any], x: str, y: str | list[str], description: str, height: int = HEIGHT) -> Any:
+    """Return layers over common axes titled `x` and `y`, as wide as the page lets them, that zoom."""
+    for layer in layers:
+        layer.encoding.x.title, layer.encoding.y.title = x, y  # where titles differ, Vega-Lite shows them all
+    chart = alt.layer(*layers).properties(width="container", height=height, description=description)
+    return chart.add_params(page.zoom())
+
+
+def tips(**titles: str) -> list[Any]:
+    """Return a tooltip's rows from fields and their titles."""
+    return [alt.Tooltip(f"{name}:Q", title=title, format=".5~g") for name, title in titles.items()]
+
+
+def points(x: np.ndarray, y: np.ndarray, look: str, color: str, titles: tuple[str, str]) -> Any:
+    """Return a layer of points, dots or rings, small where they are many."""
+    size = float(np.clip(9000 / max(len(x), 1), 8, 34))
+    mark = alt.Chart(page.records(x=x, y=y)).mark_point(
+        shape={"dot": "circle", "ring": "diamond"}[look],
+        filled=look == "dot",
+        size=size,
+        color=color,
+        opacity=0.85,
+        clip=True,
+    )
+    return mark.encode(x="x:Q", y="y:Q", tooltip=tips(x=titles[0], y=titles[1]))
+
+
+def chosen(n: int, at_most: int = page.DRAWN_AT_MOST) -> np.ndarray:
+    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
+    if n <= at_most:
+        return np.arange(n)
+    # Random, not every k-th: the rows may have a period.
+    return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
+
+
+def drawn(rows: np.ndarray, n: int) -> str:
+    """Return, for a legend, how many points of n are drawn; nothing where all are."""
+    return "" if len(rows) == n else f" ({page.number(len(rows))} of {page.number(n)} points drawn)"
+
+
+def along(x: np.ndarray) -> np.ndarray:
+    """Return the rows of a curve over `x` (m,) from left to right, at most LINE_POINTS."""
+    order = np.argsort(x, kind="stable")
+    return order[np.linspace(0, len(x) - 1, min(len(x), page.LINE_POINTS)).round().astype(int)]

@@ -1,0 +1,138 @@
+"""What every page shares: a template, one style, and charts drawn by Vega, all within one HTML file.
+
+`render("report.html", {"sine-posterior": chart}, …)` fills the template of that name, which extends base.html and has
+a chart placed by `{{ figure("sine-posterior") }}`. The page asks nothing of any server: Vega's scripts come from the
+installed vl-convert-python, and a Content-Security-Policy forbids the rest.
+
+`python -m review.page` writes the same scripts beside DVC's own page of plots (dvc_plots/vega.js), which
+.dvc/plots/page.html loads instead of a content delivery network's.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import altair
+import jinja2
+import pandas as pd
+import vl_convert
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+DVC_SCRIPTS = Path("dvc_plots", "vega.js")
+
+# Names of style.css, so that a chart follows the page from light to dark and onto paper without being drawn again:
+# in the light those of Okabe & Ito 2008 in gp.plots.canvas, in the dark lighter ones of the same hues; bands are the
+# blue, the page showing through.
+INK, QUIET = "currentColor", "var(--quiet)"
+BLUE, GREEN, VERMILLION = "var(--blue)", "var(--green)", "var(--vermillion)"
+BAND_OF_F, BAND_OF_Y, BAND_OF_CHANCE = "var(--band-f)", "var(--band-y)", "var(--band-chance)"
+
+DRAWN_AT_MOST = 2000  # points of one chart: each is an element of the page, and a phone draws it too
+LINE_POINTS = 1000  # of a curve: more than a page is wide
+
+THEME = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        **{f"{part}Color": INK for part in ("label", "title", "domain", "tick", "grid")},
+        **{"gridOpacity": 0.1, "domainOpacity": 0.5, "tickOpacity": 0.5, "labelFontSize": 12, "titleFontSize": 13},
+        **{"titleFontWeight": "normal", "labelLimit": 160, "titleLimit": 420},
+        "labelFlush": False,
+    },
+    "legend": {
+        **{"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelLimit": 320, "titleFontWeight": "normal"},
+        **{"orient": "bottom", "direction": "vertical", "title": None, "symbolOpacity": 1},
+    },
+    "title": {"color": INK, "fontSize": 13, "fontWeight": "normal", "anchor": "start"},
+    "text": {"color": INK},
+}
+
+
+def render(template: str, charts: Mapping[str, Any], **values: Any) -> str:
+    """Return the page of a template, in which `values` and the charts (Altair's, by name) are placed.
+
+    Raises KeyError where the template places a chart that was not given.
+    """
+    specs = {name: specification(chart) for name, chart in charts.items()}
+
+    def figure(name: str) -> Markup:
+        described = str(specs[name].get("description", ""))
+        return Markup('<div class="chart" data-chart="{}" role="img" aria-label="{}"></div>').format(name, described)
+
+    page = environment().get_template(template)
+    return page.render(**values, charts=specs, figure=figure, scripts=Markup(scripts()))
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """Return the Vega-Lite specification of an Altair chart, under the theme of all pages."""
+    # Validation walks through every row of data; a wrong specification shows in the browser's test.
+    return dict(chart.configure(**THEME).to_dict(validate=False))
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Return the environment of all templates: everything is escaped, and a name that is not given is a fault."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    made = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters["number"] = number
+    return made
+
+
+@functools.cache
+def scripts() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script that may stand within <script> of an HTML page."""
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=schema_version()))
+    # Inside strings of the bundle, where \/ is /: what would end the element, and what would open a comment.
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def schema_version() -> str:
+    """Return the version of Vega-Lite that Altair writes for, as vl-convert names it: 6.4 for v6.4.1."""
+    return ".".join(re.findall(r"\d+", altair.SCHEMA_VERSION)[:2])
+
+
+def records(**columns: Any) -> altair.InlineData:
+    """Return rows of data for a chart from columns (m,), floats to 6 digits: a page shows no more.
+
+    Fields have names of ours, never a table's: Vega reads a.b and a[0] as paths.  The rows are CSV within the chart:
+    short, and Altair need not copy them with each change of a chart.
+    """
+    table = pd.DataFrame(columns)
+    kinds = {name: "number" if values.dtype.kind in "fiu" else "string" for name, values in table.items()}
+    rows = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return altair.InlineData(values=rows, format=altair.CsvDataFormat(type="csv", parse=kinds))
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a number as a reader wants it: at most `digits` significant ones, integers in full, – for None."""
+    if value is None:
+        return "–"
+    if not isinstance(value, int):
+        value = float(f"{value:.{digits}g}")
+        if not 10**digits <= abs(value) < 1e7:
+            return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
+    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")  # a narrow space, that no line breaks at
+
+
+def zoom() -> Any:
+    """Return what lets a reader pan by dragging and zoom by Ctrl and wheel (or a pinch); a double click resets.
+
+    The wheel alone, and a finger up or down, scroll the page.
+    """
+    return altair.selection_interval(bind="scales", zoom="wheel![event.ctrlKey || event.metaKey || event.altKey]")
+
+
+def main() -> None:
+    """Write the scripts that DVC's page of plots loads."""
+    DVC_SCRIPTS.parent.mkdir(exist_ok=True)
+    DVC_SCRIPTS.write_text(scripts(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Two forecasts of the same rows: what is a difference, and what is noise."""
+
+import numpy as np
+import pytest
+from repository import forecast
+
+from gp.metrics import METRICS
+from review.paired import (
+    BETTER,
+    COMPARISONS,
+    TOO_FEW,
+    WITHIN,
+    WORSE,
+    Forecast,
+    autocorrelation_time,
+    differences,
+    mean_and_error,
+    nlpd_rows,
+)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_scores_of_rows_are_those_of_metrics(name):
+    base, head = forecast(0.05), forecast(0.2, seed=1)
+    compared = COMPARISONS[name](base, head)
+    expected = [METRICS[name](side.observed, side.mean, side.sd) for side in (base, head)]
+    np.testing.assert_allclose([compared.base, compared.head], expected, rtol=1e-12)
+    assert compared.change == pytest.approx(expected[1] - expected[0], rel=1e-9)
+
+
+def test_a_forecast_farther_off_is_worse_and_the_other_way_round_better():
+    near, far = forecast(0.02), forecast(0.3, seed=1)
+    assert {item.name: item.verdict for item in differences(near, far)}["nlpd"] == WORSE
+    assert {item.name: item.verdict for item in differences(far, near)}["rmse"] == BETTER
+
+
+def test_forecasts_equally_good_differ_within_noise():
+    verdicts = [item.verdict for item in differences(forecast(0.1, seed=1), forecast(0.1, seed=2))]
+    assert verdicts == [WITHIN] * len(COMPARISONS)
+
+
+def test_coverage_is_better_the_nearer_to_nominal_from_either_side():
+    base = forecast(0.1, seed=1)
+    wide, narrow = (Forecast(base.observed, base.mean, base.sd * factor) for factor in (4, 0.3))
+    compare = COMPARISONS["coverage_95"]
+    assert compare(narrow, base).verdict == BETTER
+    assert compare(base, narrow).verdict == WORSE
+    assert compare(base, wide).change > 0
+    assert compare(base, wide).verdict == WORSE
+
+
+def test_rounding_of_another_machine_is_no_difference():
+    base = forecast(0.1)
+    assert {d.verdict for d in differences(base, Forecast(base.observed, base.mean, base.sd * (1 + 1e-9)))} == {WITHIN}
+
+
+def test_few_rows_are_not_judged():
+    assert {d.verdict for d in differences(forecast(0.02, n=5), forecast(0.5, seed=1, n=5))} == {TOO_FEW}
+
+
+def test_standard_error_of_independent_rows_is_the_usual_one():
+    values = np.random.default_rng(0).normal(size=4000)
+    mean, se = mean_and_error(values)
+    assert mean == pytest.approx(values.mean())
+    assert se == pytest.approx(1 / np.sqrt(4000), rel=0.1)
+
+
+def test_ten_copies_of_each_row_tell_no_more_than_one():
+    once = [forecast(0.1, seed=1, n=400), forecast(0.2, seed=2, n=400)]
+    often = [Forecast(*(np.repeat(part, 10) for part in (made.observed, made.mean, made.sd))) for made in once]
+    for single, copied in zip(differences(*once), differences(*often), strict=True):
+        assert copied.change == pytest.approx(single.change)
+        assert copied.se == pytest.approx(single.se, rel=0.15)
+
+
+def test_autocorrelation_time_is_that_of_an_autoregression():
+    rng, rho, n = np.random.default_rng(0), 0.8, 5000
+    values = rng.normal(size=(40, n))  # 40 series, as the estimate of one scatters by about a tenth
+    assert np.mean([autocorrelation_time(series) for series in values]) == pytest.approx(1, rel=0.1)
+    for i in range(1, n):
+        values[:, i] += rho * values[:, i - 1]
+    assert np.mean([autocorrelation_time(series) for series in values]) == pytest.approx((1 + rho) / (1 - rho), rel=0.1)
+    assert autocorrelation_time(np.ones(5)) == 1
+
+
+def test_a_model_that_suits_some_inputs_better_is_better_though_not_everywhere():
+    rng = np.random.default_rng(0)
+    sd = np.repeat([0.1, 1.0], 60)  # the noise grows half way
+    observed, mean = sd * rng.normal(size=120), np.zeros(120)
+    one_level, both_levels = (Forecast(observed, mean, level) for level in (np.full(120, 0.7), sd))
+    found = {item.name: item for item in differences(one_level, both_levels)}["nlpd"]
+    assert found.verdict == BETTER
+    rows = [nlpd_rows(made.observed, made.mean, made.sd) for made in (one_level, both_levels)]
+    difference = rows[1] - rows[0]
+    assert found.se == pytest.approx(difference.std(ddof=1) / np.sqrt(120), rel=0.2)
+
+
+def test_standard_error_is_what_repeated_draws_scatter_by():
+    """Judged by many draws of the same rows: errors that go together in stretches of about nine rows."""
+    changes, errors = [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        error = np.convolve(rng.normal(size=408), np.full(9, 1 / 3), mode="valid")
+        made = (Forecast(error, np.full(400, shift), np.ones(400)) for shift in (0.0, 0.3))
+        found = {item.name: item for item in differences(*made)}["nlpd"]
+        changes.append(found.change)
+        errors.append(found.se)
+    assert np.mean(errors) == pytest.approx(np.std(changes), rel=0.15)
