@@ -6,6 +6,11 @@ To add one: a module here with `run(options) -> dict` (what its JSON file holds:
 
 from types import ModuleType
 
-from benchmarks.accuracy import motorcycle, oscillators
+from benchmarks.accuracy import large, motorcycle, oscillators, uci
 
-STUDIES: dict[str, ModuleType] = {"motorcycle": motorcycle, "oscillators": oscillators}
+STUDIES: dict[str, ModuleType] = {
+    "motorcycle": motorcycle,
+    "oscillators": oscillators,
+    "large": large,
+    "uci": uci,
+}

@@ -1,0 +1,185 @@
+"""Tables too large for a Cholesky factor: seconds and memory of one evaluation, and error in equal CPU time."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.accuracy.options import Options
+from benchmarks.environments import Unavailable
+from benchmarks.machine import describe
+from benchmarks.peers import Peer
+from benchmarks.worker import Worker
+from gp.inference.inducing import cluster_centres
+
+FEATURES, NOISE_SD, N_TEST = 500, 0.1, 5000
+# The true lengthscales over the unit cube, by how many inputs there are.
+LENGTHSCALES = {2: np.array([0.05, 0.1]), 8: np.geomspace(0.5, 5, 8)}
+INDUCING, NEIGHBOURS = 500, 30
+LIMIT = 3600  # seconds that a task may take
+
+OURS = Peer("this library", "large_ours", "`gp.fit`")
+GPYTORCH = Peer("GPyTorch", "large_gpytorch", "as in its tutorials", requirements="gpytorch")
+GPFLOW = Peer("GPflow", "large_gpflow", "as in its tutorials, compiled", requirements="gpflow")
+SGPR = {"kind": "sgpr", "inducing": INDUCING}
+SVGP = {"kind": "svgp", "inducing": INDUCING}
+VECCHIA = {"kind": "vecchia", "neighbours": NEIGHBOURS}
+
+# (name, peer, options, largest n at which it is asked)
+EVALUATIONS: list[tuple[str, Peer, dict[str, Any], int]] = [
+    ("this library, sgpr", OURS, {"inference": SGPR}, 10**6),
+    ("GPyTorch, SGPR", GPYTORCH, {}, 10**5),
+    ("GPflow, SGPR", GPFLOW, {}, 10**5),
+]
+NEAREST: list[tuple[str, Peer, dict[str, Any], int]] = [("this library, vecchia", OURS, {"inference": VECCHIA}, 10**6)]
+FITS: dict[int, list[tuple[str, Peer, dict[str, Any], int]]] = {
+    8: [
+        ("this library, sgpr", OURS, {"inference": SGPR}, 10**5),
+        ("GPyTorch, SVGP", GPYTORCH, {"kind": "svgp"}, 10**5),
+        ("GPyTorch, SGPR", GPYTORCH, {"kind": "sgpr"}, 10**4),
+        ("GPflow, SVGP", GPFLOW, {"kind": "svgp"}, 10**5),
+        ("GPflow, SGPR", GPFLOW, {"kind": "sgpr"}, 10**4),
+    ],
+    2: [
+        ("this library, vecchia", OURS, {"inference": VECCHIA}, 10**5),
+        ("this library, sgpr", OURS, {"inference": SGPR}, 10**4),
+        ("GPyTorch, VNNGP", GPYTORCH, {"kind": "vnngp", "neighbours": NEIGHBOURS}, 10**4),
+        ("GPyTorch, SVGP", GPYTORCH, {"kind": "svgp"}, 10**5),
+        ("GPflow, SVGP", GPFLOW, {"kind": "svgp"}, 10**4),
+    ],
+}
+# The first of each group sets the CPU seconds that peers then have.
+SIZES = (10**4, 10**5, 10**6)
+
+
+def draw(n: int, d: int) -> dict[str, np.ndarray]:
+    """Return x (n, d), y (n,), and test rows, a draw from an ARD-RBF process of sd 1 seen with noise NOISE_SD.
+
+    By random Fourier features (Rahimi & Recht 2007), so at a cost of n.
+    """
+    rng = np.random.default_rng([n, d])
+    frequencies = rng.standard_normal((FEATURES, d)) / LENGTHSCALES[d]
+    phases, weights = rng.uniform(0, 2 * np.pi, FEATURES), rng.standard_normal(FEATURES)
+    x, f = rng.uniform(size=(n + N_TEST, d)), np.zeros(n + N_TEST)
+    for phase, frequency, weight in zip(phases, frequencies, weights, strict=True):  # no n × FEATURES matrix
+        f += weight * np.cos(x @ frequency + phase)
+    y = np.sqrt(2 / FEATURES) * f + NOISE_SD * rng.standard_normal(n + N_TEST)
+    return {"x": x[:n], "y": y[:n], "x_test": x[n:], "y_test": y[n:]}
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Return what every method takes; `options.only` names evaluation, fit8 or fit2."""
+    sizes = SIZES[:1] if options.quick else SIZES
+    wanted = options.only or ("evaluation", "fit8", "fit2")
+    machine, rows = describe(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for n in sizes:
+            if "evaluation" in wanted:
+                for d, group in ((8, EVALUATIONS), (2, NEAREST)):
+                    rows += _evaluations(Path(folder), n, d, group)
+            for d, group in FITS.items():
+                if f"fit{d}" in wanted:
+                    rows += _fits(Path(folder), n, d, group)
+    return {"machine": machine, "rows": rows}
+
+
+def _evaluations(folder: Path, n: int, d: int, group: list[tuple[str, Peer, dict[str, Any], int]]) -> list[dict]:
+    arrays, _, settings = _prepare(folder, n, d)
+    rows = []
+    for name, peer, options, most in group:
+        if n <= most:
+            found = _ask(peer, "bound", arrays, settings, options, calls=2)
+            rows.append({"measure": "evaluation", "n": n, "d": d, "method": name, **found})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def _fits(folder: Path, n: int, d: int, group: list[tuple[str, Peer, dict[str, Any], int]]) -> list[dict]:
+    arrays, test, settings = _prepare(folder, n, d)
+    rows: list[dict[str, Any]] = []
+    for name, peer, options, most in group:
+        if n <= most:
+            limit = {} if peer is OURS else {"seconds": next(row["cpu"] for row in rows if "cpu" in row)}
+            found = _ask(peer, "fit", arrays, settings, {**options, **limit, "test": str(test)}, calls=1)
+            rows.append({"measure": "fit", "n": n, "d": d, "method": name, **found})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def _prepare(folder: Path, n: int, d: int) -> tuple[Path, Path, list[dict[str, Any]]]:
+    """Return the files of training and test rows, the former with inducing inputs, and the settings in turn."""
+    arrays, test = folder / f"{n}-{d}.npz", folder / f"{n}-{d}-test.npz"
+    if not arrays.exists():
+        data = draw(n, d)
+        inducing = cluster_centres(data["x"], INDUCING, 0, sample=20 * INDUCING)
+        np.savez(arrays, x=data["x"], y=data["y"], x_new=inducing)
+        np.savez(test, x=data["x_test"], y=data["y_test"])
+    lengthscale = LENGTHSCALES[d] * 1.5
+    one = {"lengthscale": lengthscale.tolist(), "outputscale": 1.0, "noise_sd": 0.2, "mean": 0.0}
+    return arrays, test, [one, {**one, "outputscale": 1.05}]
+
+
+def _ask(peer: Peer, task: str, arrays: Path, settings: list[dict], options: dict, *, calls: int) -> dict[str, Any]:
+    """Return CPU and wall seconds, memory above the data, and what came out; or why nothing did."""
+    try:
+        worker = Worker(peer, 1)
+    except Unavailable as error:
+        return {"failed": str(error)}
+    try:
+        request = {"do": "prepare", "task": task, "arrays": str(arrays), "settings": settings, "options": options}
+        held = worker.ask({**request, "kernel": "rbf"}, LIMIT)
+        found = worker.run(0, calls, limit=LIMIT)
+        kept = {key: value for key, value in found["result"].items() if key != "gradient"}
+        memory = max(found["peak"], held["peak"]) - held["held"]
+        return {"cpu": found["cpu"], "wall": found["wall"], "memory_mb": memory / 2**20, **kept}
+    except Unavailable as error:
+        return {"failed": str(error)}
+    finally:
+        worker.close()
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Return what is said of the result, in Markdown."""
+    frame, lines = pd.DataFrame(result["rows"]), [*_PREFACE, ""]
+    evaluations = frame[frame["measure"] == "evaluation"]
+    if len(evaluations):
+        lines += [
+            "One evaluation of the objective and its gradient:",
+            "",
+            "| method | inputs | n | CPU s | memory (MB) | objective (nats) |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in evaluations.to_dict("records"):
+            said = _failure(row) or f"{row['cpu']:.2f} | {row['memory_mb']:.0f} | {row['value']:.2f}"
+            lines.append(f"| {row['method']} | {row['d']} | {row['n']:,} | {said} |")
+    for (d, n), group in frame[frame["measure"] == "fit"].groupby(["d", "n"]):
+        lines += [
+            "",
+            f"Whole fits, {n:,} rows, {d} inputs (noise sd {NOISE_SD}, which no RMSE can go below):",
+            "",
+            "| method | CPU s | wall s | memory (MB) | RMSE | NLPD | 95 % coverage |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in group.to_dict("records"):
+            scores = row.get("scores")
+            said = _failure(row) or (
+                f"{row['cpu']:.0f} | {row['wall']:.0f} | {row['memory_mb']:.0f} | {scores['rmse']:.4f} "
+                f"| {scores['nlpd']:.3f} | {scores['coverage_95']:.3f}"
+            )
+            lines.append(f"| {row['method']} | {said} |")
+    return "\n".join(lines)
+
+
+_PREFACE = [
+    f"One core. {INDUCING} inducing inputs, at centres of clusters (the same for all in the first table), "
+    f"{NEIGHBOURS} neighbours; ARD-RBF, data drawn from one. In whole fits the first row has its own stopping "
+    "rule; peers start at the same setting and end when they have had its CPU seconds. GPyTorch's SVGP and VNNGP "
+    "run in single precision, as in its tutorials."
+]
+
+
+def _failure(row: dict[str, Any]) -> str:
+    failed = row.get("failed")
+    return f"– {failed}" if isinstance(failed, str) else ""
