@@ -181,7 +181,8 @@ def test_a_matrix_without_a_factor_is_refused(method):
 
 
 def test_more_rows_than_memory_holds_are_refused_with_the_bytes_and_the_mend():
-    with pytest.raises(InputError, match=r"n=3000000 rows needs 80466\.3 GiB of memory.*: write inference: {kind: auto}"):
+    message = r"n=3000000 rows needs 80466\.3 GiB of memory.*: write inference: {kind: auto}"
+    with pytest.raises(InputError, match=message):
         Exact().check(3_000_000)
     Exact().check(1000)
 
