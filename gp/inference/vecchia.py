@@ -172,6 +172,7 @@ def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[
         pairs = Pairs(columns[:, rows], *pairs_of).covariance(gp.kernel)
         factors = factorised(pairs.detach().numpy(), variance[rows])
         if factors is None or by_rounding(factors):
+            gp.parameters.gradient()  # clears what groups before these have left there
             raise _without_factor(gp)
         given = Conditionals.of(factors, residual[rows])
         value += given.log_density()

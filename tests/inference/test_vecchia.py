@@ -270,6 +270,22 @@ def test_rows_that_have_no_factor_are_refused_with_the_mend():
             ask(gp)
 
 
+def test_an_evaluation_that_failed_halfway_leaves_no_gradient_behind(monkeypatch):
+    monkeypatch.setattr(vecchia, "ELEMENTS", 1)  # a block for each row
+    x, y = _data(40)
+    model, method = _gp(RBF, np.vstack([x, x[:1]]), np.append(y, y[0])), Vecchia(neighbours=5)
+    vector = model.parameters.start
+    noiseless = np.where(np.array(model.parameters.names) == "noise.sd", np.log(1e-12), vector)
+    value, gradient = method.evaluate(model)
+    model.parameters.set(noiseless)
+    with pytest.raises(NotPositiveDefinite):
+        method.evaluate(model)
+    model.parameters.set(vector)
+    again, slope = method.evaluate(model)
+    assert again == value
+    np.testing.assert_array_equal(slope, gradient)
+
+
 def test_a_search_keeps_away_from_factors_by_rounding():
     x, y = _data(60)
     x[30:] = x[:30] + 3e-8  # 1 − k is some units of rounding
