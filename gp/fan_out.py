@@ -1,4 +1,4 @@
-"""Many fits at once: on this machine's cores, or on a Dask cluster.
+"""Many fits, or starts of one, at once: on this machine's cores, or on a Dask cluster.
 
 Which of the two is an environment variable, DASK_SCHEDULER_ADDRESS, and no parameter: it changes no result.
 """
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
@@ -17,14 +18,18 @@ from gp.spec import InputError
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ATTEMPTS = 3  # of what a killed worker took with it
+_in_worker = ContextVar("in_worker", default=False)
 
 
 def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], label: str = "fits") -> list[Any]:
     """Return `function(*task)` for each task, in their order.
 
     Tasks run in processes of one thread each; those of a worker that was killed run again.  An exception in a task is
-    raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.
+    raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.  What a task fans
+    out itself runs one after another in its own worker.
     """
+    if _in_worker.get():
+        return [function(*task) for task in tasks]
     if os.environ.get(ADDRESS):
         return _on_cluster(function, tasks, os.environ[ADDRESS], label)
     if len(tasks) < 2 or cores() == 1:
@@ -45,9 +50,9 @@ def _on_cores(
 ) -> BrokenProcessPool | None:
     """Put the result of each task into `done`; return what ended the workers before they had all."""
     # A pool of our own: joblib's shared one hangs when it is used again after a worker was killed.
-    pool = ProcessPoolExecutor(cores(), env=dict.fromkeys(THREADS, "1"))
+    pool = ProcessPoolExecutor(min(cores(), len(tasks)), env=dict.fromkeys(THREADS, "1"))
     try:
-        numbers = {pool.submit(function, *task): k for k, task in tasks.items()}
+        numbers = {pool.submit(_run, function, *task): k for k, task in tasks.items()}
         for future in as_completed(numbers):
             done[numbers[future]] = future.result()
             progress.update()
@@ -56,6 +61,15 @@ def _on_cores(
     finally:
         pool.shutdown(kill_workers=True)
     return None
+
+
+def _run(function: Callable[..., Any], *task: Any) -> Any:
+    """Return `function(*task)`, run as what a worker does."""
+    before = _in_worker.set(True)
+    try:
+        return function(*task)
+    finally:
+        _in_worker.reset(before)  # a Dask worker's thread may serve others
 
 
 def cores() -> int:
@@ -81,7 +95,7 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
         raise InputError(f"{ADDRESS}: no scheduler answers at {address} ({error}): start one, or unset it") from None
     with client:
         # `pure=False`: Dask otherwise takes two equal tasks for one.
-        futures = [client.submit(function, *task, pure=False, retries=ATTEMPTS - 1) for task in tasks]
+        futures = [client.submit(_run, function, *task, pure=False, retries=ATTEMPTS - 1) for task in tasks]
         for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
         return list(client.gather(futures))

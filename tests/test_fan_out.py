@@ -41,6 +41,14 @@ def fit_end(seed):
     return gp.fit(x, y, model={"kernel": {"kind": "rbf"}}, train={"restarts": 0}, seed=seed).log_marginal_likelihood
 
 
+def where(value):
+    return os.getpid()
+
+
+def where_nested(value):
+    return os.getpid(), fan_out(where, [(0,), (1,)])
+
+
 def test_results_come_in_order():
     assert fan_out(square, [(k,) for k in range(7)]) == [k**2 for k in range(7)]
     assert fan_out(square, [(3,)]) == [9]
@@ -60,6 +68,12 @@ def test_what_a_killed_worker_took_with_it_runs_again(tmp_path):
 
 def test_fits_are_those_of_one_process():
     assert fan_out(fit_end, [(0,), (1,), (2,)]) == [fit_end(k) for k in range(3)]
+
+
+def test_what_a_task_fans_out_runs_where_it_does():
+    for task, inner in fan_out(where_nested, [(0,), (1,)]):
+        assert inner == [task, task]
+        assert task != os.getpid()
 
 
 @pytest.mark.slow
@@ -112,3 +126,24 @@ def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
     assert fan_out(fit_end, [(0,), (1,)]) == [fit_end(k) for k in range(2)]
     with pytest.raises(InputError, match="told to"):
         fan_out(fail, [(0,), (1,)])
+
+
+@pytest.mark.slow
+def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
+    from gp.optimizers import lbfgs
+
+    x = np.linspace(0, 1, 40)
+    y = np.sin(6 * x) + x * np.random.default_rng(0).normal(size=40)
+
+    def ends():
+        fitted = gp.fit(x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}})
+        return fitted.vector.tobytes(), fitted.report()
+
+    in_line, labels = ends(), []
+    monkeypatch.setattr(lbfgs, "LONG", 0.0)
+    monkeypatch.setattr(lbfgs, "fan_out", lambda *task, label: [labels.append(label), fan_out(*task)][1])
+    assert ends() == in_line
+    assert labels == ["lbfgs"]
+    for task, inner in fan_out(where_nested, [(0,), (1,), (2,)]):
+        assert inner == [task, task]
+        assert task != os.getpid()

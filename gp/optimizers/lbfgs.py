@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,8 +10,11 @@ from pydantic import Field
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from gp.fan_out import fan_out
 from gp.hyperparameters import Parameters
 from gp.inference.exact import NotPositiveDefinite
+from gp.inference.machine import MANY_ROWS as THREADED
+from gp.inference.machine import one_thread
 from gp.optimizers.problem import Problem, Search
 from gp.quasi_newton import Peak, climb, measure_curvature, newton_gain
 from gp.spec import PositiveFloat, Spec
@@ -23,6 +27,8 @@ class Lbfgs(Spec):
     few best ends are then climbed on twice as many rows, and so on up to all: the curvature at an end tells the next
     climb its steps, so that few evaluations are left to do on all rows.  A climb stops where a Newton step promises
     less than `tolerance` nats.
+
+    Starts that would take long run side by side (gp.fan_out).
     """
 
     kind: Literal["lbfgs"] = "lbfgs"
@@ -54,15 +60,41 @@ class Lbfgs(Spec):
         return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
 
     def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
-        """Return the peaks near the starts, fewer where some come to none."""
-        peaks = []
+        """Return the peaks near the starts, in their order, fewer where some come to none.
+
+        Those that would take long go on to workers: a clock may say so, as it changes no result.
+        """
+        peaks, done, began = list[Peak](), 0, perf_counter()
         for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
+            # The first always runs here: workers are sent what the method keeps from its first evaluation.
+            peaks += self._near(problem, start)
+            done += 1
+            to_come = (perf_counter() - began) / done * (len(starts) - done)
+            if to_come > LONG and problem.n < THREADED:
+                break
+        return peaks + self._side_by_side(problem, starts[done:])
+
+    def _side_by_side(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
+        """Return the peaks near the starts, in their order, as `problem` itself would come to them and count."""
+        if not starts:
+            return []
+        before = problem.evaluations
+        found = fan_out(self._counted, [(problem, start) for start in starts], label="lbfgs")
+        problem.evaluations = before + sum(evaluations for _, evaluations in found)
+        return [peak for peaks, _ in found for peak in peaks]
+
+    def _counted(self, problem: Problem, start: np.ndarray) -> tuple[list[Peak], int]:
+        """Return the peak near `start`, if any, and how many evaluations it took."""
+        before = problem.evaluations
+        return self._near(problem, start), problem.evaluations - before
+
+    def _near(self, problem: Problem, start: np.ndarray) -> list[Peak]:
+        """Return the peak near `start`; nothing where it comes to none."""
+        with one_thread():  # as a worker has
             if problem.has_auxiliary:
-                peaks += _approach(problem, start, within=self.tolerance)
-            else:
-                near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
-                peaks += [peak for end in near for peak in self._climb(problem, end, is_last=False)]
-        return peaks
+                return _approach(problem, start, within=self.tolerance)
+            near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
+            return [peak for end in near for peak in self._climb(problem, end, is_last=False)]
 
     def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> list[Peak]:
         """Return the peak near `start`; nothing where the objective fails there.
@@ -113,6 +145,7 @@ def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Pea
     return [Peak(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
 
 
+LONG = 10.0  # seconds of starts to come, from which workers pay: each takes about 3 to begin
 MANY_ROWS = 750  # above which starts are told apart on a subset
 SUBSET = 250  # rows of the smallest subset, at least
 KEPT = 3  # ends at most that are taken on to more rows
