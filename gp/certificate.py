@@ -32,6 +32,7 @@ class Certificate:
     converged: bool
     gradient_norm: float
     shortfall: float
+    rows: int | None  # that the hyperparameters were learnt on, and all of this is about; None: all
     evaluations: int
     starts: int
     starts_at_best: int
@@ -71,7 +72,16 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what metrics.json says, in numbers; what does not apply is absent."""
-        names = ("gradient_norm", "shortfall", "evaluations", "starts", "starts_at_best", "jitter", "condition_number")
+        names = (
+            "gradient_norm",
+            "shortfall",
+            "rows",
+            "evaluations",
+            "starts",
+            "starts_at_best",
+            "jitter",
+            "condition_number",
+        )
         said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
         said = {name: value for name, value in said.items() if value is not None}
         said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
@@ -93,9 +103,10 @@ class Certificate:
 
     def __str__(self) -> str:
         arrived = "converged" if self.converged else "NOT converged"
+        on_some = "" if self.rows is None else f" on {self.rows} of the rows"
         starts = f", {self.starts_at_best} of {self.starts} starts reached the best" if self.starts > 1 else ""
         lines = [
-            f"{arrived}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
+            f"{arrived}{on_some}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
             f"{self.shortfall:.1e} nats short",
             f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
         ]
@@ -114,6 +125,7 @@ def certify(
     parameters: Parameters,
     vector: np.ndarray,
     search: Search | None,
+    rows: int | None,
     condition_number: float | None,
     jitter: float,
     noise_share: float,
@@ -125,7 +137,7 @@ def certify(
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
-    `noise_alone` is the largest log likelihood of noise about a level, `reads` which part of the model reads which
+    `rows` are those of the objective, where they are not all; `noise_alone` is the largest log likelihood of noise about a level, `reads` which part of the model reads which
     column, `extents` each input column's range and `y_sd` y's sd in the data's units, and `optimum`, where Adam was
     asked for, finds the optimum (nats) nearby.
     """
@@ -144,6 +156,7 @@ def certify(
         converged=shortfall <= CONVERGED,
         gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
         shortfall=shortfall,
+        rows=rows,
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
         starts_at_best=sum(value >= best - SAME for _, value in ends),

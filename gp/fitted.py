@@ -89,9 +89,10 @@ class Fitted:
     @cached_property
     def certificate(self) -> Certificate:
         """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
-        gp = self._built()  # apart from the one that predicts: certifying moves its hyperparameters
-        problem = Problem(gp, self.inference)
-        posterior = self.inference.condition(gp)
+        # Built apart from the one that predicts: certifying moves its hyperparameters.
+        gp, method = self.inference.learnt_on(self._built())
+        problem = Problem(gp, method)
+        posterior = method.condition(gp)
         noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
         condition = condition_number(posterior.factor) if isinstance(posterior, ExactPosterior) else None
         by_adam = isinstance(self.train, Adam) and self.search and not self.inference.goes_on
@@ -101,6 +102,7 @@ class Fitted:
             parameters=gp.parameters,
             vector=self.vector,
             search=self.search,
+            rows=None if gp.n == self.data.n else gp.n,
             condition_number=condition,
             jitter=self.inference.jitter,
             noise_share=float(noise / (noise + explained)),

@@ -68,13 +68,18 @@ def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int,
 def _scored(
     data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None
 ) -> tuple[Fitted, dict[str, float]]:
-    """Return the fitted model, and what a search ranks by.  Nothing built is returned: it would not cross processes."""
+    """Return the fitted model, and what a search ranks by, on the rows that hyperparameters are learnt on.
+
+    Nothing built is returned: it would not cross processes.
+    """
     fitted = _fit_one(data, model, inference, train, seed, checkpoints)
-    left_out = fitted.leave_one_out
-    z = (left_out["y"] - left_out["mean"]) / left_out["sd_y"]
+    gp, method = fitted.inference.learnt_on(fitted.gp)
+    mean, sd_y = method.leave_one_out(gp)
+    nlpd = (0.5 * np.log(2 * np.pi * sd_y**2) + 0.5 * ((gp.scope.y - mean) / sd_y) ** 2).mean()
+    value, _ = method.evaluate(gp, gradient=False)
     scores = {
-        "log_marginal_likelihood": fitted.log_marginal_likelihood,
-        "loo_nlpd": float((0.5 * np.log(2 * np.pi * left_out["sd_y"] ** 2) + 0.5 * z**2).mean()),
+        "log_marginal_likelihood": value + gp.log_jacobian,
+        "loo_nlpd": float(nlpd + np.log(gp.scope.y_scale)),
         "hyperparameters": float(len(fitted.gp.parameters.names)),
     }
     return replace(fitted), scores

@@ -8,7 +8,8 @@ where rows are many no second n×n matrix is kept (up to FEW_ROWS, K's tiles are
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,17 +17,20 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import blas, lapack
 
 from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
+from gp.inference.cholesky import factorise
 from gp.inference.closed_form import closed_form
 from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
 from gp.inference.method import Method, Moments
 from gp.inference.profile import Profile
+from gp.inference.rows import draw
 from gp.models import GaussianProcess
-from gp.spec import InputError
+from gp.spec import Count, InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
 FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
 ROWS = 1024  # predicted at a time
+SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has the same as the fitted one
 
 
 keep_freed_memory()
@@ -37,9 +41,14 @@ class NotPositiveDefinite(InputError):
 
 
 class Exact(Method):
-    """The exact Gaussian process: Cholesky in float64, no jitter, no approximation."""
+    """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
+
+    With `rows`, where there are more, hyperparameters are learnt exactly on so many seeded ones; the posterior is that of
+    all rows given these, and costs one factor of them instead of one for each evaluation.
+    """
 
     kind: Literal["exact"] = "exact"
+    rows: Count | None = None
 
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
@@ -49,6 +58,33 @@ class Exact(Method):
                 f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory, and this machine has "
                 f"{available / 2**30:.1f} GiB: {INSTEAD}"
             )
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where some of the rows cannot stand for all."""
+        if gp.noise.by_row and self._learns_on_some(gp.n):
+            raise InputError(
+                f"inference.rows: noise of this kind learns something for every row, and rows is {self.rows} of n={gp.n}: "
+                "leave rows out, or take noise of kind gaussian or known"
+            )
+
+    def for_rows(self, n: int) -> Method:
+        """Return exact inference over n of the rows."""
+        return Exact()
+
+    def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, Method]:
+        """Return the model over the rows that hyperparameters are learnt on, and the method there."""
+        if self.rows is None or not self._learns_on_some(gp.n):
+            return gp, self
+        return gp.subset(draw(gp.n, self.rows, np.random.default_rng(SEED))), Exact()
+
+    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search` by `train`, its values as if of all rows."""
+        some, method = self.learnt_on(problem.gp)
+        search = train.run(type(problem)(some, method), seed)
+        return replace(search, values=tuple(value * problem.n / some.n for value in search.values))
+
+    def _learns_on_some(self, n: int) -> bool:
+        return self.rows is not None and n > self.rows
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
@@ -155,11 +191,10 @@ def _solve(gp: GaussianProcess) -> _Solved:
     kernel = Kept(kernel) if gp.n <= FEW_ROWS else kernel
     covariance = _covariance(kernel, noise.detach().numpy())
     residual = gp.y.numpy() - mean.detach().numpy()
-    with lapack_threads(gp.n):
-        # The buffer is C-ordered: its transpose is LAPACK's own order, and its lower triangle LAPACK's upper one.
-        factor, info = lapack.dpotrf(covariance.T, lower=0, clean=0, overwrite_a=1)  # R&W Alg. 2.1, line 2
+    has_factor = factorise(covariance)  # R&W Alg. 2.1, line 2
+    factor = covariance.T  # in LAPACK's own order, where the lower triangle is the upper one
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
-    log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if info == 0 else math.nan
+    log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if has_factor else math.nan
     if not math.isfinite(log_determinant):
         raise _without_factor(gp)
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.

@@ -53,6 +53,10 @@ class Method(Spec):
         """Return the method for n of the rows, on which a search for hyperparameters begins."""
         return self
 
+    def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, "Method"]:
+        """Return the model over the rows that its hyperparameters are learnt on, and the method there: mostly itself."""
+        return gp, self
+
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.
 

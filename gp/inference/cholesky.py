@@ -1,0 +1,48 @@
+"""The Cholesky factor of a matrix of any size, in place."""
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from gp.inference.blocks import slices
+from gp.inference.machine import lapack_threads
+
+# Rows up to which LAPACK does it.  OpenBLAS's dpotrf crashes with two threads from 15 600 rows or so, on some machines
+# later (OpenMathLib/OpenBLAS#2562); its matrix product and triangular solve do not.
+LAPACK_ROWS = 8192
+TILE = 2048
+
+
+def factorise(matrix: np.ndarray) -> bool:
+    """Put the Cholesky factor into the lower triangle of `matrix` (n, n), C-ordered; return whether there is one.
+
+    What is above the diagonal is not read.
+    """
+    with lapack_threads(len(matrix)):
+        if len(matrix) > LAPACK_ROWS:
+            return _by_tiles(matrix)
+        # C-ordered: the transpose is LAPACK's own order, the lower triangle LAPACK's upper one.
+        return bool(lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)[1] == 0)
+
+
+def _by_tiles(matrix: np.ndarray) -> bool:
+    """Factorise tile by tile, each from those to its left  (Golub & Van Loan 2013, sec. 4.2).
+
+    Tiles are copied, as SciPy's BLAS takes no part of an array in place, and transposed, which makes them LAPACK's own
+    order.
+    """
+    parts = list(slices(len(matrix), TILE))
+    for j, columns in enumerate(parts):
+        factor = np.empty(0)
+        for rows in parts[j:]:
+            tile = np.ascontiguousarray(matrix[rows, columns]).T
+            for left in parts[:j]:
+                a, b = (np.ascontiguousarray(matrix[part, left]).T for part in (columns, rows))
+                tile = blas.dgemm(-1.0, a, b, beta=1.0, c=tile, trans_a=1, overwrite_c=1)
+            if rows == columns:
+                factor, info = lapack.dpotrf(tile, lower=0, clean=0)
+                if info != 0:
+                    return False
+                matrix[rows, columns] = factor.T
+            else:
+                matrix[rows, columns] = blas.dtrsm(1.0, factor, tile, lower=0, trans_a=1, overwrite_b=1).T
+    return True

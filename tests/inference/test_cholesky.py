@@ -1,0 +1,51 @@
+"""The Cholesky factor by tiles, beside LAPACK's."""
+
+import numpy as np
+import pytest
+
+from gp.inference import cholesky
+from gp.inference.cholesky import factorise
+
+RNG = np.random.default_rng(0)
+
+
+def covariance(n):
+    x = RNG.uniform(size=(n, 1))
+    return np.exp(-0.5 * ((x - x.T) / 0.1) ** 2) + 0.01 * np.eye(n)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(cholesky, "LAPACK_ROWS", 0)
+    monkeypatch.setattr(cholesky, "TILE", 32)
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 100, 128])
+def test_tiles_give_the_factor(small, n):
+    matrix = covariance(n)
+    given = matrix + np.triu(np.full((n, n), np.nan), 1)  # what is above the diagonal is not read
+    assert factorise(given)
+    np.testing.assert_allclose(np.tril(given), np.linalg.cholesky(matrix), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("row", [0, 40, 99])
+def test_a_matrix_without_a_factor_is_told(small, row):
+    matrix = covariance(100)
+    matrix[row, row] = -1.0
+    assert not factorise(matrix)
+
+
+def test_a_matrix_without_a_factor_is_told_by_lapack_too():
+    matrix = covariance(100)
+    matrix[40, 40] = -1.0
+    assert not factorise(matrix)
+
+
+def test_more_rows_than_lapack_takes_on_all_cores():
+    n = cholesky.LAPACK_ROWS + 100
+    matrix = np.full((n, n), 0.5)
+    matrix.flat[:: n + 1] = 1.0
+    assert factorise(matrix)
+    # Of ½ I + ½ 11ᵀ the variance of row k + 1 given k rows is 1 − ½ k/(k + 1).
+    k = np.arange(n)
+    np.testing.assert_allclose(np.diagonal(matrix) ** 2, 1 - 0.5 * k / (k + 1), rtol=1e-9)

@@ -1,0 +1,123 @@
+"""Exact inference whose hyperparameters are learnt on some of the rows."""
+
+import numpy as np
+import pytest
+
+import gp
+from gp.fitting import fit_dataset
+from gp.inference import Inference
+from gp.inference.exact import SEED, Exact
+from gp.inference.rows import draw
+from gp.models import Model
+from gp.optimizers import Train
+from gp.spec import InputError, parse
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 6, (400, 2))
+Y = 3 * np.sin(X[:, 0]) + X[:, 1] + 0.3 * RNG.standard_normal(400)
+TRAIN = {"restarts": 1}
+ROWS = 150
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return gp.fit(X, Y, inference={"kind": "exact", "rows": ROWS}, train=TRAIN)
+
+
+def test_hyperparameters_are_those_of_the_rows_alone(fitted):
+    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    # Standardised as all rows are: the same numbers come out in the data's units, to where climbs stop.
+    alone = gp.fit(X[some], Y[some], train=TRAIN)
+    for name, value in alone.hyperparameters.items():
+        assert fitted.hyperparameters[name] == pytest.approx(value, rel=0.02, abs=0.02), name
+
+
+def test_the_posterior_is_the_exact_one_of_all_rows(fitted):
+    given = {name: {"fixed": value} for name, value in fitted.hyperparameters.items()}
+    model = {
+        "kernel": {
+            "kind": "matern",
+            "ard": True,
+            "lengthscale": given["kernel.lengthscale"],
+            "outputscale": given["kernel.outputscale"],
+        },
+        "mean": {"kind": "constant", "value": given["mean.value"]},
+        "noise": {"kind": "gaussian", "sd": given["noise.sd"]},
+    }
+    exact = gp.fit(X, Y, model=model)
+    new = RNG.uniform(0, 6, (50, 2))
+    ours, theirs = fitted.predict(new), exact.predict(new)
+    np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(ours.sd_y, theirs.sd_y, rtol=1e-7)
+    assert fitted.log_marginal_likelihood == pytest.approx(exact.log_marginal_likelihood, rel=1e-9)
+    assert len(fitted.leave_one_out) == len(X)
+
+
+def test_the_certificate_is_of_the_rows_and_says_so(fitted):
+    certificate = fitted.certificate
+    assert certificate.rows == ROWS
+    assert certificate.converged
+    assert f"on {ROWS} of the rows" in str(certificate)
+    assert certificate.to_dict()["rows"] == ROWS
+    assert all(rows == ROWS for rows, _ in fitted.search.ends)
+    # Of so many fewer rows the data determine the hyperparameters less.
+    low, high = certificate.intervals["noise.sd"]
+    at_all = gp.fit(X, Y, train=TRAIN).certificate.intervals["noise.sd"]
+    assert high / low > at_all[1] / at_all[0]
+
+
+def test_the_trace_is_per_datum_as_if_of_all_rows(fitted):
+    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    best = gp.log_marginal_likelihood(X[some], Y[some])  # at the starts: far worse than where training ends
+    assert fitted.trace["nats_per_datum"].iloc[-1] < -best / ROWS
+    gp_some, method = fitted.inference.learnt_on(fitted.gp)
+    value, _ = method.evaluate(gp_some, gradient=False)
+    end = -(value + gp_some.log_jacobian) / ROWS
+    assert fitted.trace["nats_per_datum"].min() == pytest.approx(end, abs=1e-3)
+
+
+def test_it_is_the_same_after_loading(fitted, tmp_path):
+    fitted.save(tmp_path / "model.safetensors")
+    loaded = gp.load(tmp_path / "model.safetensors")
+    assert loaded.inference == fitted.inference
+    assert loaded.certificate.rows == ROWS
+    assert loaded.certificate.intervals == fitted.certificate.intervals
+
+
+def test_no_more_rows_than_that_change_nothing():
+    plain, told = (gp.fit(X[:ROWS], Y[:ROWS], inference=spec, train=TRAIN) for spec in ({}, {"rows": ROWS}))
+    np.testing.assert_array_equal(plain.vector, told.vector)
+    assert told.certificate.rows is None
+    assert "rows" not in told.certificate.to_dict()
+
+
+def test_kernels_are_ranked_on_the_rows():
+    kernels = {"rbf": {"kind": "rbf", "ard": True}, "rough": {"kind": "matern", "nu": 0.5, "ard": True}}
+    found = gp.fit(X, Y, model={"search": {"kernels": kernels}}, inference={"rows": ROWS}, train=TRAIN)
+    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    alone = gp.fit(X[some], Y[some], model={"kernel": kernels["rbf"]}, train=TRAIN)
+    assert found.ranking.index[0] == "rbf"
+    assert found.ranking["log_marginal_likelihood"]["rbf"] == pytest.approx(alone.log_marginal_likelihood, abs=0.5)
+
+
+def test_noise_that_learns_something_for_every_row_is_refused():
+    with pytest.raises(InputError, match=r"inference\.rows: .* rows is 150 of n=400: leave rows out"):
+        gp.fit(X, Y, model={"noise": {"kind": "student_t"}}, inference={"rows": ROWS})
+
+
+def test_adam_learns_on_the_rows_too():
+    fitted = gp.fit(X, Y, inference={"rows": ROWS}, train={"kind": "adam", "steps": 5})
+    assert len(fitted.trace) == 5
+    assert fitted.certificate.adam_gap > 0
+
+
+def test_rows_are_at_least_one():
+    with pytest.raises(InputError, match=r"inference\.rows: must be .*got 0"):
+        parse(Inference, {"kind": "exact", "rows": 0}, "inference")
+
+
+def test_the_stage_does_the_same():
+    data = gp.Dataset(x=X, y=Y, columns=("a", "b"))
+    specs = {"model": Model(), "inference": Exact(rows=ROWS), "train": parse(Train, TRAIN)}
+    staged = fit_dataset(data, **specs, seed=0)
+    assert staged.report()["certificate"]["rows"] == ROWS
