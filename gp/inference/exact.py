@@ -43,8 +43,8 @@ class NotPositiveDefinite(InputError):
 class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
 
-    With `rows`, where there are more, hyperparameters are learnt exactly on so many seeded ones; the posterior is that of
-    all rows given these, and costs one factor of them instead of one for each evaluation.
+    With `rows`, where there are more, hyperparameters are learnt exactly on so many seeded ones; the posterior given
+    these is that of all rows, and costs one factor of them instead of one for each evaluation.
     """
 
     kind: Literal["exact"] = "exact"
@@ -63,8 +63,8 @@ class Exact(Method):
         """Raise InputError where some of the rows cannot stand for all."""
         if gp.noise.by_row and self._learns_on_some(gp.n):
             raise InputError(
-                f"inference.rows: noise of this kind learns something for every row, and rows is {self.rows} of n={gp.n}: "
-                "leave rows out, or take noise of kind gaussian or known"
+                f"inference.rows: noise of this kind learns something for every row, and rows is {self.rows} of "
+                f"n={gp.n}: leave rows out, or take noise of kind gaussian or known"
             )
 
     def for_rows(self, n: int) -> Method:
