@@ -137,9 +137,9 @@ def certify(
 ) -> Certificate:
     """Return the certificate of the fit at `vector`.
 
-    `rows` are those of the objective, where they are not all, `noise_alone` is the largest log likelihood of noise about
-    a level, `reads` which part of the model reads which column, `extents` each input column's range and `y_sd` y's sd in
-    the data's units, and `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
+    `rows` are those of the objective, where they are not all, `noise_alone` is the largest log likelihood of noise
+    about a level, `reads` which part of the model reads which column, `extents` each input column's range and `y_sd`
+    y's sd in the data's units, and `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
     """
     value, gradient = objective(vector)
     at_bound = held(vector, gradient, parameters.bounds)

@@ -54,7 +54,7 @@ class Method(Spec):
         return self
 
     def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, "Method"]:
-        """Return the model over the rows that hyperparameters are learnt on, and the method there: mostly all, itself."""
+        """Return the model over the rows that hyperparameters are learnt on, and the method there: all, and itself."""
         return gp, self
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
