@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.accuracy import STUDIES
 from benchmarks.accuracy.options import Options
@@ -19,19 +20,29 @@ def main() -> None:
         result = json.loads(path.read_text())
     else:
         result = study.run(options)
-        if options.is_trial:  # its numbers replace none
-            print(study.tables(result))
+        if options.quick or (options.only and any("group" not in row for row in result["rows"])):
+            print(study.tables(result))  # a trial: its numbers replace none
             return
+        if options.only and path.exists():
+            result = _merged(json.loads(path.read_text()), result)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
     write_section(options.study, study.tables(result))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of the groups that were run anew, and the others' as they were."""
+    groups = {row["group"] for row in new["rows"]}
+    return new | {"rows": [row for row in old["rows"] if row.get("group") not in groups] + new["rows"]}
 
 
 def _options() -> Options:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
     parser.add_argument("--quick", action="store_true", help="fewer repeats and sizes: a trial, written nowhere")
-    parser.add_argument("--only", default="", metavar="A,B", help="some of the study's rows: a trial, written nowhere")
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help="some of the study's rows: a trial, or whole groups run anew"
+    )
     parser.add_argument("--tables", type=Path, metavar="DIR", help="the folder of tables that the study reads")
     parser.add_argument("--report", action="store_true", help="run nothing: write the section again from the results")
     given = parser.parse_args()

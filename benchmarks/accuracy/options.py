@@ -13,8 +13,3 @@ class Options:
     only: tuple[str, ...] = ()
     tables: Path | None = None
     report: bool = False
-
-    @property
-    def is_trial(self) -> bool:
-        """Return whether this run is too small to be written down."""
-        return self.quick or bool(self.only)

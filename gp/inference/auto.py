@@ -13,6 +13,9 @@ from gp.spec import InputError
 # Rows up to which the exact method is taken: there an evaluation takes about 3 s of one core (ARD-RBF, d = 8; it grows
 # as n³) and 0.25 GB, and a fit a minute or two.
 EXACT_ROWS = 5000
+# Rows up to which the posterior is that of all rows, by hyperparameters learnt on EXACT_ROWS of them: one factor takes
+# 40 s of one core and 3.2 GB, and predicts better than inducing inputs do (benchmarks/README.md, UCI tables).
+FACTOR_ROWS = 20_000
 # Inputs up to which a row's nearest neighbours know nearly all that the others do (benchmarks/README.md, large tables).
 FEW_INPUTS = 4
 # Rows up to which every step goes through all of them: an evaluation of sgpr then takes about 8 s of one core.
@@ -23,7 +26,8 @@ class Auto(Method):
     """The method that suits: a fit says which it took, and why.
 
     exact up to EXACT_ROWS rows if memory allows, and for noise that learns something for each row; else vecchia for up
-    to FEW_INPUTS inputs, sgpr up to SGPR_ROWS rows, svgp beyond, each at its defaults.
+    to FEW_INPUTS inputs; of more inputs, exact with hyperparameters from EXACT_ROWS rows up to FACTOR_ROWS, sgpr up to
+    SGPR_ROWS, svgp beyond, each at its defaults.
     """
 
     kind: Literal["auto"] = "auto"
@@ -32,14 +36,18 @@ class Auto(Method):
         """Return the method for n rows of d inputs, and why."""
         if model.noise.by_row:
             return Exact(), f"noise of kind {model.noise.kind} learns something for each row, which exact alone takes"
-        if n <= EXACT_ROWS:
-            if _fits_in_memory(n):
-                return Exact(), f"n={n} is at most {EXACT_ROWS}"
+        fits = _fits_in_memory(n)
+        if n <= EXACT_ROWS and fits:
+            return Exact(), f"n={n} is at most {EXACT_ROWS}"
+        too_large = f"n={n} is more than {EXACT_ROWS}"
+        if not fits and n <= FACTOR_ROWS:
             too_large = f"exact inference over n={n} rows needs more memory than there is"
-        else:
-            too_large = f"n={n} is more than {EXACT_ROWS}"
         if d <= FEW_INPUTS:
             return Vecchia(), f"{too_large}; nearest neighbours suit {d} inputs, as up to {FEW_INPUTS}"
+        if n <= FACTOR_ROWS and fits:
+            return Exact(rows=EXACT_ROWS), (
+                f"{too_large}, on which hyperparameters are learnt; the posterior is of all, as up to {FACTOR_ROWS}"
+            )
         if n <= SGPR_ROWS:
             return (
                 Sgpr(),

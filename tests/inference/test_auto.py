@@ -5,7 +5,7 @@ import pytest
 
 import gp
 from gp.inference import auto
-from gp.inference.auto import EXACT_ROWS, FEW_INPUTS, SGPR_ROWS, Auto
+from gp.inference.auto import EXACT_ROWS, FACTOR_ROWS, FEW_INPUTS, SGPR_ROWS, Auto
 from gp.models import Model
 from gp.spec import parse
 
@@ -24,7 +24,14 @@ RNG = np.random.default_rng(0)
             "vecchia",
             r"n=5001 is more than 5000; nearest neighbours suit 4 inputs",
         ),
-        (EXACT_ROWS + 1, FEW_INPUTS + 1, "gaussian", "sgpr", r"5 inputs, more than 4"),
+        (
+            EXACT_ROWS + 1,
+            FEW_INPUTS + 1,
+            "gaussian",
+            "exact",
+            r"on which hyperparameters are learnt; the posterior is of all, as up to 20000",
+        ),
+        (FACTOR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "sgpr", r"5 inputs, more than 4"),
         (SGPR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "svgp", r"n=200001 is more than 5000, and than 200000"),
         (10**6, 1, "known", "vecchia", r"1 inputs"),
         (EXACT_ROWS + 1, 1, "student_t", "exact", r"student_t learns something for each row"),
@@ -37,10 +44,19 @@ def test_the_method_suits_the_data(n, d, noise, kind, why):
     assert why in said
 
 
+def test_hyperparameters_of_more_rows_than_exact_takes_are_learnt_on_some():
+    method, _ = Auto().resolve(FACTOR_ROWS, FEW_INPUTS + 1, Model())
+    assert method.rows == EXACT_ROWS
+    assert Auto().resolve(EXACT_ROWS, FEW_INPUTS + 1, Model())[0].rows is None
+
+
 def test_where_memory_is_short_an_approximation_is_taken(monkeypatch):
     monkeypatch.setattr("gp.inference.exact.available_memory", lambda: 10**6)
     method, why = Auto().resolve(2000, 2, Model())
     assert method.kind == "vecchia"
+    assert "more memory than there is" in why
+    method, why = Auto().resolve(FACTOR_ROWS, FEW_INPUTS + 1, Model())
+    assert method.kind == "sgpr"
     assert "more memory than there is" in why
 
 
