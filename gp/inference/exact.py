@@ -21,9 +21,10 @@ from gp.inference.cholesky import factorise
 from gp.inference.closed_form import closed_form
 from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
 from gp.inference.method import Method, Moments
+from gp.inference.neighbours import pairs
 from gp.inference.profile import Profile
-from gp.inference.rows import draw
 from gp.models import GaussianProcess
+from gp.scope import spread
 from gp.spec import Count, InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
@@ -43,8 +44,8 @@ class NotPositiveDefinite(InputError):
 class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
 
-    With `rows`, where there are more, hyperparameters are learnt exactly on so many seeded ones; the posterior given
-    these is that of all rows, and costs one factor of them instead of one for each evaluation.
+    With `rows`, where there are more, hyperparameters are learnt exactly on so many: a seeded half, and the row nearest
+    to each.  The posterior given these is that of all rows, and costs one factor instead of one an evaluation.
     """
 
     kind: Literal["exact"] = "exact"
@@ -75,7 +76,7 @@ class Exact(Method):
         """Return the model over the rows that hyperparameters are learnt on, and the method there."""
         if self.rows is None or not self._learns_on_some(gp.n):
             return gp, self
-        return gp.subset(draw(gp.n, self.rows, np.random.default_rng(SEED))), Exact()
+        return gp.subset(pairs(gp.scope.x / spread(gp.scope.x), self.rows, SEED)), Exact()
 
     def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
         """Return the `Search` by `train`, its values as if of all rows."""

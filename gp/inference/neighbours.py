@@ -78,6 +78,21 @@ def nearest_before(points: np.ndarray, m: int) -> np.ndarray:
     return found
 
 
+def pairs(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the numbers of `count` of the points (n, d), sorted: a seeded half, the point nearest to each, and more.
+
+    Points far from each other tell a function's length scales, pairs of near ones its noise: of a random few among many
+    no two may be near enough for that.
+    """
+    order = random_order(len(points), seed)
+    half = order[: count // 2]
+    near = nearest_others(KDTree(points), half, 1)[:, 0]
+    # Each at its first place: some points are nearest to several, others among the half itself.
+    wanted = np.concatenate([half, near, order[count // 2 :]])
+    _, first = np.unique(wanted, return_index=True)
+    return np.sort(wanted[np.sort(first)[:count]])
+
+
 def nearest_others(tree: KDTree, rows: np.ndarray, m: int) -> np.ndarray:
     """Return which m other points of the tree are nearest to its points `rows` (b,), (b, m), nearest first."""
     near = nearest(tree, tree.data[rows], m + 1)

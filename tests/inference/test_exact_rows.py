@@ -7,7 +7,7 @@ import gp
 from gp.fitting import fit_dataset
 from gp.inference import Inference
 from gp.inference.exact import SEED, Exact
-from gp.inference.rows import draw
+from gp.inference.neighbours import pairs
 from gp.models import Model
 from gp.optimizers import Train
 from gp.spec import InputError, parse
@@ -25,7 +25,7 @@ def fitted():
 
 
 def test_hyperparameters_are_those_of_the_rows_alone(fitted):
-    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    some = pairs(X / X.std(axis=0), ROWS, SEED)
     # Standardised as all rows are: the same numbers come out in the data's units, to where climbs stop.
     alone = gp.fit(X[some], Y[some], train=TRAIN)
     for name, value in alone.hyperparameters.items():
@@ -67,7 +67,7 @@ def test_the_certificate_is_of_the_rows_and_says_so(fitted):
 
 
 def test_the_trace_is_per_datum_as_if_of_all_rows(fitted):
-    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    some = pairs(X / X.std(axis=0), ROWS, SEED)
     best = gp.log_marginal_likelihood(X[some], Y[some])  # at the starts: far worse than where training ends
     assert fitted.trace["nats_per_datum"].iloc[-1] < -best / ROWS
     gp_some, method = fitted.inference.learnt_on(fitted.gp)
@@ -94,7 +94,7 @@ def test_no_more_rows_than_that_change_nothing():
 def test_kernels_are_ranked_on_the_rows():
     kernels = {"rbf": {"kind": "rbf", "ard": True}, "rough": {"kind": "matern", "nu": 0.5, "ard": True}}
     found = gp.fit(X, Y, model={"search": {"kernels": kernels}}, inference={"rows": ROWS}, train=TRAIN)
-    some = draw(len(X), ROWS, np.random.default_rng(SEED))
+    some = pairs(X / X.std(axis=0), ROWS, SEED)
     alone = gp.fit(X[some], Y[some], model={"kernel": kernels["rbf"]}, train=TRAIN)
     assert found.ranking.index[0] == "rbf"
     assert found.ranking["log_marginal_likelihood"]["rbf"] == pytest.approx(alone.log_marginal_likelihood, abs=0.5)
@@ -121,3 +121,12 @@ def test_the_stage_does_the_same():
     specs = {"model": Model(), "inference": Exact(rows=ROWS), "train": parse(Train, TRAIN)}
     staged = fit_dataset(data, **specs, seed=0)
     assert staged.report()["certificate"]["rows"] == ROWS
+
+
+def test_rows_that_repeat_tell_the_noise():
+    # Of a tenth of such rows, drawn one by one, about one in twenty would have its like among them.
+    x = np.repeat(RNG.uniform(0, 100, (500, 1)), 2, axis=0)
+    y = np.sin(40 * x[:, 0]) + 0.5 * RNG.standard_normal(1000)
+    model = {"kernel": {"kind": "matern", "lengthscale": {"fixed": 0.02}}}
+    fitted = gp.fit(x, y, model=model, inference={"rows": 100}, train=TRAIN)
+    assert fitted.hyperparameters["noise.sd"] == pytest.approx(0.5, rel=0.3)

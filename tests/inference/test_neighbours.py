@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial import KDTree
 
 from gp.inference import neighbours
-from gp.inference.neighbours import max_min_order, nearest_before, nearest_others, random_order
+from gp.inference.neighbours import max_min_order, nearest_before, nearest_others, pairs, random_order
 
 
 def _points(kind, n, d):
@@ -95,3 +95,17 @@ def test_a_random_order_is_seeded():
     assert np.array_equal(random_order(50, 3), random_order(50, 3))
     assert not np.array_equal(random_order(50, 3), random_order(50, 4))
     assert np.array_equal(np.sort(random_order(50, 3)), np.arange(50))
+
+
+@pytest.mark.parametrize("kind", ["random", "sorted", "duplicated"])
+@pytest.mark.parametrize("count", [1, 2, 51, 199, 200])
+def test_pairs_are_so_many_points_and_most_have_their_nearest_among_them(kind, count):
+    points = _points(kind, 200, 2)
+    rows = pairs(points, count, 0)
+    assert len(set(rows.tolist())) == len(rows) == count
+    assert (np.diff(rows) > 0).all()
+    near = nearest_others(KDTree(points), rows, 1)[:, 0]
+    distance = np.linalg.norm(points[rows] - points[near], axis=1)
+    among = [_brute(points, row, np.setdiff1d(rows, row), 1) for row in rows] if count > 1 else []
+    has_nearest = [own[0] <= least + 1e-12 for own, least in zip(among, distance, strict=False)]
+    assert sum(has_nearest) >= count // 2
