@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,17 @@ def describe() -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "load_before": round(os.getloadavg()[0], 1),
     }
+
+
+def machines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line that says on which machine each group of rows was run, in one run."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        of = row["machine"]
+        said = f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, Python {of['python']}, {of['date']}"
+        if row["group"] not in groups.setdefault(said, []):
+            groups[said].append(row["group"])
+    return "; ".join(f"{', '.join(names)}: {said}" for said, names in groups.items()) + "."
 
 
 def cores() -> int:

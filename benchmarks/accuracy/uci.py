@@ -12,7 +12,7 @@ import pandas as pd
 
 import gp
 from benchmarks.accuracy.options import Options
-from benchmarks.machine import describe
+from benchmarks.machine import describe, machines
 from gp.fan_out import fan_out
 from gp.metrics import score
 from gp.spec import InputError
@@ -203,7 +203,7 @@ def tables(result: dict[str, Any]) -> str:
             )
         lines += [f"| *{who}* | {rmse:.3f} | {nlpd:.3f} | – | – | – |" for who, (rmse, nlpd) in published.items()]
         lines += ["", _verdict(of_table, units, published), ""]
-    return "\n".join([*_PREFACE, "", *lines]).rstrip()
+    return "\n".join([*_PREFACE, "", *lines, machines(result["rows"])])
 
 
 _PREFACE = [
