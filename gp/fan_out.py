@@ -56,10 +56,12 @@ def _on_cores(
         for future in as_completed(numbers):
             done[numbers[future]] = future.result()
             progress.update()
-    except BrokenProcessPool as error:
-        return error
-    finally:
+    except BaseException as error:
         pool.shutdown(kill_workers=True)
+        if isinstance(error, BrokenProcessPool):
+            return error
+        raise
+    pool.shutdown()
     return None
 
 
@@ -98,4 +100,13 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
         futures = [client.submit(_run, function, *task, pure=False, retries=ATTEMPTS - 1) for task in tasks]
         for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
-        return list(client.gather(futures))
+        try:
+            return list(client.gather(futures))
+        except (ModuleNotFoundError, RuntimeError) as error:
+            # What a scheduler says of a task that it cannot read.
+            if isinstance(error, RuntimeError) and "deserialization" not in str(error):
+                raise
+            raise InputError(
+                f"{ADDRESS}: the scheduler at {address}, or a worker of it, cannot load this project: start them all "
+                "in its environment, with PYTHONPATH set to its root"
+            ) from error

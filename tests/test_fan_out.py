@@ -84,9 +84,10 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
 
 
 @pytest.fixture
-def cluster(monkeypatch, tmp_path):
-    """A scheduler and two workers, each a process of its own on loopback."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+def cluster(monkeypatch, tmp_path, request):
+    """A scheduler and two workers, each a process of its own on loopback; as its parameter a PYTHONPATH."""
+    path = getattr(request, "param", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+    environment = {**os.environ, "PYTHONPATH": path}
     # Workers end soon after their scheduler does, whatever becomes of this test.
     environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "10s"
     file, processes = tmp_path / "scheduler.json", []
@@ -147,3 +148,10 @@ def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
     for task, inner in fan_out(where_nested, [(0,), (1,), (2,)]):
         assert inner == [task, task]
         assert task != os.getpid()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", [""], indirect=True)
+def test_a_cluster_that_cannot_import_the_project_is_told_what_it_needs(cluster):
+    with pytest.raises(InputError, match=r"cannot load this project: .* PYTHONPATH set to its root"):
+        fan_out(square, [(1,), (2,)])
