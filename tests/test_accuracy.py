@@ -1,0 +1,121 @@
+"""Accuracy studies of tables: what is run, what is kept, what is said."""
+
+import gzip
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import __main__ as command
+from benchmarks.accuracy import large, uci
+from benchmarks.accuracy.options import Options
+from benchmarks.accuracy.uci import CASES, EXACT, ONE_KERNEL, PUBLISHED, Case, Fit
+from benchmarks.machine import describe, machines
+from gp.spec import InputError
+
+N, TEST = 60, 12
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(N, 2))
+    values = np.column_stack([x, np.sin(6 * x[:, 0]) + 0.1 * rng.standard_normal(N)])
+    mask = np.array([rng.permutation(N) < TEST for _ in range(10)]).T
+    (tmp_path / "yacht").mkdir()
+    for name, table in (("data", values), ("test_mask", mask.astype(int))):
+        with gzip.open(tmp_path / f"yacht/{name}.csv.gz", "wt") as file:
+            np.savetxt(file, table, delimiter=",", fmt="%.6g")
+    return tmp_path
+
+
+@pytest.fixture
+def one_table(monkeypatch):
+    fits = {"exact": Fit(ONE_KERNEL, EXACT), "few": Fit(ONE_KERNEL, EXACT | {"rows": 10}, {"restarts": 0})}
+    monkeypatch.setattr(uci, "CASES", {"yacht": Case(fits, 1)})
+
+
+def test_a_table_is_fitted_by_each_of_its_methods_and_scored(folder, one_table):
+    result = uci.run(Options("uci", tables=folder))
+    exact, few = result["rows"]
+    assert (exact["method"], exact["rows"], exact["inputs"], exact["group"]) == ("exact", N - TEST, 2, "yacht")
+    assert exact["rmse"] < few["rmse"] < 0.3
+    _, y, mask = uci._read(folder, "yacht")
+    scale = y[~mask[:, 0]].std()
+    assert exact["rmse_standardised"] == pytest.approx(exact["rmse"] / scale)
+    assert exact["nlpd_standardised"] == pytest.approx(exact["nlpd"] - np.log(scale))
+    said = uci.tables(result)
+    assert "| exact | " in said
+    assert "RMSE: exact" in said
+    assert describe()["processor"] in said
+
+
+def test_a_table_that_is_not_there_is_named_before_anything_runs(tmp_path, folder):
+    with pytest.raises(InputError, match=r"--tables: no folder"):
+        uci.run(Options("uci", tables=tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"energy/data\.csv\.gz: is not there"):
+        uci.run(Options("uci", tables=folder))
+
+
+def test_every_table_has_published_figures():
+    assert set(CASES) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("best", "coverage", "said"),
+    [
+        (0.1, 0.95, "RMSE: exact 0.100, at or ahead of the best published 0.393."),
+        (0.5, 0.95, "RMSE: exact 0.500, behind the best published 0.393."),
+        (0.1, 0.90, "Coverage outside 93–97 %: exact (0.900)."),
+    ],
+)
+def test_the_verdict_is_that_of_the_numbers(best, coverage, said):
+    row = {"table": "yacht", "group": "yacht", "machine": describe(), "method": "exact", "split": 0, "rows": 277}
+    scores = {"inputs": 6, "rmse": best, "nlpd": 0.0, "coverage_95": coverage, "cpu_seconds": 1.0}
+    text = uci.tables({"rows": [row | scores]})
+    assert said in text
+    assert ("Coverage outside" in text) == (not 0.93 <= coverage <= 0.97)
+
+
+def test_a_group_that_runs_anew_replaces_its_own_rows_alone(monkeypatch, tmp_path):
+    old = [{"group": name, "value": 0} for name in ("a", "b", "b")]
+    new = [{"group": "b", "value": 1}]
+    written = {}
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "write_section", lambda name, text: written.update({name: text}))
+    monkeypatch.setattr(large, "run", lambda options: {"rows": new})
+    monkeypatch.setattr(large, "tables", lambda result: json.dumps(result))
+    (tmp_path / "large.json").write_text(json.dumps({"rows": old}))
+    monkeypatch.setattr(sys, "argv", ["accuracy", "large", "--only", "b"])
+    command.main()
+    rows = json.loads((tmp_path / "large.json").read_text())["rows"]
+    assert rows == [{"group": "a", "value": 0}, {"group": "b", "value": 1}]
+    assert json.loads(written["large"])["rows"] == rows
+
+
+@pytest.mark.parametrize("arguments", [["--quick"], ["--only", "x"]])
+def test_a_trial_is_written_nowhere(monkeypatch, tmp_path, arguments, capsys):
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "write_section", lambda *_: pytest.fail("a trial was written down"))
+    monkeypatch.setattr(large, "run", lambda options: {"rows": [{"value": 1}]})
+    monkeypatch.setattr(large, "tables", lambda result: "what came out")
+    monkeypatch.setattr(sys, "argv", ["accuracy", "large", *arguments])
+    command.main()
+    assert list(tmp_path.iterdir()) == []
+    assert "what came out" in capsys.readouterr().out
+
+
+def test_machines_are_named_with_the_groups_that_ran_there():
+    one, other = describe(), describe() | {"processor": "another"}
+    rows = [{"group": "a", "machine": one}, {"group": "b", "machine": one}, {"group": "c", "machine": other}]
+    first, second = machines(rows).split("; ")
+    assert first.startswith(f"a, b: {one['processor']}")
+    assert second.startswith("c: another")
+
+
+def test_large_tables_are_drawn_with_the_noise_that_the_table_says():
+    data = large.draw(2000, 2)
+    assert data["x"].shape == (2000, 2)
+    assert len(data["y_test"]) == large.N_TEST
+    assert np.var(data["y"]) == pytest.approx(1 + large.NOISE_SD**2, rel=0.3)
