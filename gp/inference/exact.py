@@ -74,18 +74,21 @@ class Exact(Method):
 
     def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, Method]:
         """Return the model over the rows that hyperparameters are learnt on, and the method there."""
-        if self.rows is None or not self._learns_on_some(gp.n):
-            return gp, self
-        return gp.subset(pairs(gp.scope.x / spread(gp.scope.x), self.rows, SEED)), Exact()
+        return (gp.subset(self._chosen(gp)), Exact()) if self._learns_on_some(gp.n) else (gp, self)
 
     def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
         """Return the `Search` by `train`, its values as if of all rows."""
-        some, method = self.learnt_on(problem.gp)
-        search = train.run(type(problem)(some, method), seed)
+        if not self._learns_on_some(problem.n):
+            return train.run(problem, seed)
+        some = problem.subset(self._chosen(problem.gp))
+        search = train.run(some, seed)
         return replace(search, values=tuple(value * problem.n / some.n for value in search.values))
 
     def _learns_on_some(self, n: int) -> bool:
         return self.rows is not None and n > self.rows
+
+    def _chosen(self, gp: GaussianProcess) -> np.ndarray:
+        return pairs(gp.scope.x / spread(gp.scope.x), self.rows or gp.n, SEED)
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
