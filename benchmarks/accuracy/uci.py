@@ -209,7 +209,7 @@ def tables(result: dict[str, Any]) -> str:
 _PREFACE = [
     "Means over splits ± their standard error. The splits are those of treforevans/uci_datasets, 90 % for training. "
     "*Published* figures, in italics, are from other splits, some with fewer training rows, and quoted from memory: "
-    "they place a row, they are no paired comparison. Kernel Matérn-3/2 with a lengthscale for each input; or searched, "
+    "they place a row, they are no paired comparison. Kernel Matérn-3/2 with a lengthscale each; or searched: "
     "the best of RBF and Matérn-1/2, -3/2, -5/2 (the last for small tables only) by leave-one-out NLPD on training "
     "rows. Coverage is of 95 % intervals of a new observation. CPU seconds are of fit and prediction. Fewer splits "
     "where all ten would take all methods together more than an hour."

@@ -1,4 +1,4 @@
-"""The Cholesky factor of a matrix of any size, in place."""
+"""The Cholesky factor of a matrix of any size, and the inverse from it, in place."""
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -22,6 +22,13 @@ def factorise(matrix: np.ndarray) -> bool:
             return _by_tiles(matrix)
         # C-ordered: the transpose is LAPACK's own order, the lower triangle LAPACK's upper one.
         return bool(lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)[1] == 0)
+
+
+def invert(factor: np.ndarray) -> np.ndarray:
+    """Return the inverse of L Lᵀ in the lower triangle of `factor` (n, n), whose L it overwrites."""
+    with lapack_threads(len(factor)):
+        inverse, _ = lapack.dpotri(factor.T, lower=0, overwrite_c=1)
+    return inverse.T
 
 
 def _by_tiles(matrix: np.ndarray) -> bool:

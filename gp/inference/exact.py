@@ -17,7 +17,7 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import blas, lapack
 
 from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
-from gp.inference.cholesky import factorise
+from gp.inference.cholesky import factorise, invert
 from gp.inference.closed_form import closed_form
 from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
 from gp.inference.method import Method, Moments
@@ -128,7 +128,7 @@ class Exact(Method):
         """
         with one_thread(), torch.no_grad():
             solved = _solve(gp)
-            precision = np.diagonal(_invert(solved.factor))
+            precision = np.diagonal(invert(solved.factor))
             # What a row's own noise was found to be is not known before it is seen.
             surprise = (gp.noise(gp.x) - solved.noise).numpy()
         return gp.y.numpy() - solved.alpha / precision, np.sqrt(1 / precision + surprise)
@@ -260,16 +260,9 @@ def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:
     return covariance
 
 
-def _invert(factor: np.ndarray) -> np.ndarray:
-    """Return K⁻¹ in the lower triangle of its Cholesky factor's buffer, which it overwrites."""
-    with lapack_threads(len(factor)):
-        inverse, _ = lapack.dpotri(factor.T, lower=0, overwrite_c=1)
-    return inverse.T
-
-
 def _pull_back(solved: _Solved) -> None:
     """Add the gradient of the log marginal likelihood to the model's tensors; the factor is overwritten."""
-    kernel, alpha, inverse = solved.kernel, solved.alpha, _invert(solved.factor)
+    kernel, alpha, inverse = solved.kernel, solved.alpha, invert(solved.factor)
     column = alpha[:, None]
     for rows, columns in lower_tiles(len(alpha)):
         # ααᵀ − K⁻¹, without ½: below the diagonal every element stands for its mirror image too.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gp.inference import cholesky
-from gp.inference.cholesky import factorise
+from gp.inference.cholesky import factorise, invert
 
 RNG = np.random.default_rng(0)
 
@@ -26,6 +26,14 @@ def test_tiles_give_the_factor(small, n):
     given = matrix + np.triu(np.full((n, n), np.nan), 1)  # what is above the diagonal is not read
     assert factorise(given)
     np.testing.assert_allclose(np.tril(given), np.linalg.cholesky(matrix), rtol=1e-9, atol=1e-12)
+
+
+def test_the_inverse_is_that_of_the_matrix():
+    matrix = covariance(60)
+    factor = matrix.copy()
+    assert factorise(factor)
+    expected = np.linalg.inv(matrix)
+    np.testing.assert_allclose(np.tril(invert(factor)), np.tril(expected), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("row", [0, 40, 99])
