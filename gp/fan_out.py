@@ -28,7 +28,7 @@ def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], labe
     raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.  What a task fans
     out itself runs one after another in its own worker.
     """
-    if _in_worker.get():
+    if in_worker():
         return [function(*task) for task in tasks]
     if os.environ.get(ADDRESS):
         return _on_cluster(function, tasks, os.environ[ADDRESS], label)
@@ -72,6 +72,11 @@ def _run(function: Callable[..., Any], *task: Any) -> Any:
         return function(*task)
     finally:
         _in_worker.reset(before)  # a Dask worker's thread may serve others
+
+
+def in_worker() -> bool:
+    """Return whether this runs as a task that was fanned out, beside others: on one thread."""
+    return _in_worker.get()
 
 
 def cores() -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 import gp
-from gp.fan_out import ADDRESS, fan_out
+from gp.fan_out import ADDRESS, cores, fan_out
+from gp.inference.machine import MANY_ROWS, lapack_threads, one_thread
 from gp.spec import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +79,17 @@ def test_what_a_task_fans_out_runs_where_it_does():
 
 
 @pytest.mark.slow
+def threads(n):
+    with one_thread(), lapack_threads(n):
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_large_matrices_get_all_cores_but_beside_other_tasks():
+    assert threads(MANY_ROWS - 1) == {1}
+    assert threads(MANY_ROWS) == {cores()}
+    assert fan_out(threads, [(MANY_ROWS,), (MANY_ROWS,)]) == [{1}, {1}]
+
+
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv(ADDRESS, "127.0.0.1:9")
     with pytest.raises(InputError, match=r"DASK_SCHEDULER_ADDRESS: no scheduler answers at 127\.0\.0\.1:9"):

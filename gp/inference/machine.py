@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-from gp.fan_out import cores
+from gp.fan_out import cores, in_worker
 
 # Rows from which LAPACK gets all cores.  Below, a second thread saves at most a second on an idle machine, and on a
 # busy one two that wait for each other take 2 to 40 times as long as one alone.  A constant, never a measurement: the
@@ -41,8 +41,8 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def lapack_threads(n: int) -> Iterator[None]:
-    """Give BLAS, held to one thread, all cores where a matrix has many rows."""
-    if n < MANY_ROWS or cores() == 1:
+    """Give BLAS, held to one thread, all cores where a matrix has many rows and nothing else runs beside it."""
+    if n < MANY_ROWS or cores() == 1 or in_worker():
         yield
     else:
         with _blas().limit(limits=cores()):
