@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
+from multiprocessing import current_process
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
@@ -26,9 +27,9 @@ def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], labe
 
     Tasks run in processes of one thread each; those of a worker that was killed run again.  An exception in a task is
     raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.  What a task fans
-    out itself runs one after another in its own worker.
+    out itself runs one after another in its own worker; so does all of a daemonic process, which may have no others.
     """
-    if in_worker():
+    if in_worker() or current_process().daemon:
         return [function(*task) for task in tasks]
     if os.environ.get(ADDRESS):
         return _on_cluster(function, tasks, os.environ[ADDRESS], label)
@@ -90,7 +91,7 @@ def cores() -> int:
 def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], address: str, label: str) -> list[Any]:
     try:
         # A cluster's own package, needed on one only.
-        from dask.distributed import Client  # noqa: PLC0415
+        from dask.distributed import Client, KilledWorker  # noqa: PLC0415
         from dask.distributed import as_completed as finished  # noqa: PLC0415
     except ImportError:
         raise InputError(
@@ -102,11 +103,15 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
         raise InputError(f"{ADDRESS}: no scheduler answers at {address} ({error}): start one, or unset it") from None
     with client:
         # `pure=False`: Dask otherwise takes two equal tasks for one.
-        futures = [client.submit(_run, function, *task, pure=False, retries=ATTEMPTS - 1) for task in tasks]
+        futures = [client.submit(_run, function, *task, pure=False) for task in tasks]
         for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
         try:
             return list(client.gather(futures))
+        except KilledWorker as error:
+            raise InputError(
+                f"{ADDRESS}: a task ended the workers at {address} again and again: give each more memory"
+            ) from error
         except (ModuleNotFoundError, RuntimeError) as error:
             # What a scheduler says of a task that it cannot read.
             if isinstance(error, RuntimeError) and "deserialization" not in str(error):

@@ -70,9 +70,11 @@ class Fitted:
 
         Where hyperparameters have priors, less their log density.
         """
-        values = self.search.values if self.search else ()
-        values = values or (self.log_marginal_likelihood - self.gp.log_jacobian,)  # nothing learnt, or long ago
-        loss = -(np.array(values) + self.gp.log_jacobian) / self.gp.total
+        if self.search and self.search.values:
+            values, n = self.search.values, self.search.rows or self.gp.total
+        else:  # nothing learnt, or long ago
+            values, n = (self.log_marginal_likelihood - self.gp.log_jacobian,), self.gp.total
+        loss = np.log(self.gp.scope.y_scale) - np.array(values) / n
         return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
 
     @cached_property
@@ -90,11 +92,14 @@ class Fitted:
     def certificate(self) -> Certificate:
         """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
         # Built apart from the one that predicts: certifying moves its hyperparameters.
-        gp, method = self.inference.learnt_on(self._built())
-        problem = Problem(gp, method)
-        posterior = method.condition(gp)
+        gp, on_some = self._built(), self.search is not None and self.search.rows is not None
+        if on_some:
+            gp = self.inference.learnt_on(gp)
+        problem = Problem(gp, self.inference)
+        posterior = self.inference.condition(gp)
         noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
-        condition = condition_number(posterior.factor) if isinstance(posterior, ExactPosterior) else None
+        predicting = self._posterior if on_some else posterior
+        condition = condition_number(predicting.factor) if isinstance(predicting, ExactPosterior) else None
         by_adam = isinstance(self.train, Adam) and self.search and not self.inference.goes_on
         del posterior  # its n×n factor, before evaluations need one
         return certify(
@@ -102,7 +107,7 @@ class Fitted:
             parameters=gp.parameters,
             vector=self.vector,
             search=self.search,
-            rows=None if gp.n == self.data.n else gp.n,
+            rows=gp.n if on_some else None,
             condition_number=condition,
             jitter=self.inference.jitter,
             noise_share=float(noise / (noise + explained)),
@@ -129,7 +134,8 @@ class Fitted:
             ],
             "certificate": self.certificate.to_dict(),
             **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
-            "inference": {"kind": self.inference.kind, **({"why": self.why} if self.why else {})},
+            "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
+            | {"kind": self.inference.kind, **({"why": self.why} if self.why else {})},
             "alarms": self.certificate.alarms,
             **self.certificate.named(),
         }
@@ -180,6 +186,8 @@ class Fitted:
         header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
         if self.search:
             header["search"] = {name: getattr(self.search, name) for name in ("ends", "starts", "evaluations")}
+            if self.search.rows is not None:
+                header["search"]["rows"] = self.search.rows
         tensors = {"x": self.data.x, "y": self.data.observed, "vector": self.vector}
         if self.data.noise_sd is not None:
             tensors["noise_sd"] = self.data.noise_sd

@@ -73,10 +73,10 @@ def _scored(
     Nothing built is returned: it would not cross processes.
     """
     fitted = _fit_one(data, model, inference, train, seed, checkpoints)
-    gp, method = fitted.inference.learnt_on(fitted.gp)
-    mean, sd_y = method.leave_one_out(gp)
+    gp = fitted.inference.learnt_on(fitted.gp)
+    mean, sd_y = fitted.inference.leave_one_out(gp)
     nlpd = (0.5 * np.log(2 * np.pi * sd_y**2) + 0.5 * ((gp.scope.y - mean) / sd_y) ** 2).mean()
-    value, _ = method.evaluate(gp, gradient=False)
+    value, _ = fitted.inference.evaluate(gp, gradient=False)
     scores = {
         "log_marginal_likelihood": value + gp.log_jacobian,
         "loo_nlpd": float(nlpd + np.log(gp.scope.y_scale)),

@@ -1,6 +1,7 @@
 """Many fits at once: same results in order on one core, on all, on a cluster; and when a worker is killed."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -78,7 +79,6 @@ def test_what_a_task_fans_out_runs_where_it_does():
         assert task != os.getpid()
 
 
-@pytest.mark.slow
 def threads(n):
     with one_thread(), lapack_threads(n):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
@@ -90,6 +90,12 @@ def test_large_matrices_get_all_cores_but_beside_other_tasks():
     assert fan_out(threads, [(MANY_ROWS,), (MANY_ROWS,)]) == [{1}, {1}]
 
 
+def test_a_daemonic_process_runs_all_itself():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(fan_out, (square, [(1,), (2,), (3,)])) == [1, 4, 9]
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv(ADDRESS, "127.0.0.1:9")
     with pytest.raises(InputError, match=r"DASK_SCHEDULER_ADDRESS: no scheduler answers at 127\.0\.0\.1:9"):

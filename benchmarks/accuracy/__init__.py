@@ -1,7 +1,8 @@
 """How good fits are, on data that others have published figures for: `python -m benchmarks.accuracy NAME`.
 
-To add one: a module here with `run(options) -> dict` (what its JSON file holds: `machine` and `rows`) and
-`tables(result) -> str`, and its name in STUDIES.  Where rows have a `group`, `--only` runs whole groups anew.
+To add one: a module here with `run(options) -> dict` (what its JSON file holds: `rows`, and the `machine`) and
+`tables(result) -> str`, and its name in STUDIES.  Where rows have a `group`, and each its machine, `--only` runs whole
+groups anew.
 """
 
 from types import ModuleType

@@ -20,6 +20,8 @@ def main() -> None:
         result = json.loads(path.read_text())
     else:
         result = study.run(options)
+        if not result["rows"]:
+            raise SystemExit(f"--only {','.join(options.only)}: nothing of that name to run; see the study's `run`")
         if options.quick or (options.only and any("group" not in row for row in result["rows"])):
             print(study.tables(result))  # a trial: its numbers replace none
             return

@@ -13,8 +13,9 @@ from gp.spec import InputError
 # Rows up to which the exact method is taken: there an evaluation takes about 3 s of one core (ARD-RBF, d = 8; it grows
 # as n³) and 0.25 GB, and a fit a minute or two.
 EXACT_ROWS = 5000
-# Rows up to which the posterior is that of all rows, by hyperparameters learnt on EXACT_ROWS of them: one factor takes
-# 40 s of one core and 3.2 GB, and predicts better than inducing inputs do (benchmarks/README.md, UCI tables).
+# Rows up to which the posterior is that of all rows, by hyperparameters learnt on EXACT_ROWS of them: a factor takes
+# 40 s of one core and 3.2 GB, the stages train and predict about five times that time; it predicts better than inducing
+# inputs do (benchmarks/README.md, UCI tables).
 FACTOR_ROWS = 20_000
 # Inputs up to which a row's nearest neighbours know nearly all that the others do (benchmarks/README.md, large tables).
 FEW_INPUTS = 4
@@ -40,7 +41,7 @@ class Auto(Method):
         if n <= EXACT_ROWS and fits:
             return Exact(), f"n={n} is at most {EXACT_ROWS}"
         too_large = f"n={n} is more than {EXACT_ROWS}"
-        if not fits and n <= FACTOR_ROWS:
+        if not fits and n <= (EXACT_ROWS if d <= FEW_INPUTS else FACTOR_ROWS):
             too_large = f"exact inference over n={n} rows needs more memory than there is"
         if d <= FEW_INPUTS:
             return Vecchia(), f"{too_large}; nearest neighbours suit {d} inputs, as up to {FEW_INPUTS}"

@@ -6,8 +6,9 @@ from scipy.linalg import blas, lapack
 from gp.inference.blocks import slices
 from gp.inference.machine import lapack_threads
 
-# Rows up to which LAPACK does it.  OpenBLAS's dpotrf crashes with two threads from 15 600 rows or so, on some machines
-# later (OpenMathLib/OpenBLAS#2562); its matrix product and triangular solve do not.
+# Rows up to which LAPACK does it.  OpenBLAS's dsyrk, and so its dpotrf, crashes with two threads from 15 500 rows or
+# so, on some machines later (OpenMathLib/OpenBLAS#2562, #2821); its matrix product, triangular solve and dpotri do not
+# (seen up to n = 24 000).
 LAPACK_ROWS = 8192
 TILE = 2048
 
@@ -34,8 +35,8 @@ def invert(factor: np.ndarray) -> np.ndarray:
 def _by_tiles(matrix: np.ndarray) -> bool:
     """Factorise tile by tile, each from those to its left  (Golub & Van Loan 2013, sec. 4.2).
 
-    Tiles are copied, as SciPy's BLAS takes no part of an array in place, and transposed, which makes them LAPACK's own
-    order.
+    Tiles are copied, as SciPy's BLAS takes no part of an array in place, one by one, so that memory does not grow; they
+    are transposed, which makes them LAPACK's own order.
     """
     parts = list(slices(len(matrix), TILE))
     for j, columns in enumerate(parts):

@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from gpytorch.kernels import Kernel
+from pydantic import Field
 from scipy.linalg import blas, lapack
 
 from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
@@ -25,12 +26,13 @@ from gp.inference.neighbours import pairs
 from gp.inference.profile import Profile
 from gp.models import GaussianProcess
 from gp.scope import spread
-from gp.spec import Count, InputError
+from gp.spec import InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
 FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
 ROWS = 1024  # predicted at a time
+FEWEST = 20  # that hyperparameters are learnt on
 SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has the same as the fitted one
 
 
@@ -45,11 +47,12 @@ class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
 
     With `rows`, where there are more, hyperparameters are learnt exactly on so many: a seeded half, and the row nearest
-    to each.  The posterior given these is that of all rows, and costs one factor instead of one an evaluation.
+    to each.  The posterior given these is that of all rows: these are factorised where they are predicted from or left
+    out, not at every evaluation.
     """
 
     kind: Literal["exact"] = "exact"
-    rows: Count | None = None
+    rows: Annotated[int, Field(ge=FEWEST)] | None = None
 
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
@@ -62,33 +65,29 @@ class Exact(Method):
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where some of the rows cannot stand for all."""
-        if gp.noise.by_row and self._learns_on_some(gp.n):
+        if gp.noise.by_row and self._chosen(gp) is not None:
             raise InputError(
                 f"inference.rows: noise of this kind learns something for every row, and rows is {self.rows} of "
-                f"n={gp.n}: leave rows out, or take noise of kind gaussian or known"
+                f"n={gp.n}: remove inference.rows, or take noise of kind gaussian or known"
             )
 
-    def for_rows(self, n: int) -> Method:
-        """Return exact inference over n of the rows."""
-        return Exact()
-
-    def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, Method]:
-        """Return the model over the rows that hyperparameters are learnt on, and the method there."""
-        return (gp.subset(self._chosen(gp)), Exact()) if self._learns_on_some(gp.n) else (gp, self)
+    def learnt_on(self, gp: GaussianProcess) -> GaussianProcess:
+        """Return the model over the rows that hyperparameters are learnt on."""
+        chosen = self._chosen(gp)
+        return gp if chosen is None else gp.subset(chosen)
 
     def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` by `train`, its values as if of all rows."""
-        if not self._learns_on_some(problem.n):
+        """Return the `Search` by `train`."""
+        chosen = self._chosen(problem.gp)
+        if chosen is None:
             return train.run(problem, seed)
-        some = problem.subset(self._chosen(problem.gp))
-        search = train.run(some, seed)
-        return replace(search, values=tuple(value * problem.n / some.n for value in search.values))
+        return replace(train.run(problem.subset(chosen), seed), rows=self.rows)
 
-    def _learns_on_some(self, n: int) -> bool:
-        return self.rows is not None and n > self.rows
-
-    def _chosen(self, gp: GaussianProcess) -> np.ndarray:
-        return pairs(gp.scope.x / spread(gp.scope.x), self.rows or gp.n, SEED)
+    def _chosen(self, gp: GaussianProcess) -> np.ndarray | None:
+        """Return the rows that hyperparameters are learnt on; None: all."""
+        if self.rows is None or gp.n <= self.rows:
+            return None
+        return pairs(gp.scope.x / spread(gp.scope.x), self.rows, SEED)
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

@@ -53,9 +53,9 @@ class Method(Spec):
         """Return the method for n of the rows, on which a search for hyperparameters begins."""
         return self
 
-    def learnt_on(self, gp: GaussianProcess) -> tuple[GaussianProcess, "Method"]:
-        """Return the model over the rows that hyperparameters are learnt on, and the method there: all, and itself."""
-        return gp, self
+    def learnt_on(self, gp: GaussianProcess) -> GaussianProcess:
+        """Return the model over the rows that hyperparameters are learnt on: all."""
+        return gp
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.

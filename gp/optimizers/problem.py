@@ -67,7 +67,8 @@ class Search:
     """Where a search for hyperparameters ended.
 
     The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
-    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.
+    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
+    is how many rows the values are of, where hyperparameters are learnt on some.
     """
 
     vector: np.ndarray
@@ -75,3 +76,4 @@ class Search:
     ends: tuple[tuple[int, float], ...]
     starts: int
     evaluations: int
+    rows: int | None = None
