@@ -1,4 +1,4 @@
-"""Tables too large for a Cholesky factor: seconds and memory of one evaluation, error of whole fits in like CPU time."""
+"""Tables too large for a Cholesky factor: seconds and memory of an evaluation, error of whole fits in like CPU time."""
 
 import itertools
 import tempfile
