@@ -155,3 +155,14 @@ def test_noise_with_something_for_each_row_is_refused():
 def test_what_is_wrong_with_the_spec_is_named(given, message):
     with pytest.raises(InputError, match=message):
         gp.fit(X, Y, inference={"kind": "sgpr", **given})
+
+
+def test_rows_without_noise_that_few_inducing_inputs_cannot_explain_are_fitted():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(3000, 2))
+    y = np.sin(20 * x[:, 0]) * np.cos(15 * x[:, 1])
+    new = rng.uniform(size=(500, 2))
+    fitted = gp.fit(x, y, inference={"kind": "sgpr", "inducing": 60}, train={"restarts": 0})
+    error = fitted.predict(new).mean - np.sin(20 * new[:, 0]) * np.cos(15 * new[:, 1])
+    assert np.sqrt(np.mean(error**2)) < 0.3 * y.std()
+    assert fitted.search.values[0] > -10 * len(y)  # not from so far down that nothing leads back
