@@ -26,14 +26,14 @@ def describe() -> dict[str, Any]:
     }
 
 
-def machines(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a line that says on which machine each group of rows was run, in one run."""
+def machines(rows: Sequence[Mapping[str, Any]], by: str = "group") -> str:
+    """Return a line that says on which machine each group of rows was run."""
     groups: dict[str, list[str]] = {}
     for row in rows:
         of = row["machine"]
         said = f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, Python {of['python']}, {of['date']}"
-        if row["group"] not in groups.setdefault(said, []):
-            groups[said].append(row["group"])
+        if row[by] not in groups.setdefault(said, []):
+            groups[said].append(row[by])
     return "; ".join(f"{', '.join(names)}: {said}" for said, names in groups.items()) + "."
 
 

@@ -39,7 +39,7 @@ def one_table(monkeypatch):
 def test_a_table_is_fitted_by_each_of_its_methods_and_scored(folder, one_table):
     result = uci.run(Options("uci", tables=folder))
     exact, few = result["rows"]
-    assert (exact["method"], exact["rows"], exact["inputs"], exact["group"]) == ("exact", N - TEST, 2, "yacht")
+    assert (exact["method"], exact["rows"], exact["inputs"], exact["group"]) == ("exact", N - TEST, 2, "yacht/exact")
     assert 0.1 < exact["rmse"] < 0.2
     assert exact["rmse"] != few["rmse"]
     _, y, mask = uci._read(folder, "yacht")
