@@ -43,6 +43,7 @@ FITS: dict[int, Participants] = {
     8: [
         ("this library, sgpr", OURS, {"inference": SGPR}, 10**5),
         ("this library, svgp", OURS, {"inference": SVGP}, 10**6),
+        ("this library, vecchia", OURS, {"inference": VECCHIA}, 10**5),
         ("this library, exact, hyperparameters from 4000 rows", OURS, {"inference": EXACT}, 10**4),
         ("GPyTorch, SVGP", GPYTORCH, {"kind": "svgp"}, 10**6),
         ("GPyTorch, SGPR", GPYTORCH, {"kind": "sgpr"}, 10**4),
