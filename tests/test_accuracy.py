@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import __main__ as command
-from benchmarks.accuracy import large, uci
+from benchmarks.accuracy import STUDIES, large, uci
 from benchmarks.accuracy.options import Options
 from benchmarks.accuracy.uci import CASES, EXACT, ONE_KERNEL, PUBLISHED, Case, Fit
 from benchmarks.machine import describe, machines
+from benchmarks.report import README
 from gp.spec import InputError
 
 N, TEST = 60, 12
@@ -105,6 +106,13 @@ def test_a_trial_is_written_nowhere(monkeypatch, tmp_path, arguments, capsys):
     command.main()
     assert list(tmp_path.iterdir()) == []
     assert "what came out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_the_readme_says_what_the_results_say(name):
+    said = README.read_text().partition(f"<!-- begin {name} -->")[2].partition(f"<!-- end {name} -->")[0]
+    result = json.loads((command.RESULTS / f"{name}.json").read_text())
+    assert said.strip() == STUDIES[name].tables(result).strip()
 
 
 def test_machines_are_named_with_the_groups_that_ran_there():
