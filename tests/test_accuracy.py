@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy import STUDIES, large, uci
+from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy.options import Options
 from benchmarks.accuracy.uci import CASES, EXACT, ONE_KERNEL, PUBLISHED, Case, Fit
 from benchmarks.machine import describe, machines
