@@ -1,6 +1,5 @@
 """Titsias' collapsed bound over inducing inputs, by blocked sums: for rows too many for a factor of their own."""
 
-import contextlib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +14,7 @@ from gp.inference.machine import one_thread
 from gp.inference.method import Method
 from gp.inference.profile import Profile
 from gp.inference.rows import ModelRows, blocks, draw
-from gp.inference.sparse import SparsePosterior, leave_one_out
+from gp.inference.sparse import SparsePosterior, leave_one_out, suit_noise
 from gp.inference.variational import BLOCK, JITTER, Gaussian, Inducing, optimum
 from gp.models import GaussianProcess
 from gp.spec import Count, InputError
@@ -72,35 +71,14 @@ class Sgpr(Method):
         full, few = self.prepare(gp, seed), PER_INDUCING * min(self.inducing, gp.n)
         if gp.n > 2 * few:
             part = _with(gp.subset(draw(gp.n, few, rng)), _inducing_inputs(full).detach())
-            evaluations += self._suit_noise(part)
+            evaluations += suit_noise(part, _inducing_inputs(part).detach())
             vector, values = self._climb(part)
             evaluations += len(values)
             full.parameters.set(vector)
         else:
-            evaluations += self._suit_noise(full)
+            evaluations += suit_noise(full, _inducing_inputs(full).detach())
         vector, values = self._climb(full)
         return problem.ended(vector, tuple(values), ((gp.n, max(values)),), evaluations + len(values))
-
-    def _suit_noise(self, gp: GaussianProcess) -> int:
-        """Raise the noise sd to where the bound is best; return how many evaluations that took.
-
-        What the inducing inputs do not explain is noise to the bound: where the exact model found next to none, it is
-        so far down that no gradient leads back.
-        """
-        start, tried = gp.parameters.vector, dict[float, np.ndarray]()
-        names = [name for parameter in gp.parameters.free for name in parameter.names]
-        if "noise.sd" not in names:
-            return 0
-        at = names.index("noise.sd")
-        highest = gp.parameters.bounds[at][1]
-        for raised in np.arange(start[at], min(highest, max(start[at], 0.0)) + 1.0):
-            vector = start.copy()
-            vector[at] = min(raised, highest)
-            gp.parameters.set(vector)
-            with contextlib.suppress(NotPositiveDefinite):
-                tried[self.evaluate(gp, gradient=False)[0] + gp.parameters.log_prior(vector)[0]] = vector
-        gp.parameters.set(tried[max(tried)] if tried else start)
-        return len(tried)
 
     def _climb(self, gp: GaussianProcess) -> tuple[np.ndarray, list[float]]:
         """Return the raw vector that L-BFGS-B comes to, and the objective (nats) at each evaluation on the way."""

@@ -1,5 +1,6 @@
-"""What sparse methods share: the posterior that q(u) gives, and leave-one-out without another pass over the rows."""
+"""What sparse methods share: a noise to start with, the posterior that q(u) gives, leave-one-out in one more pass."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,11 @@ import torch
 from gpytorch.kernels import Kernel
 
 from gp.inference.blocks import slices
+from gp.inference.exact import NotPositiveDefinite
 from gp.inference.machine import one_thread
 from gp.inference.method import Moments
 from gp.inference.rows import ModelRows, blocks
-from gp.inference.variational import BLOCK, Gaussian, Inducing, diagonal, matrix
+from gp.inference.variational import BLOCK, Gaussian, Inducing, diagonal, matrix, optimum
 from gp.models import GaussianProcess
 
 
@@ -73,3 +75,26 @@ def leave_one_out(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> tuple[np
             # What a row's own noise was found to be is not known before it is seen.
             variances.append(unexplained + share * rows.noise / (1 - share) + gp.noise(batch.x))
     return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+
+
+def suit_noise(gp: GaussianProcess, z: torch.Tensor) -> int:
+    """Raise the model's noise sd to where the bound over its rows is best; return how many evaluations that took.
+
+    What inducing inputs z (m, d) do not explain is noise to the bound: where the exact model found next to none, the
+    bound is so far down that no gradient leads back.
+    """
+    names, start, bounds = gp.parameters.names, gp.parameters.vector, dict[float, float]()
+    if "noise.sd" not in names:
+        return 0
+    at = names.index("noise.sd")
+    highest = min(gp.parameters.bounds[at][1], max(start[at], 0.0))  # in logs: y's own sd, as far as it is allowed
+    for raised in [*np.arange(start[at], highest), highest]:
+        vector = start.copy()
+        vector[at] = raised
+        gp.parameters.set(vector)
+        with one_thread(), contextlib.suppress(NotPositiveDefinite):
+            _, value = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
+            bounds[value + gp.parameters.log_prior(vector)[0]] = raised
+    start[at] = bounds[max(bounds)] if bounds else start[at]
+    gp.parameters.set(start)
+    return len(bounds)

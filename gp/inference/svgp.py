@@ -14,7 +14,7 @@ from gp.inference.machine import one_thread
 from gp.inference.method import Method
 from gp.inference.profile import Profile
 from gp.inference.rows import ModelRows, Rows, blocks, draw, total
-from gp.inference.sparse import SparsePosterior, leave_one_out
+from gp.inference.sparse import SparsePosterior, leave_one_out, suit_noise
 from gp.inference.stochastic import State, Training, key_of
 from gp.inference.variational import BLOCK, JITTER, Gaussian, Inducing, optimum
 from gp.models import GaussianProcess
@@ -28,11 +28,12 @@ FEWEST = 20  # rows
 class Svgp(Method):
     """A sparse variational Gaussian process by minibatches (Hensman et al. 2013), whitened, in float64.
 
-    Hyperparameters start where `train` ends on a seeded subset of START_ROWS rows, the `inducing` inputs at centres of
-    clusters.  Then Adam moves both, by `learning_rate`, and natural gradients of length `natural_step` move q(u), over
-    minibatches of `batch_size` rows, until the bound on a seeded `holdout` of the rows no longer rises: `patience`
-    looks, 100 steps apart, without a rise make all steps smaller, three times, and end it the fourth; so do `epochs`.
-    Of all looks the best is kept, and q(u) is then its optimum over all rows, the held-out ones too.
+    Hyperparameters start where `train` ends on a seeded subset of START_ROWS rows, but for a noise that suits the
+    bound, the `inducing` inputs at centres of clusters. Then Adam moves both, by `learning_rate`, and natural gradients
+    of length `natural_step` move q(u), over minibatches of `batch_size` rows, until the bound on a seeded `holdout` of
+    the rows no longer rises: `patience` looks, 100 steps apart, without a rise make all steps smaller, three times, and
+    end it the fourth; so do `epochs`. Of all looks the best is kept, and q(u) is then its optimum over all rows, the
+    held-out ones too.
     """
 
     kind: Literal["svgp"] = "svgp"
@@ -87,10 +88,11 @@ class Svgp(Method):
         gp = problem.gp
         kept = Checkpoint(checkpoints, key_of(gp, rows, self, train, seed))
         arrays = kept.read()
+        start = self._start(gp, seed)
         if arrays is None:
-            evaluations = self._find_start(problem, train, seed)
+            evaluations = self._find_start(problem, train, seed, start)
         with one_thread():
-            training = Training(gp, self._start(gp, seed), rows, self, seed)
+            training = Training(gp, start, rows, self, seed)
             state = State.of(arrays) if arrays else training.begin(evaluations)
             if arrays is None:
                 kept.write(state.arrays())
@@ -102,14 +104,18 @@ class Svgp(Method):
         ends, evaluations = ((total(rows), bound),), state.started + len(state.values) + 1
         return problem.ended(vector, tuple(state.values.tolist()), ends, evaluations)
 
-    def _find_start(self, problem: Any, train: Any, seed: int) -> int:
-        """Move the model's hyperparameters to where `train` ends on a subset; return how many evaluations it took."""
-        if not problem.gp.parameters.free:
+    def _find_start(self, problem: Any, train: Any, seed: int, z: np.ndarray) -> int:
+        """Move the model's hyperparameters to where `train` ends on a subset, and the noise to what suits z (m, d).
+
+        Return how many evaluations that took.
+        """
+        gp, rng = problem.gp, np.random.default_rng([seed, 0])
+        if not gp.parameters.free:
             return 0
-        rows = draw(problem.n, min(problem.n, START_ROWS), np.random.default_rng([seed, 0]))
-        search = train.run(problem.subset(rows), seed)
-        problem.gp.parameters.set(search.vector)
-        return int(search.evaluations)
+        search = train.run(problem.subset(draw(gp.n, min(gp.n, START_ROWS), rng)), seed)
+        gp.parameters.set(search.vector)
+        some = gp.subset(draw(gp.n, self.sample_size(gp.n), rng))
+        return int(search.evaluations) + suit_noise(some, torch.from_numpy(z))
 
     def sample_size(self, n: int) -> int:
         """Return how many rows stand for all n where a start is looked for."""

@@ -39,8 +39,9 @@ class Vecchia(Method):
     kernel's lengthscales (Katzfuss & Guinness 2021, "A general framework for Vecchia approximations"; Katzfuss,
     Guinness & Lawrence 2022, "Scaled Vecchia approximation").  Cost grows as n · neighbours³.
 
-    Best in few dimensions, say up to four that matter, where a row's neighbours know nearly all that the others do.  In
-    more (d = 8), or where the function is smooth and the noise large, sgpr is better: or ask for more neighbours.
+    Best in few dimensions, say up to four that matter, where a row's neighbours know nearly all that the others do; in
+    more, where the function is rough or the noise small.  Of a smooth function of many inputs (d = 8) in much noise,
+    sgpr learns more: or ask for more neighbours.
 
     Neighbours are those at lengthscales whose ratios are rounded to powers of two, at the first hyperparameters that a
     model is evaluated at; there they stay, so that the objective is smooth.  Training that ends at other ones starts

@@ -5,7 +5,7 @@ import pytest
 
 import gp
 from gp.inference import auto
-from gp.inference.auto import EXACT_ROWS, FACTOR_ROWS, FEW_INPUTS, SGPR_ROWS, Auto
+from gp.inference.auto import EXACT_ROWS, FACTOR_ROWS, FEW_INPUTS, MORE_INPUTS, SGPR_ROWS, Auto
 from gp.models import Model
 from gp.spec import parse
 
@@ -31,7 +31,8 @@ RNG = np.random.default_rng(0)
             "exact",
             r"on which hyperparameters are learnt; the posterior is of all, as up to 20000",
         ),
-        (FACTOR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "sgpr", r"5 inputs, more than 4"),
+        (FACTOR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "vecchia", r"5 inputs, as up to 20, nearest neighbours mostly"),
+        (FACTOR_ROWS + 1, MORE_INPUTS + 1, "gaussian", "sgpr", r"21 inputs, more than 20"),
         (SGPR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "svgp", r"n=200001 is more than 5000, and than 200000"),
         (10**6, 1, "known", "vecchia", r"1 inputs"),
         (EXACT_ROWS + 1, 1, "student_t", "exact", r"student_t learns something for each row"),
@@ -55,7 +56,7 @@ def test_where_memory_is_short_an_approximation_is_taken(monkeypatch):
     method, why = Auto().resolve(2000, 2, Model())
     assert method.kind == "vecchia"
     assert "more memory than there is" in why
-    method, why = Auto().resolve(FACTOR_ROWS, FEW_INPUTS + 1, Model())
+    method, why = Auto().resolve(FACTOR_ROWS, MORE_INPUTS + 1, Model())
     assert method.kind == "sgpr"
     assert "more memory than there is" in why
 
