@@ -157,7 +157,7 @@ def test_what_is_wrong_with_the_spec_is_named(given, message):
         gp.fit(X, Y, inference={"kind": "sgpr", **given})
 
 
-@pytest.mark.parametrize("settings", [{"kind": "sgpr"}, {"kind": "svgp", "epochs": 20}])
+@pytest.mark.parametrize("settings", [{"kind": "sgpr"}, {"kind": "svgp", "epochs": 100}])
 def test_rows_without_noise_that_few_inducing_inputs_cannot_explain_are_fitted(settings):
     rng = np.random.default_rng(0)
     x, new = rng.uniform(size=(3000, 2)), rng.uniform(size=(500, 2))
