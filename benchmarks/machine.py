@@ -31,7 +31,7 @@ def machines(rows: Sequence[Mapping[str, Any]], by: str = "group") -> str:
     groups: dict[str, list[str]] = {}
     for row in rows:
         of = row["machine"]
-        said = f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, Python {of['python']}, {of['date']}"
+        said = f"{of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, Python {of['python']}"
         if row[by] not in groups.setdefault(said, []):
             groups[said].append(row[by])
     return "; ".join(f"{', '.join(names)}: {said}" for said, names in groups.items()) + "."

@@ -62,7 +62,7 @@ class Case(NamedTuple):
 # Fewer splits where all methods together would take more than an hour.
 CASES = {
     "yacht": Case(SMALL | CHANGING, 10),
-    "energy": Case(SMALL | CHANGING, 10),
+    "energy": Case(SMALL, 10),
     "concrete": Case(SMALL, 10),
     "elevators": Case(LARGE, 2),
     "bike": Case(LARGE, 2),
@@ -84,6 +84,7 @@ PUBLISHED: dict[str, tuple[tuple[str, str], dict[str, tuple[float, float]]]] = {
         STANDARDISED,
         {
             "exact, Wang et al. 2019 (64 % of the rows)": (0.394, 0.619),
+            "SGPR-512, Wang et al.": (0.437, 0.580),
             "SVGP-1024, Wang et al.": (0.399, 0.519),
             "SDD, Lin et al. 2024 (90 % of the rows)": (0.35, 0.38),
         },
@@ -92,6 +93,7 @@ PUBLISHED: dict[str, tuple[tuple[str, str], dict[str, tuple[float, float]]]] = {
         STANDARDISED,
         {
             "exact, Wang et al. 2019 (64 % of the rows)": (0.220, 0.119),
+            "SGPR-512, Wang et al.": (0.362, 0.291),
             "SVGP-1024, Wang et al.": (0.303, 0.272),
             "SDD, Lin et al. 2024 (90 % of the rows)": (0.04, -2.49),
         },
@@ -109,6 +111,7 @@ PUBLISHED: dict[str, tuple[tuple[str, str], dict[str, tuple[float, float]]]] = {
         {
             "exact, Wang et al. 2019 (64 % of the rows)": (0.536, 1.018),
             "SGPR-512, Wang et al.": (0.656, 0.970),
+            "SVGP-1024, Wang et al.": (0.668, 1.035),
             "SDD, Lin et al. 2024 (90 % of the rows)": (0.50, 0.63),
         },
     ),
