@@ -54,13 +54,13 @@ dvc_plots/vega.js: $(INSTALLED)
 	$(RUN) python -m review.page
 
 why: $(INSTALLED)  ## say for each stage that `dvc repro` would run what changed
-	@$(RUN) python -m review.why
+	@$(RUN) python -m review.lock.why
 
 verify: $(INSTALLED)  ## check that dvc.lock is up to date, without data (verify-cache: that cached files are whole)
-	@$(RUN) python -m review.verify
+	@$(RUN) python -m review.lock.verify
 
 verify-cache: $(INSTALLED)
-	@$(RUN) python -m review.verify --cache
+	@$(RUN) python -m review.lock.verify --cache
 
 versions: $(INSTALLED)  ## record the installed versions of what shapes outputs
 	$(RUN) python -m stages.versions

@@ -17,8 +17,8 @@ from scipy.linalg import lapack
 
 from gp.dataset import Dataset
 from gp.inference.exact import Exact
-from gp.inference.machine import lapack_threads, one_thread
-from gp.models import Model
+from gp.model.model import Model
+from gp.parallel import lapack_threads, one_thread
 from gp.spec import parse
 
 ARD = {"ard": True}

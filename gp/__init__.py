@@ -7,12 +7,12 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "fit": "gp.fitting",
-    "fit_parquet": "gp.streaming",
-    "load": "gp.fitted",
-    "Fitted": "gp.fitted",
-    "log_marginal_likelihood": "gp.fitting",
-    "evaluate": "gp.metrics",
+    "fit": "gp.fitted.fit",
+    "fit_parquet": "gp.fitted.parquet",
+    "load": "gp.fitted.fitted",
+    "Fitted": "gp.fitted.fitted",
+    "log_marginal_likelihood": "gp.fitted.fit",
+    "evaluate": "gp.scores",
     "Posterior": "gp.posterior",
     "Dataset": "gp.dataset",
     "InputError": "gp.spec",

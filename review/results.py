@@ -13,7 +13,8 @@ import pandas as pd
 from gp.dataset import Dataset
 from gp.posterior import Posterior
 from gp.spec import read_yaml
-from stages import VERSIONS, folder, read_studies
+from stages import folder, read_studies
+from stages.inputs import VERSIONS
 
 STAGES = ("synthesize", "train", "predict", "evaluate")  # whose files a report reads
 LOCK = Path("dvc.lock")

@@ -14,7 +14,6 @@ What the wrapper guarantees:
 import csv
 import ctypes
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -27,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from gp.spec import InputError, Spec, parse, read_yaml, suggest
+from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
 SECTION_OF = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}  # in messages from gp
-PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
 
 
 class Refused(Exception):
@@ -53,7 +52,7 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
     study = sys.argv[1]
     try:
         declared = declaration(stage, study)
-        before = fingerprint(declared) | {path: code for path, code in STARTED.items() if path in declared["deps"]}
+        before = fingerprint(declared) | started(declared["deps"])
         params = parse_params(study, params_class)
         check_versions(declared["versions"])
         _check_deps(declared, stage, study)
@@ -131,16 +130,6 @@ def installed_version(package: str) -> str:
         return "nothing"
 
 
-def declaration(stage: str, study: str) -> dict[str, list[str]]:
-    """Return what dvc.yaml says that `stage` reads for `study`: params' paths, deps' paths, names of packages."""
-    entry = read_yaml(PIPELINE)["stages"][stage]["do"]
-    return {
-        "params": [item.replace("${key}", study) for item in entry["params"] if isinstance(item, str)],
-        "deps": [path.replace("${key}", study) for path in entry["deps"]],
-        "versions": [name for item in entry["params"] if isinstance(item, dict) for name in item[VERSIONS.name]],
-    }
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write sorted, indented JSON; raises ArithmeticError for NaN and infinity, which JSON has no form for."""
     try:
@@ -201,30 +190,6 @@ def _check_finite(out: Path) -> None:
                 for name, cell in row.items():
                     if cell in ("", "nan", "inf", "-inf"):
                         raise Refused(f"{path.name}:{line}: {name} came out as {cell or 'nan'}: nothing was written")
-
-
-def fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
-    """Return what is declared as it is now: params and versions by value, files and folders by hash."""
-    params, versions = read_yaml(PARAMS), read_yaml(VERSIONS)
-    now = {path: _find(params, path.split(".")) for path in declared["params"]}
-    now |= {f"{VERSIONS}: {name}": _find(versions, [name]) for name in declared["versions"]}
-    return now | {path: _digest(Path(path)) for path in declared["deps"]}
-
-
-def _find(value: Any, keys: list[str]) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _digest(path: Path) -> str:
-    """Return a hash of a file, or of all names and files in a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(f"{file}\0{file.stat().st_size}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -292,9 +257,7 @@ def _how_to_restore(stage: str, study: str) -> str:
     return f"Nothing was written. If DVC removed earlier results from {where}, `{command}` brings them back."
 
 
-STARTED: dict[str, str] = {}  # file of code → its hash when this process began
 # While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
-# takes seconds: time enough for `dvc` to be killed, or for code that is already loaded to be edited.
+# takes seconds: time enough for `dvc` to be killed.
 if sys.argv[:1] == ["-m"]:
     _die_with_parent()
-    STARTED |= {str(path): _digest(path) for package in ("gp", "stages") for path in Path(package).rglob("*.py")}

@@ -11,7 +11,6 @@ from voluptuous import Invalid
 from gp.spec import InputError, Spec, read_yaml
 from stages import (
     check_versions,
-    declaration,
     evaluate,
     parse_params,
     plot,
@@ -20,6 +19,7 @@ from stages import (
     synthesize,
     train,
 )
+from stages.inputs import declaration
 
 PARAMS_OF: dict[str, type[Spec]] = {
     "synthesize": synthesize.Params,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages import STARTED, declaration, fingerprint
+from stages.inputs import declaration, fingerprint, started
 
 FOLDER = Path(".checkpoints")
 
@@ -19,7 +19,7 @@ def checkpoints(stage: str, study: str) -> Iterator[Path]:
     """
     declared = declaration(stage, study)
     # What code was when this process began is what runs.
-    reads = fingerprint(declared) | {path: code for path, code in STARTED.items() if path in declared["deps"]}
+    reads = fingerprint(declared) | started(declared["deps"])
     ours = FOLDER / study / stage
     yield ours / hashlib.sha256(repr(sorted(reads.items())).encode()).hexdigest()[:16]
     shutil.rmtree(ours, ignore_errors=True)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from gp.dataset import Dataset
 from gp.fourier import fourier_baseline
-from gp.metrics import calibration, score, study_scores, trivial_forecast
 from gp.posterior import Posterior
+from gp.scores import calibration, score, study_scores, trivial_forecast
 from gp.spec import Spec
 from stages import folder, run, write_json
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from gp.dataset import Dataset
-from gp.fitted import Fitted
-from gp.grids import Grid, slices
+from gp.fitted.fitted import Fitted
+from gp.grid import Grid, slices
 from gp.spec import Spec
 from stages import folder, run
 

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 from gp.dataset import Dataset
-from gp.fitting import fit_dataset
-from gp.gap import gap_to_exact
+from gp.fitted.fit import fit_dataset
+from gp.fitted.gap import gap_to_exact
 from gp.inference import Inference
-from gp.models import Model
-from gp.optimizers import Train
+from gp.model.model import Model
 from gp.spec import Seed, Spec
+from gp.training import Train
 from stages import folder, run, write_json
 from stages.checkpoints import checkpoints
 

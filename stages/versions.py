@@ -1,7 +1,8 @@
 """`python -m stages.versions` records the installed versions of the packages that dvc.yaml tracks, in versions.yaml."""
 
 from gp.spec import read_yaml
-from stages import PIPELINE, VERSIONS, installed_version
+from stages import installed_version
+from stages.inputs import PIPELINE, VERSIONS
 
 
 def main() -> None:

@@ -14,8 +14,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import gp
-from gp.fan_out import ADDRESS, cores, fan_out
-from gp.inference.machine import MANY_ROWS, lapack_threads, one_thread
+from gp.parallel import ADDRESS, MANY_ROWS, cores, fan_out, lapack_threads, one_thread
 from gp.spec import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -150,7 +149,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
-    from gp.optimizers import lbfgs
+    from gp.training import lbfgs
 
     x = np.linspace(0, 1, 40)
     y = np.sin(6 * x) + x * np.random.default_rng(0).normal(size=40)

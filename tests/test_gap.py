@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gp
-from gp.gap import gap_to_exact
+from gp.fitted.gap import gap_to_exact
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (400, 1))

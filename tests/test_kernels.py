@@ -10,8 +10,8 @@ from scipy import stats
 
 import gp
 from gp.dataset import Dataset
-from gp.kernels import Kernel
-from gp.models import Model
+from gp.model.kernels import Kernel
+from gp.model.model import Model
 from gp.spec import InputError, kinds, parse, read_yaml
 
 EXACT = 1e-10  # the same arithmetic in another order

@@ -8,8 +8,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from gp.dataset import Dataset
-from gp.metrics import LEVELS, METRICS, RELATIVE, calibration, evaluate, score, study_scores, trivial_forecast
 from gp.posterior import Posterior
+from gp.scores import LEVELS, METRICS, RELATIVE, calibration, evaluate, score, study_scores, trivial_forecast
 from gp.spec import InputError
 
 EXACT = 1e-12

@@ -8,7 +8,7 @@ from scipy import stats
 
 import gp
 from gp.dataset import Dataset
-from gp.models import Model
+from gp.model.model import Model
 from gp.spec import InputError, parse
 
 EXACT = 1e-10  # the same arithmetic in another order

@@ -12,8 +12,8 @@ from scipy.stats import multivariate_normal, t
 import gp
 from gp.dataset import Dataset
 from gp.inference.exact import Exact
-from gp.models import Model
-from gp.noise import Noise
+from gp.model.model import Model
+from gp.model.noise import Noise
 from gp.spec import InputError, kinds, parse
 
 PLAIN = {"x": False, "y": False}

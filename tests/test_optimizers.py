@@ -10,9 +10,9 @@ import torch
 
 import gp
 from gp.data import Data
-from gp.models import Model
-from gp.optimizers import Train
+from gp.model.model import Model
 from gp.spec import InputError, kinds, parse, read_yaml
+from gp.training import Train
 
 SAME = 1e-8  # two programs, 100 steps each
 SHORT = 1e-3  # nats that a search may leave to gain

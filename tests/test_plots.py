@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from gp.dataset import Dataset, default_columns
-from gp.grids import slices
-from gp.metrics import calibration
+from gp.grid import slices
 from gp.plots import PLOTS, Study, draw_all, save
 from gp.plots.canvas import DRAWN_AT_MOST
 from gp.plots.forecasts import _binomial_quantile
 from gp.posterior import Component, Posterior
+from gp.scores import calibration
 from gp.spec import InputError
 
 TARGET = "oxygen [mg/l]"
@@ -295,7 +295,7 @@ def test_a_matplotlibrc_in_the_working_directory_does_not_reach_a_figure(tmp_pat
 
 def test_scores_and_figures_import_neither_torch_nor_pyplot(request):
     # About 0.9 s, most of it pandas and matplotlib; torch would add 2.5 s to every evaluate and plot.
-    code = "import sys, gp.metrics, gp.plots; print({'torch', 'gpytorch', 'matplotlib.pyplot'} & set(sys.modules))"
+    code = "import sys, gp.scores, gp.plots; print({'torch', 'gpytorch', 'matplotlib.pyplot'} & set(sys.modules))"
     assert run([sys.executable, "-c", code], request.config.rootpath).strip() == "set()"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gp
-from gp.search import KernelSearch
+from gp.model.choice import KernelSearch
 from gp.spec import InputError
 
 RNG = np.random.default_rng(0)

@@ -124,7 +124,7 @@ def test_without_verify_damage_is_taken_silently_until_the_cache_is_verified(fir
     second.run("dvc", "remote", "modify", "store", "verify", "false")
     do(second, "dvc pull --run-cache")
     second.run("dvc", "status", "--quiet")  # exits with 0: all is up to date
-    printed = second.run("python", "-m", "review.verify", "--cache", exit_code=1, PYTHONPATH=str(ROOT)).stdout
+    printed = second.run("python", "-m", "review.lock.verify", "--cache", exit_code=1, PYTHONPATH=str(ROOT)).stdout
     assert f"{MODEL} (train@sine)" in printed
 
 

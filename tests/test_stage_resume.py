@@ -15,7 +15,7 @@ STAGE = """
 import runpy, sys
 sys.argv = ["-m", "sine"]
 import stages
-from gp.inference import checkpoint
+from gp.inference.inducing import checkpoint
 checkpoint.EVERY = 0.1
 runpy.run_module("stages.train", run_name="__main__", alter_sys=False)
 """
@@ -71,7 +71,7 @@ def test_a_checkpoint_is_not_taken_by_other_code(project):
     kept = project.path / ".checkpoints/sine/train"
     for folders in (1, 1, 2):
         if folders == 2:
-            project.append("gp/inference/svgp.py", "# another\n")
+            project.append("gp/inference/inducing/svgp.py", "# another\n")
         process, before = _start(project), time.time()
         wait_for(lambda before=before: _newest(kept) > before)
         process.kill()

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, STAGES
 
 import stages
-from gp.fitting import fit
+from gp.fitted.fit import fit
 from gp.spec import InputError
 from stages import synthesize
 from stages.__main__ import validate

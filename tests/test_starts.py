@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gp.dataset import Dataset, default_columns
-from gp.fan_out import fan_out
 from gp.inference.exact import Exact
-from gp.inference.vecchia import Vecchia
-from gp.models import Model
-from gp.optimizers import Lbfgs, Problem, lbfgs
+from gp.inference.nearest.vecchia import Vecchia
+from gp.model.model import Model
+from gp.parallel import fan_out
 from gp.spec import parse
+from gp.training import Lbfgs, Problem, lbfgs
 
 
 class Deadly(Exact):

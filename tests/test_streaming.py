@@ -11,14 +11,14 @@ from conftest import ROOT
 
 import gp
 from gp.dataset import Dataset
-from gp.fitted import Fitted
-from gp.inference.checkpoint import Checkpoint
-from gp.inference.rows import ModelRows, draw
-from gp.inference.svgp import Svgp
-from gp.models import Model
-from gp.optimizers import Lbfgs, Problem
+from gp.fitted.fitted import Fitted
+from gp.fitted.parquet import Table, TableRows, fit_parquet
+from gp.inference.inducing.checkpoint import Checkpoint
+from gp.inference.inducing.rows import ModelRows, draw
+from gp.inference.inducing.svgp import Svgp
+from gp.model.model import Model
 from gp.spec import InputError, parse
-from gp.streaming import Table, TableRows, fit_parquet
+from gp.training import Lbfgs, Problem
 
 QUICK = {"kind": "svgp", "inducing": 15, "batch_size": 100, "epochs": 20}
 MODEL = {"kernel": {"kind": "rbf", "ard": True}}
@@ -66,7 +66,7 @@ def test_a_constant_column_keeps_its_scale(tmp_path):
 
 @pytest.mark.parametrize("pool", [150, 10**6])
 def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(path, pool, monkeypatch):
-    monkeypatch.setattr("gp.inference.rows.POOL", pool)
+    monkeypatch.setattr("gp.inference.inducing.rows.POOL", pool)
     table, method, model = Table(path, ("a", "b"), "target"), Svgp(**QUICK), parse(Model, MODEL)
     data = table.sample(draw(N, 1000, np.random.default_rng(3)))
     x, y = _rows()
@@ -113,15 +113,15 @@ def test_known_noise_is_a_column_of_its_own(tmp_path):
 
 
 def test_no_more_than_a_few_row_groups_are_held_at_a_time(path, monkeypatch):
-    monkeypatch.setattr("gp.inference.rows.POOL", 500)
-    joined, pooled = [], gp.inference.rows._joined
+    monkeypatch.setattr("gp.inference.inducing.rows.POOL", 500)
+    joined, pooled = [], gp.inference.inducing.rows._joined
 
     def watch(parts):
         batch = pooled(parts)
         joined.append(len(batch.y))
         return batch
 
-    monkeypatch.setattr("gp.inference.rows._joined", watch)
+    monkeypatch.setattr("gp.inference.inducing.rows._joined", watch)
     fit_parquet(path, x=["a", "b"], y="target", model=MODEL, inference=QUICK | {"epochs": 2})
     assert max(joined) < 500 + max(SIZES)
 
@@ -129,7 +129,7 @@ def test_no_more_than_a_few_row_groups_are_held_at_a_time(path, monkeypatch):
 # Peak memory of a fit to the file named on the command line, in KiB.
 FIT = """
 import resource, sys
-from gp.streaming import fit_parquet
+from gp.fitted.parquet import fit_parquet
 settings = {"inducing": 10, "batch_size": 5000, "epochs": 1}
 fit_parquet(sys.argv[1], x=["a", "b", "c"], y="y", inference=settings, train={"kind": "lbfgs", "restarts": 0})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -186,7 +186,7 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
 def test_training_on_a_file_goes_on_from_its_checkpoint(path, tmp_path, monkeypatch):
     arguments = {"x": ["a", "b"], "y": "target", "model": MODEL, "inference": QUICK}
     never_stopped = fit_parquet(path, **arguments)
-    monkeypatch.setattr("gp.inference.checkpoint.EVERY", -1.0)
+    monkeypatch.setattr("gp.inference.inducing.checkpoint.EVERY", -1.0)
     write = Checkpoint.write
 
     def kill_at_300(self, arrays):

@@ -14,7 +14,7 @@ from benchmarks.environments import Unavailable
 from benchmarks.machine import describe, machines
 from benchmarks.peers import Peer
 from benchmarks.worker import Worker
-from gp.inference.inducing import cluster_centres
+from gp.inference.inducing.points import cluster_centres
 
 FEATURES, NOISE_SD, N_TEST = 500, 0.1, 5000
 # The true lengthscales over the unit cube, by how many inputs there are.

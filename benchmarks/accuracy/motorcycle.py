@@ -10,8 +10,8 @@ import pandas as pd
 import gp
 from benchmarks.accuracy.options import Options
 from benchmarks.machine import describe
-from gp.fan_out import fan_out
-from gp.metrics import score
+from gp.parallel import fan_out
+from gp.scores import score
 
 TABLE = Path(__file__).parents[2] / "data/raw/motorcycle.csv"
 FOLDS, SHUFFLES = 10, 5

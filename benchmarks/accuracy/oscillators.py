@@ -12,8 +12,8 @@ import gp
 from benchmarks.accuracy.options import Options
 from benchmarks.machine import describe
 from gp.data import Data
-from gp.fan_out import fan_out
 from gp.fourier import fit_fourier
+from gp.parallel import fan_out
 from gp.spec import parse
 
 SEEDS = 6

@@ -13,8 +13,8 @@ import pandas as pd
 import gp
 from benchmarks.accuracy.options import Options
 from benchmarks.machine import describe, machines
-from gp.fan_out import fan_out
-from gp.metrics import score
+from gp.parallel import fan_out
+from gp.scores import score
 from gp.spec import InputError
 
 ROWS = 4000  # that hyperparameters of large tables are learnt on

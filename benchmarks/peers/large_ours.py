@@ -10,7 +10,7 @@ from benchmarks.peers.large import scores
 from benchmarks.peers.protocol import Call, Problem, serve
 from gp.dataset import Dataset, default_columns
 from gp.inference import Inference
-from gp.models import Model
+from gp.model.model import Model
 from gp.spec import parse
 
 

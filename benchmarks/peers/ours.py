@@ -8,8 +8,9 @@ from scipy.optimize import minimize
 import gp
 from benchmarks.peers.protocol import Call, Problem, serve
 from gp.dataset import Dataset, default_columns
-from gp.inference.exact import Exact, NotPositiveDefinite
-from gp.models import Model
+from gp.inference.exact import Exact
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import Model
 from gp.spec import parse
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from gp.inference.auto import Auto
 from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
-from gp.inference.sgpr import Sgpr
-from gp.inference.svgp import Svgp
-from gp.inference.vecchia import Vecchia
+from gp.inference.inducing.sgpr import Sgpr
+from gp.inference.inducing.svgp import Svgp
+from gp.inference.nearest.vecchia import Vecchia
 from gp.spec import OneOf
 
 Inference = Annotated[Any, OneOf(Exact, Harmonic, Vecchia, Sgpr, Svgp, Auto, default="exact")]

@@ -3,11 +3,11 @@
 from typing import Literal
 
 from gp.inference.exact import Exact
+from gp.inference.inducing.sgpr import Sgpr
+from gp.inference.inducing.svgp import Svgp
 from gp.inference.method import Method
-from gp.inference.sgpr import Sgpr
-from gp.inference.svgp import Svgp
-from gp.inference.vecchia import Vecchia
-from gp.models import Model
+from gp.inference.nearest.vecchia import Vecchia
+from gp.model.model import Model
 from gp.spec import InputError
 
 # Rows up to which the exact method is taken: there an evaluation takes about 3 s of one core (ARD-RBF, d = 8; it grows

@@ -17,15 +17,15 @@ from gpytorch.kernels import Kernel
 from pydantic import Field
 from scipy.linalg import blas, lapack
 
-from gp.inference.blocks import TILE, Blocks, Kept, lower_tiles, slices
-from gp.inference.cholesky import factorise, invert
-from gp.inference.closed_form import closed_form
-from gp.inference.machine import available_memory, keep_freed_memory, lapack_threads, one_thread
 from gp.inference.method import Method, Moments
-from gp.inference.neighbours import pairs
+from gp.inference.orderings import pairs
 from gp.inference.profile import Profile
-from gp.models import GaussianProcess
-from gp.scope import spread
+from gp.matrices.algebra import closed_form
+from gp.matrices.cholesky import NotPositiveDefinite, factorise, invert
+from gp.matrices.tiles import TILE, Blocks, Kept, lower_tiles, slices
+from gp.model.model import GaussianProcess
+from gp.parallel import available_memory, keep_freed_memory, lapack_threads, one_thread
+from gp.parameters.scope import spread
 from gp.spec import InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
@@ -37,10 +37,6 @@ SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has th
 
 
 keep_freed_memory()
-
-
-class NotPositiveDefinite(InputError):
-    """The covariance matrix has no Cholesky factor at these hyperparameters."""
 
 
 class Exact(Method):

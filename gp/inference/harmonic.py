@@ -14,13 +14,13 @@ import torch
 from gpytorch.kernels import AdditiveKernel, Kernel, PeriodicKernel, ScaleKernel
 from scipy.special import ive
 
-from gp.inference.blocks import slices
-from gp.inference.exact import NotPositiveDefinite
-from gp.inference.machine import one_thread
 from gp.inference.method import Method, Moments
 from gp.inference.profile import Profile
-from gp.models import GaussianProcess
-from gp.noise.gaussian import GaussianNoise
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.matrices.tiles import slices
+from gp.model.model import GaussianProcess
+from gp.model.noise.gaussian import GaussianNoise
+from gp.parallel import one_thread
 from gp.spec import Count, InputError
 
 TAIL = 1e-9  # of a kernel's variance that waves beyond the last may hold

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gp.inference.profile import Profile
-from gp.models import GaussianProcess, Model
+from gp.model.model import GaussianProcess, Model
 from gp.spec import Spec
 
 
@@ -65,9 +65,9 @@ class Method(Spec):
         return gp
 
     def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` by the optimizer `train` on `problem` (gp.optimizers).
+        """Return the `Search` by the optimizer `train` on `problem` (gp.training).
 
-        A method that takes long keeps what it goes on from in the folder `checkpoints` (gp.inference.checkpoint).
+        A method that takes long keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
         """
         return train.run(problem, seed)
 

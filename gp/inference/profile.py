@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gp.models import GaussianProcess
+from gp.model.model import GaussianProcess
 
 Solve = Callable[[np.ndarray], np.ndarray]
 

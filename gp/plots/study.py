@@ -17,7 +17,7 @@ class Study:
 
     `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2).  `trace` has columns evaluation and
     nats_per_datum (negative log marginal likelihood); `calibration` nominal and observed, of the held-out rows or,
-    where no y was held out, of leave-one-out predictions.  `slices` are lines along each input (gp.grids.slices),
+    where no y was held out, of leave-one-out predictions.  `slices` are lines along each input (gp.grid.slices),
     `baseline` another prediction at `test`'s rows.  Inputs that are angles have `periods`.  `hyperparameters` are by
     name, in the data's units, `intervals` their 95 % intervals, {lower, upper}.  `interval` is the probability of every
     band.

@@ -6,7 +6,7 @@ import pytest
 import gp
 from gp.inference import auto
 from gp.inference.auto import EXACT_ROWS, FACTOR_ROWS, FEW_INPUTS, MORE_INPUTS, SGPR_ROWS, Auto
-from gp.models import Model
+from gp.model.model import Model
 from gp.spec import parse
 
 RNG = np.random.default_rng(0)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gp.inference import cholesky
-from gp.inference.cholesky import factorise, invert
+from gp.matrices import cholesky
+from gp.matrices.cholesky import factorise, invert
 
 RNG = np.random.default_rng(0)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gpytorch import kernels
 
-from gp.inference.blocks import TILE, Kept, autograd, lower_tiles
-from gp.inference.closed_form import CLOSED_FORMS, closed_form
-from gp.inference.machine import one_thread
-from gp.kernels.leaf import Scale
+from gp.matrices.algebra import CLOSED_FORMS, closed_form
+from gp.matrices.tiles import TILE, Kept, autograd, lower_tiles
+from gp.model.kernels.leaf import Scale
+from gp.parallel import one_thread
 
 SAME = 1e-12  # the same formula in another order
 GRADIENT = 1e-8  # relative to its largest element; autograd's own sums lose digits

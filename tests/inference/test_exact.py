@@ -14,10 +14,11 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteK
 from threadpoolctl import threadpool_info
 
 from benchmarks.evaluation import KERNELS, measure
+from gp import parallel
 from gp.dataset import Dataset
-from gp.inference import machine
-from gp.inference.exact import Exact, NotPositiveDefinite
-from gp.models import Model
+from gp.inference.exact import Exact
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import Model
 from gp.spec import InputError, parse
 
 SLOW = 1e-7  # another algorithm altogether, at n = 1200
@@ -200,11 +201,11 @@ def test_available_memory_is_the_least_that_the_system_names(files, expected, tm
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert machine.available_memory(tmp_path) == expected
+    assert parallel.available_memory(tmp_path) == expected
 
 
 def test_available_memory_is_the_machines_where_the_system_names_none(tmp_path):
-    assert machine.available_memory(tmp_path) > 2**20
+    assert parallel.available_memory(tmp_path) > 2**20
 
 
 PEAK = """
@@ -242,11 +243,11 @@ def test_many_rows_get_all_cores_and_few_rows_one(monkeypatch):
     def blas():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
-    monkeypatch.setattr(machine, "cores", lambda: 2)
-    with machine.one_thread():
-        with machine.lapack_threads(machine.MANY_ROWS - 1):
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    with parallel.one_thread():
+        with parallel.lapack_threads(parallel.MANY_ROWS - 1):
             assert blas() == {1}
-        with machine.lapack_threads(machine.MANY_ROWS):
+        with parallel.lapack_threads(parallel.MANY_ROWS):
             assert blas() == {2}
         assert blas() == {1}
 

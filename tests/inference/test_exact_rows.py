@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import gp
-from gp.fitting import fit_dataset
+from gp.fitted.fit import fit_dataset
 from gp.inference import Inference
 from gp.inference.exact import SEED, Exact
-from gp.inference.neighbours import pairs
-from gp.models import Model
-from gp.optimizers import Train
+from gp.inference.orderings import pairs
+from gp.model.model import Model
 from gp.spec import InputError, parse
+from gp.training import Train
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 6, (400, 2))

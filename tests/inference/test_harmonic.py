@@ -9,7 +9,7 @@ import pytest
 import gp
 from gp.dataset import Dataset
 from gp.inference.harmonic import Harmonic
-from gp.models import Model
+from gp.model.model import Model
 from gp.spec import InputError, parse
 
 TURN = 2 * math.pi

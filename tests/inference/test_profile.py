@@ -7,9 +7,9 @@ from scipy.optimize import approx_fprime, minimize
 from gp.dataset import Dataset
 from gp.inference.exact import FEW_ROWS, Exact
 from gp.inference.profile import profile_of
-from gp.models import Model
-from gp.optimizers import Problem
+from gp.model.model import Model
 from gp.spec import parse
+from gp.training import Problem
 
 CLOSE = 1e-5  # of a gradient by finite differences of a likelihood of hundreds of nats
 RNG = np.random.default_rng(3)

@@ -6,11 +6,11 @@ import torch
 
 import gp
 from gp.dataset import Dataset, default_columns
-from gp.gap import gap_to_exact
-from gp.inference import variational
+from gp.fitted.gap import gap_to_exact
 from gp.inference.exact import Exact
-from gp.inference.sgpr import Sgpr
-from gp.models import Model
+from gp.inference.inducing import bound as variational
+from gp.inference.inducing.sgpr import Sgpr
+from gp.model.model import Model
 from gp.spec import InputError, parse
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
     method = Sgpr(inducing=10)
     g = method.prepare(build("rbf"), 0)
     whole = method.evaluate(g)
-    monkeypatch.setattr("gp.inference.sgpr.BLOCK", 7)
+    monkeypatch.setattr("gp.inference.inducing.sgpr.BLOCK", 7)
     parts = method.evaluate(g)
     assert parts[0] == pytest.approx(whole[0], rel=1e-12)
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-9 * np.abs(whole[1]).max())

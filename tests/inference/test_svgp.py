@@ -10,19 +10,20 @@ import torch
 from reference import matrix as reference_matrix
 
 from gp.dataset import Dataset
-from gp.fitted import Fitted
-from gp.fitting import fit, fit_dataset, log_marginal_likelihood
-from gp.inference import checkpoint
-from gp.inference.checkpoint import Checkpoint
-from gp.inference.exact import Exact, NotPositiveDefinite
-from gp.inference.inducing import cluster_centres
-from gp.inference.rows import ModelRows, blocks, draw, gather, minibatches
-from gp.inference.stochastic import CHECK, DROPS, Training
-from gp.inference.svgp import SparsePosterior, Svgp
-from gp.inference.variational import Inducing, Natural, optimum
-from gp.models import Model
-from gp.optimizers import Lbfgs, Problem, polish
+from gp.fitted.fit import fit, fit_dataset, log_marginal_likelihood
+from gp.fitted.fitted import Fitted
+from gp.inference.exact import Exact
+from gp.inference.inducing import checkpoint
+from gp.inference.inducing.bound import Inducing, Natural, optimum
+from gp.inference.inducing.checkpoint import Checkpoint
+from gp.inference.inducing.minibatches import CHECK, DROPS, Training
+from gp.inference.inducing.points import cluster_centres
+from gp.inference.inducing.rows import ModelRows, blocks, draw, gather, minibatches
+from gp.inference.inducing.svgp import SparsePosterior, Svgp
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import Model
 from gp.spec import InputError, parse
+from gp.training import Lbfgs, Problem, polish
 
 JITTERED = 1e-5  # what the jitter of 1e-8 may change
 SAME = 1e-9
@@ -226,7 +227,7 @@ def test_leave_one_out_is_refused_where_q_is_wider_than_a_row_allows():
 
 @pytest.mark.parametrize("sizes", [(100,), (30, 0, 50, 20)])
 def test_minibatches_are_all_rows_but_the_held_out_ones_in_a_seeded_order(sizes, monkeypatch):
-    monkeypatch.setattr("gp.inference.rows.POOL", 40)
+    monkeypatch.setattr("gp.inference.inducing.rows.POOL", 40)
     gp = _gp(RBF, 100)
     rows, held = ModelRows(gp, sizes), draw(100, 16, np.random.default_rng(0))
     epochs = [list(minibatches(rows, held, 7, np.random.default_rng(seed))) for seed in (0, 0, 1)]

@@ -10,16 +10,17 @@ from reference import Reference
 from reference import matrix as reference_matrix
 
 from gp.dataset import Dataset
-from gp.fitted import Fitted
-from gp.fitting import fit, log_marginal_likelihood
-from gp.gap import gap_to_exact
-from gp.inference import vecchia
-from gp.inference.exact import Exact, NotPositiveDefinite
-from gp.inference.neighbours import max_min_order, random_order
-from gp.inference.vecchia import SEED, WIDER, Vecchia
-from gp.models import Model
-from gp.optimizers import Problem
+from gp.fitted.fit import fit, log_marginal_likelihood
+from gp.fitted.fitted import Fitted
+from gp.fitted.gap import gap_to_exact
+from gp.inference.exact import Exact
+from gp.inference.nearest import vecchia
+from gp.inference.nearest.vecchia import SEED, WIDER, Vecchia
+from gp.inference.orderings import max_min_order, random_order
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import Model
 from gp.spec import InputError, parse
+from gp.training import Problem
 
 SAME = 1e-8
 NOISE, LEVEL = 0.3, 0.5

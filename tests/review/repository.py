@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 from ruamel.yaml import YAML
 
-from gp.metrics import score
-from review.compare import review
-from review.paired import Forecast
-from review.revisions import open_revision
+from gp.scores import score
+from review.compare.__main__ import review
+from review.compare.paired import Forecast
+from review.lock.revisions import open_revision
 
 STUDY = {"seed": 0, "data": {"n": 40}, "model": {"kernel": {"kind": "rbf"}}}
 N = 200

@@ -9,7 +9,7 @@ from dvc_render import VegaRenderer, render_html
 from made_up import NASTY, study
 
 from review import page
-from review.report import report
+from review.report.__main__ import report
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 PLOTS = ROOT / ".dvc/plots"

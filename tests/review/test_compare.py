@@ -9,10 +9,10 @@ from repository import STUDY, N, Repository, forecast
 from ruamel.yaml import YAML
 
 from gp.spec import InputError
-from review.changes import changes, signed
-from review.markdown import text
-from review.paired import Forecast
-from review.revisions import WORKSPACE, open_revision
+from review.compare.changes import changes, signed
+from review.compare.markdown import text
+from review.compare.paired import Forecast
+from review.lock.revisions import WORKSPACE, open_revision
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_what_is_not_in_the_cache_is_said_and_the_rest_reported(repository):
     (repository.cache / "files/md5" / lost[:2] / lost[2:]).unlink()
     found = repository.review()
     assert "not judged: NLPD +" in found.markdown
-    assert "data/sine/predict of main is not in DVC's cache: `python -m review.fetch main`" in found.markdown
+    assert "data/sine/predict of main is not in DVC's cache: `python -m review.lock.fetch main`" in found.markdown
     assert "data/sine/predict of main is not in DVC&#39;s cache" in found.html
 
 

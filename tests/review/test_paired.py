@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from repository import forecast
 
-from gp.metrics import METRICS
-from review.paired import (
+from gp.scores import METRICS
+from review.compare.paired import (
     BETTER,
     COMPARISONS,
     TOO_FEW,

@@ -8,7 +8,7 @@ import pytest
 from made_up import FIT, NASTY, N, study
 
 from review import page
-from review.report import report
+from review.report.__main__ import report
 from review.results import Results
 
 

@@ -150,14 +150,16 @@ def test_two_commits_are_reviewed_the_other_way_round(reviewed, tmp_path):
 def test_a_revision_that_is_none_is_refused(reviewed):
     run = reviewed.project.run
     assert "Git knows no such revision" in run("python", "-m", "review.compare", "elsewhere", exit_code=2).stderr
-    assert "unknown Git revision 'elsewhere'" in run("python", "-m", "review.fetch", "elsewhere", exit_code=1).stderr
+    assert (
+        "unknown Git revision 'elsewhere'" in run("python", "-m", "review.lock.fetch", "elsewhere", exit_code=1).stderr
+    )
 
 
 def test_without_results_pages_say_what_is_missing_and_what_brings_it(author, tmp_path):
     project = clone(author, tmp_path / "project", "feature")
     said = project.run(*CUT, "python", "-m", "review.compare", "origin/main").stdout
     assert "not judged" in said
-    assert "is not in DVC's cache: `python -m review.fetch origin/main`" in said
+    assert "is not in DVC's cache: `python -m review.lock.fetch origin/main`" in said
     assert "| model.kernel.kind | rbf | periodic |" in said
     project.run(*CUT, "python", "-m", "review.report")
     html = (project.path / "report.html").read_text(encoding="utf-8")

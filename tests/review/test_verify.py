@@ -7,7 +7,7 @@ import shutil
 import pytest
 from pipeline import cached_file, call, make_pipeline, replace
 
-from review.verify import main
+from review.lock.verify import main
 
 
 @pytest.fixture(scope="module")
@@ -134,5 +134,5 @@ def test_the_pipeline_of_studies_is_verified_in_a_clone_without_data(finished, t
     finished.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     clone = type(finished)(tmp_path / "clone")
     assert "up to date: 10 stages" in verify(clone)
-    clone.append("gp/means.py", "# edited\n")
+    clone.append("gp/model/means.py", "# edited\n")
     assert {"train@sine", "predict@sine", "train@lake"} <= set(verify(clone, exit_code=1).splitlines())

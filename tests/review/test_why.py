@@ -6,7 +6,7 @@ import shutil
 import pytest
 from pipeline import USES_REVIEW, call, make_pipeline, replace
 
-from review.why import main
+from review.lock.why import main
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_new_stage_has_never_run(pipeline):
 
 def test_a_pipeline_that_dvc_cannot_read_is_refused_with_its_reason(pipeline):
     pipeline.append("dvc.lock", "<<<<<<< HEAD\n")
-    refused = pipeline.run("python", "-m", "review.why", exit_code=1, **USES_REVIEW)
+    refused = pipeline.run("python", "-m", "review.lock.why", exit_code=1, **USES_REVIEW)
     assert "dvc.lock" in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -136,5 +136,5 @@ def test_a_study_says_why_and_dvc_runs_just_these_stages(finished, tmp_path):
 
 
 def test_no_torch_is_imported(pipeline):
-    code = "import sys, review.why, review.verify; assert 'torch' not in sys.modules"
+    code = "import sys, review.lock.why, review.lock.verify; assert 'torch' not in sys.modules"
     pipeline.run("python", "-c", code, **USES_REVIEW)

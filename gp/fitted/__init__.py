@@ -1,0 +1,1 @@
+"""Fitted models: fitting, prediction, the certificate, and the model file."""

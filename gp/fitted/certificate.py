@@ -1,0 +1,250 @@
+"""What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gp.parameters.hyperparameters import Parameters
+from gp.training import SAME, Search
+from gp.training.newton import Objective, held, measure_curvature, newton_gain
+
+CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
+ALL_NOISE = 0.99  # share of y's variance
+SIGNAL = 3.0  # nats over noise alone, which two needless hyperparameters gain one time in twenty
+ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
+IRRELEVANT = 0.01  # of y's sd: what an input must be able to change to be told from one that changes nothing
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What can be said of a fit at its learnt hyperparameters θ; nats are of the marginal likelihood (plus prior).
+
+    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a
+    Newton step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for what may be
+    negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).  `signal` is how many
+    nats the model is better than noise about a level.
+    """
+
+    converged: bool
+    gradient_norm: float
+    shortfall: float
+    rows: int | None  # that the hyperparameters were learnt on, and all of this is about; None: all
+    evaluations: int
+    starts: int
+    starts_at_best: int
+    jitter: float
+    condition_number: float | None  # None where no n×n matrix is factorised
+    noise_share: float
+    signal: float
+    intervals: dict[str, tuple[float, float]]
+    undetermined: tuple[str, ...]
+    at_bound: tuple[str, ...]
+    irrelevant_inputs: tuple[str, ...]
+    adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
+
+    @property
+    def alarms(self) -> list[str]:
+        """Return a line for each thing that makes this fit doubtful, and what to do about it."""
+        alarms = []
+        if self.adam_gap is not None and self.adam_gap > CONVERGED:
+            alarms.append(
+                f"an optimum {self.adam_gap:.2g} nats better is near where adam stopped: more steps, or lbfgs"
+            )
+        elif not self.converged:
+            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
+        if self.starts > 2 and self.starts_at_best == 1:
+            alarms.append(f"only one of {self.starts} starts reached the best optimum: raise train.restarts")
+        if self.at_bound:
+            names = ", ".join(self.at_bound)
+            alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
+        if self.noise_share > ALL_NOISE or self.signal < SIGNAL:
+            alarms.append(
+                f"{self.noise_share:.1%} of the variance is noise, and the model is {self.signal:.1f} nats better than "
+                "noise alone: it found no signal in these inputs"
+            )
+        if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
+            alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
+        return alarms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what metrics.json says, in numbers; what does not apply is absent."""
+        names = (
+            "gradient_norm",
+            "shortfall",
+            "rows",
+            "evaluations",
+            "starts",
+            "starts_at_best",
+            "jitter",
+            "condition_number",
+        )
+        said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
+        said = {name: value for name, value in said.items() if value is not None}
+        said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
+        said["alarms"] = len(self.alarms)
+        said |= {name: len(names) for name, names in self.named().items()}
+        said["intervals"] = {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
+        if self.adam_gap is not None:
+            said["adam_gap"] = self.adam_gap
+        return said
+
+    def named(self) -> dict[str, list[str]]:
+        """Return the names of hyperparameters and inputs that metrics.json counts."""
+        return {name: list(getattr(self, name)) for name in ("at_bound", "undetermined", "irrelevant_inputs")}
+
+    @property
+    def _conditioning(self) -> str:
+        known = "" if self.condition_number is None else f"condition number {self.condition_number:.0e}; "
+        return known + ("no jitter" if self.jitter == 0 else f"jitter {self.jitter:.0e} of the largest variance")
+
+    def __str__(self) -> str:
+        arrived = "converged" if self.converged else "NOT converged"
+        on_some = "" if self.rows is None else f" on {self.rows} of the rows"
+        starts = f", {self.starts_at_best} of {self.starts} starts reached the best" if self.starts > 1 else ""
+        lines = [
+            f"{arrived}{on_some}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
+            f"{self.shortfall:.1e} nats short",
+            f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
+        ]
+        if self.irrelevant_inputs:
+            lines.append(
+                f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
+            )
+        if self.undetermined:
+            lines.append(f"not determined by the data: {', '.join(self.undetermined)}")
+        return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
+
+
+def certify(
+    *,
+    objective: Objective,
+    parameters: Parameters,
+    vector: np.ndarray,
+    search: Search | None,
+    rows: int | None,
+    condition_number: float | None,
+    jitter: float,
+    noise_share: float,
+    noise_alone: float,
+    reads: list[tuple[str, str]],
+    extents: dict[str, float],
+    y_sd: float,
+    optimum: Callable[[], float] | None,
+) -> Certificate:
+    """Return the certificate of the fit at `vector`.
+
+    `rows` are those of the objective, where they are not all, `noise_alone` is the largest log likelihood of noise
+    about a level, `reads` which part of the model reads which column, `extents` each input column's range and `y_sd`
+    y's sd in the data's units, and `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
+    """
+    value, gradient = objective(vector)
+    at_bound = held(vector, gradient, parameters.bounds)
+    names = parameters.names
+    inside = np.flatnonzero(~at_bound[: len(names)])
+    hessian = _curvature(objective, vector, len(names))[np.ix_(inside, inside)]
+    intervals, undetermined = _intervals(parameters, vector, inside, hessian)
+    irrelevant = _irrelevant(parameters, reads, extents, y_sd)
+    excused = {name for names in irrelevant.values() for name in names}
+    ends = search.ends if search else ()
+    best = max((value for _, value in ends), default=0.0)
+    shortfall = newton_gain(gradient[inside], hessian)
+    return Certificate(
+        converged=shortfall <= CONVERGED,
+        gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
+        shortfall=shortfall,
+        rows=rows,
+        evaluations=search.evaluations if search else 0,
+        starts=search.starts if search else 0,
+        starts_at_best=sum(value >= best - SAME for _, value in ends),
+        jitter=jitter,
+        condition_number=condition_number,
+        noise_share=noise_share,
+        signal=value - parameters.log_prior(vector)[0] - noise_alone,
+        intervals=intervals,
+        undetermined=tuple(undetermined),
+        at_bound=tuple(
+            name for name, bound in zip(names, at_bound[: len(names)], strict=True) if bound and name not in excused
+        ),
+        irrelevant_inputs=tuple(irrelevant),
+        adam_gap=max(0.0, optimum() - value) if optimum else None,
+    )
+
+
+MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are held while curvature is measured
+
+
+def _curvature(objective: Objective, vector: np.ndarray, p: int) -> np.ndarray:
+    """Return −∂² of the objective by its first p elements, the hyperparameters, (p, p).
+
+    Its largest value over the auxiliary ones is meant, H_hh − H_ha H_aa⁻¹ H_ah; where they are too many for that they
+    are held, and intervals come out too narrow.
+    """
+    if len(vector) > MANY:
+        return measure_curvature(_Held(objective, vector[p:], objective.n), vector[:p])
+    curvature = measure_curvature(objective, vector)
+    if len(vector) == p:
+        return curvature
+    cross = curvature[p:, :p]
+    return curvature[:p, :p] - cross.T @ np.linalg.lstsq(curvature[p:, p:], cross, rcond=None)[0]
+
+
+@dataclass(eq=False)
+class _Held:
+    """The objective as a function of the hyperparameters alone."""
+
+    objective: Objective
+    auxiliary: np.ndarray
+    n: int
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = self.objective(np.concatenate([vector, self.auxiliary]))
+        return value, gradient[: len(vector)]
+
+
+def _intervals(
+    parameters: Parameters, vector: np.ndarray, inside: np.ndarray, hessian: np.ndarray
+) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """Return 95 % intervals in the data's units by name, and the names of what has none."""
+    curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))
+    # A standard error of more than three units of log θ, a factor of 20, says nothing.
+    flat = curvature < 1 / 9
+    variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
+    loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
+    half = 1.96 * np.sqrt(variance)
+    low, high = vector.copy(), vector.copy()
+    low[inside] -= half
+    high[inside] += half
+    ends = [_natural(parameters, raw) for raw in (low, high)]
+    names = parameters.names
+    intervals = {names[i]: (ends[0][i], ends[1][i]) for i, free in zip(inside, loose, strict=True) if not free}
+    return intervals, [names[i] for i, free in zip(inside, loose, strict=True) if free]
+
+
+def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
+    """Return each element of the raw vector in the data's units."""
+    parts = zip(parameters.free, parameters.split(vector), strict=True)
+    return [value for parameter, part in parts for value in parameter.in_data_units(part).tolist()]
+
+
+def _irrelevant(
+    parameters: Parameters, reads: list[tuple[str, str]], extents: dict[str, float], y_sd: float
+) -> dict[str, list[str]]:
+    """Return column → names of its ARD lengthscales, where none of what reads the column sees it.
+
+    Over the column's extent r, a kernel s ρ(r/ℓ) lets the function move by about √s r/ℓ: nothing, if that is less than
+    IRRELEVANT of y's sd.
+    """
+    values, unseen = parameters.by_name(), dict[str, list[str]]()
+    for parameter in parameters.free:
+        if parameter.is_distance and parameter.labels is not None:
+            steps = parameter.name.split(".")[:-1]
+            above = [".".join([*steps[:depth], "outputscale"]) for depth in range(1, len(steps) + 1)]
+            amplitude = math.sqrt(math.prod(values.get(name, 1.0) for name in above))
+            for name, column in zip(parameter.names, parameter.labels, strict=True):
+                if amplitude * extents[column] / values[name] < IRRELEVANT * y_sd:
+                    unseen.setdefault(column, []).append(name)
+    readers = [column for _, column in reads]
+    return {column: names for column, names in unseen.items() if len(names) == readers.count(column)}

@@ -1,0 +1,124 @@
+"""Fitting a model to data: `fit`, `fit_dataset`, and the likelihood without training."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gp.dataset import Dataset, default_columns
+from gp.fitted.fitted import Fitted, columns_of
+from gp.inference import Inference
+from gp.model.model import Model
+from gp.parallel import fan_out
+from gp.spec import InputError, parse
+from gp.training import Problem, Train
+
+
+def fit(
+    x: Any,
+    y: Any,
+    *,
+    noise_sd: Any = None,
+    model: Any = None,
+    inference: Any = None,
+    train: Any = None,
+    seed: int = 0,
+) -> Fitted:
+    """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
+
+    `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
+    params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
+    """
+    data = _dataset(x, y, noise_sd)
+    specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
+    return fit_dataset(data, seed=seed, **specs)
+
+
+def fit_dataset(
+    data: Dataset, *, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None = None
+) -> Fitted:
+    """Return the model fitted to `data`: what `fit` and the stage train share.
+
+    Where the model names several kernels, all are fitted, and the best is returned with their ranking.  Long training
+    keeps what it needs to go on, were it killed, in the folder `checkpoints`.
+    """
+    if model.search is None:
+        return _fit_one(data, model, inference, train, seed, checkpoints)
+    candidates = model.search.candidates(model)
+    tasks = [(data, candidate, inference, train, seed, checkpoints) for candidate in candidates.values()]
+    rows = fan_out(_scored, tasks, label="kernels")
+    ranking = model.search.rank(dict(zip(candidates, (scores for _, scores in rows), strict=True)))
+    best = list(candidates).index(ranking.index[0])
+    return replace(rows[best][0], ranking=ranking)
+
+
+def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None) -> Fitted:
+    method, why = inference.resolve(data.n, data.d, model)
+    method.check(data.n)
+    gp = model.build(data)
+    method.check_model(gp)
+    learns = gp.parameters.free or method.prepares
+    search = method.learn(Problem(gp, method), train, seed, checkpoints) if learns else None
+    vector = search.vector if search else np.zeros(0)
+    return Fitted(data, model, method, train, vector, search, why)
+
+
+def _scored(
+    data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None
+) -> tuple[Fitted, dict[str, float]]:
+    """Return the fitted model, and what a search ranks by, on the rows that hyperparameters are learnt on.
+
+    Nothing built is returned: it would not cross processes.
+    """
+    fitted = _fit_one(data, model, inference, train, seed, checkpoints)
+    gp = fitted.inference.learnt_on(fitted.gp)
+    mean, sd_y = fitted.inference.leave_one_out(gp)
+    nlpd = (0.5 * np.log(2 * np.pi * sd_y**2) + 0.5 * ((gp.scope.y - mean) / sd_y) ** 2).mean()
+    value, _ = fitted.inference.evaluate(gp, gradient=False)
+    scores = {
+        "log_marginal_likelihood": value + gp.log_jacobian,
+        "loo_nlpd": float(nlpd + np.log(gp.scope.y_scale)),
+        "hyperparameters": float(len(fitted.gp.parameters.names)),
+    }
+    return replace(fitted), scores
+
+
+def log_marginal_likelihood(
+    x: Any, y: Any, *, noise_sd: Any = None, model: Any = None, inference: Any = None, gradient: bool = False
+) -> float | tuple[float, dict[str, float | list[float]]]:
+    """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
+
+    With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
+    """
+    specs = parse_all(model=(Model, model), inference=(Inference, inference))
+    data = _dataset(x, y, noise_sd)
+    method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
+    method.check(data.n)
+    gp = specs["model"].build(data)
+    method.check_model(gp)
+    gp = method.prepare(gp, 0)
+    value, slope = method.evaluate(gp, gradient=gradient)
+    value += gp.log_jacobian
+    return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
+
+
+def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
+    """Return each section parsed, all their faults in one InputError."""
+    parsed, faults = {}, []
+    for name, (kind, value) in sections.items():
+        try:
+            parsed[name] = parse(kind, {} if value is None else value, name)
+        except InputError as error:
+            faults += error.messages
+    if faults:
+        raise InputError(faults)
+    return parsed
+
+
+def _dataset(x: Any, y: Any, noise_sd: Any) -> Dataset:
+    columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
+    inputs = columns_of(x, None)
+    sd = None if noise_sd is None else np.asarray(noise_sd)
+    return Dataset(x=inputs, y=np.asarray(y), noise_sd=sd, columns=columns or default_columns(np.shape(inputs)[-1]))

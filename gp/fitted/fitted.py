@@ -1,0 +1,241 @@
+"""Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from scipy.special import ndtr
+
+from gp.dataset import Dataset, Whole, checked
+from gp.fitted.certificate import Certificate, certify
+from gp.inference import Inference
+from gp.inference.exact import ExactPosterior
+from gp.matrices.cholesky import condition_number
+from gp.model.model import GaussianProcess, Model
+from gp.posterior import Component, Posterior
+from gp.spec import InputError, parse
+from gp.training import Adam, Problem, Search, Train, polish
+
+FORMAT = 1  # of the model file; raised when an older file can no longer be read
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model at learnt hyperparameters: what prediction needs, training rows included."""
+
+    data: Dataset
+    model: Model
+    inference: Any
+    train: Any
+    vector: np.ndarray  # raw values of the free hyperparameters (gp.parameters.hyperparameters)
+    search: Search | None  # None where nothing was free; of a loaded model without its values
+    why: str = ""  # why this method, where it was not the user's own choice
+    ranking: pd.DataFrame | None = None  # of the kernels that were tried, where several were
+
+    @cached_property
+    def gp(self) -> GaussianProcess:
+        """Return the built model, at the learnt hyperparameters."""
+        return self._built()
+
+    def _built(self) -> GaussianProcess:
+        gp = self.inference.prepare(self.model.build(self.data), None)
+        gp.parameters.set(self.vector)
+        return gp
+
+    @cached_property
+    def log_marginal_likelihood(self) -> float:
+        """Return log p(y | x) in nats, of y in its own units."""
+        value, _ = self.inference.evaluate(self.gp, gradient=False)
+        return value + self.gp.log_jacobian
+
+    @property
+    def hyperparameters(self) -> dict[str, float | list[float]]:
+        """Return each hyperparameter by name, in the data's own units; a list under ARD."""
+        return self.gp.parameters.in_data_units()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the inputs."""
+        return self.data.columns
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """Return what training minimised, by evaluation: the negative log marginal likelihood per datum, in nats.
+
+        Where hyperparameters have priors, less their log density.
+        """
+        if self.search and self.search.values:
+            values, n = self.search.values, self.search.rows or self.gp.total
+        else:  # nothing learnt, or long ago
+            values, n = (self.log_marginal_likelihood - self.gp.log_jacobian,), self.gp.total
+        loss = np.log(self.gp.scope.y_scale) - np.array(values) / n
+        return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
+
+    @cached_property
+    def leave_one_out(self) -> pd.DataFrame:
+        """Return each training row's y beside mean and sd_y of its prediction from all other rows, in y's units.
+
+        `pit`, the probability integral transform Φ((y − mean)/sd_y), is uniform where the model is calibrated.
+        """
+        mean, sd_y = self.inference.leave_one_out(self.gp)
+        scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
+        pit = ndtr((self.gp.scope.y - mean) / sd_y)
+        return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale, "pit": pit})
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
+        # Built apart from the one that predicts: certifying moves its hyperparameters.
+        gp, on_some = self._built(), self.search is not None and self.search.rows is not None
+        if on_some:
+            gp = self.inference.learnt_on(gp)
+        problem = Problem(gp, self.inference)
+        posterior = self.inference.condition(gp)
+        noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
+        predicting = self._posterior if on_some else posterior
+        condition = condition_number(predicting.factor) if isinstance(predicting, ExactPosterior) else None
+        by_adam = isinstance(self.train, Adam) and self.search and not self.inference.goes_on
+        del posterior  # its n×n factor, before evaluations need one
+        return certify(
+            objective=problem,
+            parameters=gp.parameters,
+            vector=self.vector,
+            search=self.search,
+            rows=gp.n if on_some else None,
+            condition_number=condition,
+            jitter=self.inference.jitter,
+            noise_share=float(noise / (noise + explained)),
+            noise_alone=-0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.scope.y), 1e-300))),
+            reads=gp.scope.reads,
+            extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
+            y_sd=float(np.std(self.data.observed)),
+            optimum=(lambda: polish(problem, self.vector)) if by_adam else None,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""
+        log_prior, _ = self.gp.parameters.log_prior(self.vector)
+        has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
+        return {
+            "fit": {
+                "log_marginal_likelihood": self.log_marginal_likelihood,
+                **({"log_prior": log_prior} if has_prior else {}),
+                "hyperparameters": self.gp.parameters.by_name(),
+            },
+            "ends": [
+                {"rows": n, "nats": end - n * math.log(self.gp.scope.y_scale)}
+                for n, end in (self.search.ends if self.search else ())
+            ],
+            "certificate": self.certificate.to_dict(),
+            **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
+            "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
+            | {"kind": self.inference.kind, **({"why": self.why} if self.why else {})},
+            "alarms": self.certificate.alarms,
+            **self.certificate.named(),
+        }
+
+    def predict(self, x: Any, noise_sd: Any = None) -> Posterior:
+        """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
+
+        A DataFrame's columns are taken by name.  `noise_sd` (m,) is the noise of new observations where it is known;
+        otherwise the model says.  Raises InputError for a wrong number of columns or a row that is not
+        finite.
+        """
+        inputs = checked("x", columns_of(x, self.columns), ndim=2)
+        if inputs.shape[1] != self.data.d:
+            raise InputError(
+                f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} "
+                f"({', '.join(self.columns)}): give as many"
+            )
+        internal = self.gp.inputs(inputs)
+        moments, scale = self._posterior.moments(internal), self.gp.scope.y_scale
+        if noise_sd is None:
+            noise = self.gp.noise_variance(internal)
+        else:
+            noise = (checked("noise_sd", noise_sd, ndim=1) / scale) ** 2
+        return Posterior(
+            x=inputs,
+            columns=self.columns,
+            mean=moments.mean * scale + self.gp.scope.y_offset,
+            sd_f=np.sqrt(moments.variance) * scale,
+            sd_y=np.sqrt(moments.variance + noise) * scale,
+            components={
+                name: Component(mean * scale, np.sqrt(variance) * scale)
+                for name, (mean, variance) in moments.terms.items()
+            },
+        )
+
+    @cached_property
+    def _posterior(self) -> Any:
+        return self.inference.condition(self.gp)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file: training rows, learnt values, and the specs as one key of JSON.
+
+        The specs keep the order in which they were written: it is that of a sum's terms.
+        """
+        # Defaults too, lest another version's be taken for what was fitted.
+        names = ("model", "inference", "train")
+        specs = {name: getattr(self, name).model_dump(exclude_none=True) for name in names}
+        header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
+        if self.search:
+            header["search"] = {name: getattr(self.search, name) for name in ("ends", "starts", "evaluations")}
+            if self.search.rows is not None:
+                header["search"]["rows"] = self.search.rows
+        tensors = {"x": self.data.x, "y": self.data.observed, "vector": self.vector}
+        if self.data.noise_sd is not None:
+            tensors["noise_sd"] = self.data.noise_sd
+        if whole := self.data.whole:  # the header's numbers need not keep every digit
+            header["whole"], tensors["whole.x"], tensors["whole.y"] = whole.n, whole.x, whole.y
+        # One metadata key: with several, their order in the file changes from run to run.
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Fitted":
+        """Return the fitted model that `save` wrote; nothing but the file is needed."""
+        try:
+            tensors = load_file(path)
+            with safe_open(path, framework="numpy") as file:
+                header = json.loads(file.metadata()["gp"])
+        except FileNotFoundError:
+            raise InputError(
+                f"{path}: no such file: run the stage train first, or give the path of a saved model"
+            ) from None
+        except Exception as error:
+            raise InputError(f"{path}: not a saved model ({error}): give a file that Fitted.save wrote") from error
+        if header.get("format") != FORMAT:
+            raise InputError(f"{path}: format {header.get('format')} is not {FORMAT}, this version's: train again")
+        rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
+        whole = Whole(header["whole"], tensors["whole.x"], tensors["whole.y"]) if "whole" in header else None
+        data = Dataset(**rows, columns=tuple(header["columns"]), whole=whole)
+        kinds = {"model": Model, "inference": Inference, "train": Train}
+        specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
+        vector, found = tensors["vector"], header.get("search")
+        search = Search(vector, (), tuple(map(tuple, found.pop("ends"))), **found) if found else None
+        fitted = cls(data, **specs, vector=vector, search=search)
+        gp = fitted.model.build(data)
+        if gp.parameters.names != header["names"]:
+            raise InputError(f"{path}: its hyperparameters are not this version's: train again")
+        return fitted
+
+
+def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
+    """Return x as an array with one column for each input: of a DataFrame the named columns, of (m,) the one."""
+    if isinstance(x, pd.DataFrame):
+        x = x.set_axis([str(name) for name in x.columns], axis=1)
+        missing = [name for name in names or () if name not in x.columns]
+        if missing:
+            raise InputError(f"x has no column {missing[0]!r} (got {list(x.columns)}): the model was fitted with it")
+        return (x[list(names)] if names else x).to_numpy()
+    array = np.asarray(x)
+    return array[:, None] if array.ndim == 1 else array
+
+
+load = Fitted.load

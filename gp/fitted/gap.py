@@ -1,0 +1,40 @@
+"""How far an approximate method is from the exact Gaussian process, on rows few enough for both."""
+
+from typing import Any
+
+import numpy as np
+
+from gp.fitted.fitted import Fitted
+from gp.inference.exact import Exact
+from gp.inference.method import Method
+from gp.model.model import GaussianProcess
+
+ROWS = 1000  # that both are conditioned on, at most
+SCORED = 1000  # further rows that both predict, at most
+
+
+def gap_to_exact(fitted: Fitted, seed: int) -> dict[str, Any]:
+    """Return how much worse the method predicts than exact inference does, at the learnt hyperparameters.
+
+    Both are conditioned on the same seeded `rows` of the training data, and predict `scored` others: `nlpd` (nats per
+    row) and `rmse` (y's units), the method's less the exact one's.  Empty where the method is exact or rows are few.
+    """
+    if isinstance(fitted.inference, Exact) or fitted.data.n < 10:
+        return {}
+    gp = fitted.gp
+    order = np.random.default_rng(seed).permutation(gp.n)
+    n = min(ROWS, 4 * gp.n // 5)
+    few, others = gp.subset(np.sort(order[:n])), gp.subset(np.sort(order[n : n + SCORED]))
+    exact = _scores(Exact(), few, others)
+    own = _scores(fitted.inference, fitted.inference.prepare(few, seed), others)
+    scale = gp.scope.y_scale
+    return {"rows": n, "scored": others.n, "nlpd": own[0] - exact[0], "rmse": (own[1] - exact[1]) * scale}
+
+
+def _scores(method: Method, gp: GaussianProcess, others: GaussianProcess) -> tuple[float, float]:
+    """Return NLPD and rmse of the rows `others`, in internal units, from those of `gp`."""
+    moments = method.condition(gp).moments(others.x)
+    error = others.scope.y - moments.mean
+    variance = moments.variance + others.noise_variance(others.x)
+    nlpd = 0.5 * float(np.mean(np.log(2 * np.pi * variance) + error**2 / variance))
+    return nlpd, float(np.sqrt(np.mean(error**2)))

@@ -1,0 +1,145 @@
+"""Fitting to a Parquet file whose rows need not fit in memory."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from gp.data.table.cells import Role
+from gp.data.table.names import check_names
+from gp.data.table.parquet import floats_of
+from gp.dataset import Dataset, Whole
+from gp.fitted.fit import parse_all
+from gp.fitted.fitted import Fitted
+from gp.inference.inducing.rows import Batch, draw
+from gp.inference.inducing.svgp import Svgp
+from gp.model.model import GaussianProcess, Model
+from gp.spec import InputError, OneOf
+from gp.training import Problem, Train
+
+Streaming = Annotated[Any, OneOf(Svgp, default="svgp")]
+
+
+def fit_parquet(
+    path: str | Path,
+    *,
+    x: Sequence[str],
+    y: str,
+    noise_sd: str | None = None,
+    model: Any = None,
+    inference: Any = None,
+    train: Any = None,
+    seed: int = 0,
+    checkpoints: str | Path | None = None,
+) -> Fitted:
+    """Return the model fitted to the columns `x`, `y` (and `noise_sd`, where the noise is known) of a Parquet file.
+
+    The file is read a row group at a time (write it with some ten thousand rows in each), in memory that does not grow
+    with the number of rows.  Standardisation is by the whole table's means and standard deviations; what the model file
+    holds of the rows is a seeded sample.  On these the bound is estimated, and row by row left out; the bound over all
+    rows is `search.ends`.  Only `inference` of kind svgp streams.  Training that was killed goes on from its file in
+    the folder `checkpoints`.  Raises InputError where an argument or the table is at fault.
+    """
+    specs = parse_all(model=(Model, model), inference=(Streaming, inference), train=(Train, train))
+    method, model, train = specs["inference"], specs["model"], specs["train"]
+    if model.search is not None:
+        raise InputError("model.search: kernels are not ranked while rows are streamed: rank them on a sample, by fit")
+    table = Table(Path(path), tuple(x), y, noise_sd)
+    n = sum(table.sizes)
+    method.check(n)
+    data = table.sample(draw(n, method.sample_size(n), np.random.default_rng([seed, 3])))
+    gp = model.build(data)
+    method.check_model(gp)
+    folder = None if checkpoints is None else Path(checkpoints)
+    search = method.learn_from(TableRows(table, gp), Problem(gp, method), train, seed, folder)
+    return Fitted(data, model, method, train, search.vector, search)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of the Parquet file at `path`: inputs `x`, target `y`, and `noise_sd`, if that is known, row by row."""
+
+    path: Path
+    x: tuple[str, ...]
+    y: str
+    noise_sd: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the names of all columns used."""
+        return [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the number of rows of each row group.  Raises InputError for an unreadable file or unknown column."""
+        try:
+            with pq.ParquetFile(self.path) as file:
+                roles: Mapping[str, Role] = dict.fromkeys(self.columns, "value")
+                check_names(file.schema_arrow.names, roles, place=str(self.path))
+                return tuple(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{self.path}: is no readable Parquet file ({str(error).splitlines()[0]:.80}): write it again"
+            ) from None
+
+    def read(self, group: int) -> np.ndarray:
+        """Return a row group's columns (b, len(columns)).  Raises InputError for a value that is not finite."""
+        with pq.ParquetFile(self.path) as file:
+            table = file.read_row_group(group, columns=self.columns)
+        values = np.column_stack([floats_of(table[name], name, self.path) for name in self.columns])
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise InputError(
+                f"{self.path}: column {self.columns[column]!r}: {values[row, column]} in row "
+                f"{sum(self.sizes[:group]) + row + 1} is not finite: remove or mend the row"
+            )
+        return values
+
+    def sample(self, rows: np.ndarray) -> Dataset:
+        """Return the rows at the sorted positions `rows`, and what one pass over all tells of the whole.
+
+        Means and sums of squares are merged row group by row group (Chan, Golub & LeVeque 1983, eq. 2.1).
+        """
+        parts, start, mean, squares = [], 0, np.zeros(len(self.columns)), np.zeros(len(self.columns))
+        for group, size in enumerate(self.sizes):
+            values = self.read(group)
+            parts.append(values[rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + size)] - start])
+            if size:
+                step = values.mean(axis=0) - mean
+                mean = mean + step * size / (start + size)
+                squares += size * values.var(axis=0) + step**2 * start * size / (start + size)
+            start += size
+        sd = np.sqrt(squares / start)
+        sd = np.where(sd <= 1e-14 * np.abs(mean), 1.0, sd)  # a constant column keeps its scale
+        d, values = len(self.x), np.concatenate(parts)
+        whole = Whole(start, np.stack([mean[:d], sd[:d]]), np.stack([mean[d : d + 1], sd[d : d + 1]]))
+        noise_sd = values[:, d + 1] if self.noise_sd else None
+        return Dataset(x=values[:, :d], columns=self.x, y=values[:, d], noise_sd=noise_sd, whole=whole)
+
+
+class TableRows:
+    """A table's rows in a model's internal units, a row group being a chunk."""
+
+    def __init__(self, table: Table, gp: GaussianProcess) -> None:
+        self._table, self._scope, self.sizes = table, gp.scope, table.sizes
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the file."""
+        with self._table.path.open("rb") as file:
+            return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {self._table.columns}"
+
+    def read(self, chunk: int) -> Batch:
+        """Return a row group."""
+        scope, d = self._scope, len(self._table.x)
+        values = torch.from_numpy(self._table.read(chunk))
+        x = (values[:, :d] - torch.from_numpy(scope.x_offset)) / torch.from_numpy(scope.x_scale)
+        sd = values[:, d + 1] / scope.y_scale if self._table.noise_sd else None
+        return Batch(x, (values[:, d] - scope.y_offset) / scope.y_scale, sd)

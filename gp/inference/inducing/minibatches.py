@@ -1,0 +1,191 @@
+"""Stochastic training: natural gradients for q(v) beside Adam for hyperparameters and inducing inputs, by minibatches.
+
+At each minibatch both gradients are taken at the same place; q(v) moves by its natural gradient
+(gp.inference.inducing.bound), the rest by Adam (Salimbeni, Eleftheriadis & Hensman 2018, "Natural gradients in
+practice").
+Step sizes fall where the held-out bound no longer rises, and training ends where that happens after DROPS of them.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gp.inference.inducing.bound import BLOCK, Inducing, Natural
+from gp.inference.inducing.checkpoint import Arrays, Checkpoint
+from gp.inference.inducing.rows import Batch, ModelRows, Rows, draw, gather, minibatches, total
+from gp.matrices.tiles import slices
+from gp.model.model import GaussianProcess
+from gp.parameters.scope import spread
+
+if TYPE_CHECKING:
+    from gp.inference.inducing.svgp import Svgp
+
+CHECK = 100  # steps from one look at the held-out rows to the next
+DROPS = 3  # of the step sizes
+DROP = 0.3  # what they are then multiplied by
+FEW_HELD, MANY_HELD = 100, 5000  # held-out rows: at least, of few rows a quarter; at most
+TOLERANCE = 1e-4  # nats per row: less is no rise
+
+
+@dataclass
+class State:
+    """Where training is: all that the next step depends on, beside the rows and the seed.
+
+    `place` is the raw hyperparameters and then the inducing inputs in units of their spread, `first` and `second` are
+    Adam's moments; `values` the held-out bound (nats, as if of all rows) at each look, `best_place` where it was best.
+    """
+
+    place: np.ndarray
+    linear: np.ndarray
+    precision: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    best_place: np.ndarray
+    values: np.ndarray
+    started: int  # evaluations that the search for the start took
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0  # minibatches of this epoch that are done
+    waited: int = 0  # looks since the last rise, or since the step sizes fell
+    drops: int = 0
+
+    def arrays(self) -> Arrays:
+        """Return all of it as arrays."""
+        return {name: np.asarray(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> "State":
+        """Return the state that `arrays` gave."""
+        named: dict[str, Any] = {f.name: arrays[f.name] for f in fields(cls)}
+        return cls(**{name: value.item() if value.ndim == 0 else value for name, value in named.items()})
+
+
+class Training:
+    """Training of one model over `rows`, from inducing inputs z (m, d) and the model's present hyperparameters."""
+
+    def __init__(self, gp: GaussianProcess, z: np.ndarray, rows: Rows, settings: "Svgp", seed: int) -> None:
+        self._gp, self._rows, self._settings, self._seed = gp, rows, settings, seed
+        self._parameters = gp.parameters.without_auxiliary
+        self._z = torch.nn.Parameter(torch.from_numpy(z.copy()))
+        self._unit = spread(z)
+        self._n = total(rows)
+        # One row in four at most, where there are few.
+        count = min(MANY_HELD, max(math.ceil(settings.holdout * self._n), min(FEW_HELD, self._n // 4)))
+        self._held = draw(self._n, count, np.random.default_rng([seed, 1]))
+        self._held_rows = gather(rows, self._held)
+
+    def begin(self, evaluations: int) -> State:
+        """Return the state before the first step."""
+        place = np.concatenate([self._parameters.vector, (self._z.detach().numpy() / self._unit).reshape(-1)])
+        prior, zero = Natural.prior(len(self._z)), np.zeros_like(place)
+        linear, precision = prior.linear.numpy(), prior.precision.numpy()
+        return State(place, linear, precision, zero, zero, place, np.zeros(0), evaluations)
+
+    def run(self, state: State, checkpoint: Checkpoint) -> None:
+        """Take `state` to the end."""
+        bar = tqdm(desc="svgp", unit=" steps", initial=state.step, disable=None, leave=False)
+        while state.epoch < self._settings.epochs and state.drops <= DROPS:
+            for batch in self._rest_of_epoch(state):
+                self._step(state, batch)
+                bar.update()
+                if state.step % CHECK == 0:
+                    self._look(state)
+                    bar.set_postfix(held_out_nats=f"{state.values[-1] / self._n:.4f}")
+                    if state.drops > DROPS:
+                        break
+                checkpoint.offer(state.arrays)
+            state.epoch, state.batch = state.epoch + 1, 0
+        if state.step % CHECK != 0:
+            self._look(state)
+        bar.close()
+
+    def at_best(self, state: State) -> torch.Tensor:
+        """Put the best hyperparameters into the model; return the best inducing inputs."""
+        self._put(state.best_place)
+        return self._z.detach().clone()
+
+    def _rest_of_epoch(self, state: State) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._seed, 2, state.epoch])
+        done = state.batch
+        for k, batch in enumerate(minibatches(self._rows, self._held, self._settings.batch_size, rng)):
+            if k >= done:
+                yield batch
+
+    def _put(self, place: np.ndarray) -> None:
+        p = len(place) - self._z.numel()
+        self._parameters.set(place[:p])
+        with torch.no_grad():
+            self._z.copy_(torch.from_numpy(place[p:].reshape(self._z.shape) * self._unit))
+
+    def _step(self, state: State, batch: Batch) -> None:
+        """Take one step, at one minibatch."""
+        weight = (self._n - len(self._held)) / len(batch.y)
+        shrunk = DROP**state.drops
+        self._put(state.place)
+        natural = Natural(torch.from_numpy(state.linear), torch.from_numpy(state.precision))
+        state.step += 1
+        with torch.enable_grad():
+            inducing = Inducing(self._gp, self._z)
+            rows = inducing.project(batch)
+            sites = rows.sites(weight)
+            # The first steps average what they have seen.
+            natural_step = max(self._settings.natural_step * shrunk, 1 / state.step)
+            moved = natural.towards(sites, natural_step)
+            # The first minibatch alone knows of a q(v): from then on rows meet one that others have made.
+            q = (moved if state.step == 1 else natural).gaussian()
+            inducing.expected(q, rows, weight)
+            inducing.pull_back()
+        self._descend(state, self._gradient(state) / -self._n, self._settings.learning_rate * shrunk)
+        state.linear, state.precision = moved.linear.numpy(), moved.precision.numpy()
+        state.batch += 1
+
+    def _gradient(self, state: State) -> np.ndarray:
+        """Return the gradient that was gathered, by the place, the prior's added."""
+        p = len(state.place) - self._z.numel()
+        _, by_prior = self._parameters.log_prior(state.place[:p])
+        by_z = self._z.grad if self._z.grad is not None else torch.zeros_like(self._z)
+        self._z.grad = None
+        return np.concatenate([self._parameters.gradient() + by_prior, (by_z.numpy() * self._unit).reshape(-1)])
+
+    def _descend(self, state: State, gradient: np.ndarray, rate: float) -> None:
+        """Take Adam's step (Kingma & Ba 2015, Alg. 1), within the hyperparameters' bounds."""
+        state.first = 0.9 * state.first + 0.1 * gradient
+        state.second = 0.999 * state.second + 0.001 * gradient**2
+        first, second = state.first / (1 - 0.9**state.step), state.second / (1 - 0.999**state.step)
+        place = state.place - rate * first / (np.sqrt(second) + 1e-8)
+        low, high = np.array(self._parameters.bounds).reshape(-1, 2).T
+        place[: len(low)] = np.clip(place[: len(low)], low, high)
+        state.place = place
+
+    def _look(self, state: State) -> None:
+        """Look at the held-out rows: keep the place if it is the best, else wait, then make steps smaller."""
+        value, best = self._held_out(state), max(state.values, default=-np.inf)
+        state.values = np.append(state.values, value)
+        if value > best:
+            state.best_place = state.place
+        state.waited = 0 if value > best + TOLERANCE * self._n else state.waited + 1
+        if state.waited >= self._settings.patience:
+            state.waited, state.drops = 0, state.drops + 1
+
+    def _held_out(self, state: State) -> float:
+        """Return the bound with the held-out rows in the place of all, plus the log prior (nats)."""
+        self._put(state.place)
+        q = Natural(torch.from_numpy(state.linear), torch.from_numpy(state.precision)).gaussian()
+        with torch.no_grad():
+            inducing, weight = Inducing(self._gp, self._z), self._n / len(self._held)
+            parts = (self._held_rows.at(part) for part in slices(len(self._held), BLOCK))
+            value = sum(inducing.expected(q, inducing.project(part), weight) for part in parts)
+        log_prior, _ = self._parameters.log_prior(self._parameters.vector)
+        return value - q.divergence() + log_prior
+
+
+def key_of(gp: GaussianProcess, rows: Rows, settings: "Svgp", train: Any, seed: int) -> str:
+    """Return what tells this training from any other by the same code: model, its rows, all rows, settings and seed."""
+    specs = [spec.model_dump_json() for spec in (gp.spec, settings, train)]
+    return hashlib.sha256(repr([*specs, seed, ModelRows(gp).digest, rows.digest]).encode()).hexdigest()

@@ -1,0 +1,100 @@
+"""What sparse methods share: a noise to start with, the posterior that q(u) gives, leave-one-out in one more pass."""
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+
+from gp.inference.inducing.bound import BLOCK, Gaussian, Inducing, optimum
+from gp.inference.inducing.rows import ModelRows, blocks
+from gp.inference.method import Moments
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.matrices.tiles import diagonal, matrix, slices
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePosterior:
+    """The posterior of a sparse GP: K_ZZ factorised, and q(v)."""
+
+    gp: GaussianProcess
+    inducing: Inducing
+    q: Gaussian
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)  (Hensman et al. 2013, eq. 2)."""
+        kernels = {"": self.gp.kernel, **self.gp.terms}
+        with one_thread(), torch.no_grad():
+            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
+            prior_mean = self.gp.mean(x).numpy()
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
+
+    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of the term that `kernel` is, each (m,)."""
+        means, variances = [], []
+        for part in slices(len(x), BLOCK):
+            cross, prior = matrix(kernel, self.inducing.z, x[part]), diagonal(kernel, x[part])
+            projected = torch.linalg.solve_triangular(self.inducing.factor, cross, upper=False)
+            means.append(self.q.mean @ projected)
+            spread = self.q.factor.T @ projected
+            variances.append(prior - projected.square().sum(0) + spread.square().sum(0))
+            if (variances[-1] < -1e-6 * prior).any():
+                raise ArithmeticError(
+                    "the posterior variance came out negative: the inducing inputs' covariance is too close to "
+                    "singular; give the kernel's lengthscales an upper bound, or lower inference.inducing"
+                )
+        return torch.cat(means).numpy(), torch.cat(variances).clamp(min=0.0).numpy()  # what is left below is rounding
+
+
+def leave_one_out(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
+
+    q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
+    function's mean is (μᵀa_i − h r_i)/(1 − h), and what q(v) adds to its variance h σ_i²/(1 − h) (Sherman &
+    Morrison).  Inducing inputs z (m, d) and hyperparameters stay.  Raises ArithmeticError where q(v) is so far from its
+    optimum that it does not hold a row's site.
+    """
+    means, variances = [], []
+    with one_thread(), torch.no_grad():
+        inducing = Inducing(gp, z)
+        for batch in blocks(ModelRows(gp), BLOCK):
+            rows = inducing.project(batch)
+            share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
+            if not (share < 1).all():
+                raise ArithmeticError(
+                    "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
+                    "hyperparameters and has no leave-one-out: fit again"
+                )
+            mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
+            means.append(batch.y - rows.residual + mean)
+            unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
+            # What a row's own noise was found to be is not known before it is seen.
+            variances.append(unexplained + share * rows.noise / (1 - share) + gp.noise(batch.x))
+    return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+
+
+def suit_noise(gp: GaussianProcess, z: torch.Tensor) -> int:
+    """Raise the model's noise sd to where the bound over its rows is best; return how many evaluations that took.
+
+    What inducing inputs z (m, d) do not explain is noise to the bound: where the exact model found next to none, the
+    bound is so far down that no gradient leads back.
+    """
+    names, start, bounds = gp.parameters.names, gp.parameters.vector, dict[float, float]()
+    if "noise.sd" not in names:
+        return 0
+    at = names.index("noise.sd")
+    highest = min(gp.parameters.bounds[at][1], max(start[at], 0.0))  # in logs: y's own sd, as far as it is allowed
+    for raised in [*np.arange(start[at], highest), highest]:
+        vector = start.copy()
+        vector[at] = raised
+        gp.parameters.set(vector)
+        with one_thread(), contextlib.suppress(NotPositiveDefinite):
+            _, value = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
+            bounds[value + gp.parameters.log_prior(vector)[0]] = raised
+    start[at] = bounds[max(bounds)] if bounds else start[at]
+    gp.parameters.set(start)
+    return len(bounds)

@@ -1,0 +1,158 @@
+"""Titsias' collapsed bound over inducing inputs, by blocked sums: for rows too many for a factor of their own."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+from gp.inference.exact import Exact
+from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optimum
+from gp.inference.inducing.points import cluster_centres
+from gp.inference.inducing.posterior import SparsePosterior, leave_one_out, suit_noise
+from gp.inference.inducing.rows import ModelRows, blocks, draw
+from gp.inference.method import Method
+from gp.inference.profile import Profile
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.spec import Count, InputError
+
+START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
+PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters, and steps are cheap
+
+
+class Sgpr(Method):
+    """A sparse Gaussian process with the best q(u) at every setting (Titsias 2009, "Variational learning of inducing
+    variables in sparse Gaussian processes"), in float64.
+
+    Hyperparameters start where `train` ends on a seeded subset of START_ROWS rows, but for a noise that suits the
+    bound, the `inducing` inputs at centres of clusters. Then L-BFGS-B moves both: `steps` steps on PER_INDUCING rows
+    for each inducing input, where there are more than twice as many, and `steps` steps on all rows, fewer where a step
+    gains next to nothing. An evaluation costs rows · inducing², and memory that does not grow with the rows.
+    """
+
+    kind: Literal["sgpr"] = "sgpr"
+    inducing: Count = 500
+    steps: Count = 30
+
+    prepares: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
+    profiles: ClassVar[bool] = False
+    jitter: ClassVar[float] = JITTER
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where the noise has parameters for each row."""
+        if gp.noise.by_row:
+            raise InputError(
+                "noise.kind: sgpr takes noise of kind gaussian or known, as others learn something for every row: "
+                "choose one of the two, or inference: {kind: exact}"
+            )
+
+    def for_rows(self, n: int) -> Method:
+        """Return exact inference where it is quick."""
+        return Exact() if n <= START_ROWS else self
+
+    def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
+        """Return `gp` with inducing inputs at centres of clusters."""
+        m = min(self.inducing, gp.n)
+        sample = max(START_ROWS, PER_INDUCING * m)
+        z = np.zeros((m, gp.x.shape[1])) if seed is None else cluster_centres(gp.scope.x, m, seed, sample=sample)
+        return _with(gp, torch.from_numpy(z))
+
+    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search`: `train` on a subset, then steps in hyperparameters and inducing inputs together."""
+        evaluations, gp, rng = 0, problem.gp, np.random.default_rng([seed, 0])
+        if gp.parameters.free:
+            start = problem.subset(draw(gp.n, min(gp.n, START_ROWS), rng))
+            search = train.run(start, seed)
+            evaluations, _ = search.evaluations, gp.parameters.set(search.vector)
+        full, few = self.prepare(gp, seed), PER_INDUCING * min(self.inducing, gp.n)
+        if gp.n > 2 * few:
+            part = _with(gp.subset(draw(gp.n, few, rng)), _inducing_inputs(full).detach())
+            evaluations += suit_noise(part, _inducing_inputs(part).detach())
+            vector, values = self._climb(part)
+            evaluations += len(values)
+            full.parameters.set(vector)
+        else:
+            evaluations += suit_noise(full, _inducing_inputs(full).detach())
+        vector, values = self._climb(full)
+        return problem.ended(vector, tuple(values), ((gp.n, max(values)),), evaluations + len(values))
+
+    def _climb(self, gp: GaussianProcess) -> tuple[np.ndarray, list[float]]:
+        """Return the raw vector that L-BFGS-B comes to, and the objective (nats) at each evaluation on the way."""
+        values: list[float] = []
+        best: list[np.ndarray] = []
+
+        def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
+            gp.parameters.set(vector)
+            prior, slope = gp.parameters.log_prior(vector)
+            try:
+                value, gradient = self.evaluate(gp)
+            except NotPositiveDefinite:
+                if not values:
+                    raise
+                # Worse than all that was seen, and flat: the line search then steps back.
+                return 1 + abs(min(values)), np.zeros_like(vector)
+            if not values or value + prior > max(values):
+                best[:] = [vector.copy()]
+            values.append(value + prior)
+            # Nats per row: SciPy's first step has the length of the gradient's.
+            return -values[-1] / gp.n, -(gradient + slope) / gp.n
+
+        options = {"maxiter": self.steps, "maxfun": 2 * self.steps, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-9}
+        with tqdm(total=self.steps, desc=f"sgpr, {gp.n} rows", disable=None, leave=False) as progress:
+            minimize(
+                loss,
+                gp.parameters.vector,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=gp.parameters.bounds,
+                options=options,
+                callback=lambda _: progress.update(),
+            )
+        gp.parameters.set(best[0])
+        return best[0], values
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the bound (nats) at the best q(u), and its raw gradient (p,); profiles are not asked of it.
+
+        Raises NotPositiveDefinite.
+        """
+        z = _inducing_inputs(gp)
+        with one_thread():
+            best, value = optimum(gp, z.detach(), blocks(ModelRows(gp), BLOCK))
+            if not gradient:
+                return value, np.zeros(0)
+            Inducing(gp, z).pull_collapsed(best, blocks(ModelRows(gp), BLOCK))
+        return value, gp.parameters.gradient()
+
+    def condition(self, gp: GaussianProcess) -> SparsePosterior:
+        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
+        with one_thread(), torch.no_grad():
+            return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), self._best(gp))
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
+
+        Inducing inputs and hyperparameters stay (gp.inference.inducing.posterior).
+        """
+        return leave_one_out(gp, _inducing_inputs(gp).detach(), self._best(gp))
+
+    def _best(self, gp: GaussianProcess) -> Gaussian:
+        with one_thread():
+            best, _ = optimum(gp, _inducing_inputs(gp).detach(), blocks(ModelRows(gp), BLOCK))
+            return best.gaussian()
+
+
+def _with(gp: GaussianProcess, z: torch.Tensor) -> GaussianProcess:
+    """Return the model with z (m, d) as auxiliary parameters."""
+    return gp.with_auxiliary({"inducing_inputs": torch.nn.Parameter(z.clone())})
+
+
+def _inducing_inputs(gp: GaussianProcess) -> torch.Tensor:
+    return gp.auxiliary["inducing_inputs"]

@@ -1,0 +1,182 @@
+"""Stochastic variational inference: minibatches and inducing inputs, for more rows than a factor or memory can take."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from gp.inference.exact import Exact
+from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optimum
+from gp.inference.inducing.checkpoint import Checkpoint
+from gp.inference.inducing.minibatches import State, Training, key_of
+from gp.inference.inducing.points import cluster_centres
+from gp.inference.inducing.posterior import SparsePosterior, leave_one_out, suit_noise
+from gp.inference.inducing.rows import ModelRows, Rows, blocks, draw, total
+from gp.inference.method import Method
+from gp.inference.profile import Profile
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.spec import Count, InputError, PositiveFloat
+
+START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
+PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters
+FEWEST = 20  # rows
+
+
+class Svgp(Method):
+    """A sparse variational Gaussian process by minibatches (Hensman et al. 2013), whitened, in float64.
+
+    Hyperparameters start where `train` ends on a seeded subset of START_ROWS rows, but for a noise that suits the
+    bound, the `inducing` inputs at centres of clusters. Then Adam moves both, by `learning_rate`, and natural gradients
+    of length `natural_step` move q(u), over minibatches of `batch_size` rows, until the bound on a seeded `holdout` of
+    the rows no longer rises: `patience` looks, 100 steps apart, without a rise make all steps smaller, three times, and
+    end it the fourth; so do `epochs`. Of all looks the best is kept, and q(u) is then its optimum over all rows, the
+    held-out ones too.
+    """
+
+    kind: Literal["svgp"] = "svgp"
+    inducing: Count = 200
+    batch_size: Count = 1000
+    epochs: Count = 1000
+    learning_rate: PositiveFloat = 0.02
+    natural_step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    holdout: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    patience: Count = 5
+
+    prepares: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
+    jitter: ClassVar[float] = JITTER
+
+    def check(self, n: int) -> None:
+        """Raise InputError where there are too few rows to hold some out."""
+        if n < FEWEST:
+            raise InputError(f"inference: svgp needs at least {FEWEST} rows (got {n}): write {{kind: exact}}")
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where the noise has parameters for each row."""
+        if gp.noise.by_row:
+            raise InputError(
+                "noise.kind: svgp takes noise of kind gaussian or known, as others learn something for every row: "
+                "choose one of the two, or inference: {kind: exact}"
+            )
+
+    def for_rows(self, n: int) -> Method:
+        """Return exact inference where it is quick."""
+        return Exact() if n <= START_ROWS else self
+
+    def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
+        """Return `gp` with inducing inputs at centres of clusters, and q(u) at its optimum over the model's rows."""
+        if seed is None:
+            m = min(self.inducing, gp.total)
+            return _with(gp, torch.zeros(m, gp.x.shape[1]), Gaussian(torch.zeros(m), torch.eye(m)))
+        with one_thread():
+            z = torch.from_numpy(self._start(gp, seed))
+            best, _ = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
+            return _with(gp, z, best.gaussian())
+
+    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search`: `train` on a subset, then minibatches of the model's rows."""
+        return self.learn_from(ModelRows(problem.gp), problem, train, seed, checkpoints)
+
+    def learn_from(self, rows: Rows, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search` over `rows`, of which those of `problem`'s model are a sample if they are not the same.
+
+        Training goes on from its file in the folder `checkpoints`, if there is one, and writes it every few seconds.
+        """
+        gp = problem.gp
+        kept = Checkpoint(checkpoints, key_of(gp, rows, self, train, seed))
+        arrays = kept.read()
+        start = self._start(gp, seed)
+        if arrays is None:
+            evaluations = self._find_start(problem, train, seed, start)
+        with one_thread():
+            training = Training(gp, start, rows, self, seed)
+            state = State.of(arrays) if arrays else training.begin(evaluations)
+            if arrays is None:
+                kept.write(state.arrays())
+            training.run(state, kept)
+            z = training.at_best(state)
+            best, bound = optimum(gp, z, blocks(rows, BLOCK))
+            vector = _with(gp, z, best.gaussian()).parameters.vector
+        bound += gp.parameters.log_prior(gp.parameters.vector)[0]
+        ends, evaluations = ((total(rows), bound),), state.started + len(state.values) + 1
+        return problem.ended(vector, tuple(state.values.tolist()), ends, evaluations)
+
+    def _find_start(self, problem: Any, train: Any, seed: int, z: np.ndarray) -> int:
+        """Move the model's hyperparameters to where `train` ends on a subset, and the noise to what suits z (m, d).
+
+        Return how many evaluations that took.
+        """
+        gp, rng = problem.gp, np.random.default_rng([seed, 0])
+        if not gp.parameters.free:
+            return 0
+        search = train.run(problem.subset(draw(gp.n, min(gp.n, START_ROWS), rng)), seed)
+        gp.parameters.set(search.vector)
+        some = gp.subset(draw(gp.n, self.sample_size(gp.n), rng))
+        return int(search.evaluations) + suit_noise(some, torch.from_numpy(z))
+
+    def sample_size(self, n: int) -> int:
+        """Return how many rows stand for all n where a start is looked for."""
+        return min(n, max(START_ROWS, PER_INDUCING * min(self.inducing, n)))
+
+    def _start(self, gp: GaussianProcess, seed: int) -> np.ndarray:
+        """Return the inducing inputs' start (m, d)."""
+        return cluster_centres(gp.scope.x, min(self.inducing, gp.total), seed, sample=self.sample_size(gp.n))
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the bound (nats) with q(u) as it is, and its raw gradient (p,); profiles are not asked of it.
+
+        Where the model's rows are a sample, it is what they say of the bound over all.  Raises NotPositiveDefinite.
+        """
+        z, q, weight = _inducing_inputs(gp), _q(gp), gp.total / gp.n
+        with one_thread(), torch.set_grad_enabled(gradient):
+            inducing = Inducing(gp, z)
+            batches = blocks(ModelRows(gp), BLOCK)
+            value = sum(inducing.expected(q, inducing.project(batch), weight, with_q=True) for batch in batches)
+            if gradient:
+                inducing.pull_back()
+                _pull_q(gp, q, inducing)
+        return value - q.divergence(), gp.parameters.gradient() if gradient else np.zeros(0)
+
+    def condition(self, gp: GaussianProcess) -> SparsePosterior:
+        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
+        with one_thread(), torch.no_grad():
+            return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), _q(gp))
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd without its own site in q(u), where `learn` leaves it at its optimum.
+
+        (n,) each, in internal units, noise included (gp.inference.inducing.posterior).  Raises ArithmeticError where
+        q(u) is far from its optimum.
+        """
+        return leave_one_out(gp, _inducing_inputs(gp).detach(), _q(gp))
+
+
+def _with(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> GaussianProcess:
+    """Return the model with z (m, d) and q(v) as auxiliary parameters, of the factor its lower triangle."""
+    rows, columns = np.tril_indices(len(z))
+    parts = {"inducing_inputs": z, "variational_mean": q.mean, "variational_factor": q.factor[rows, columns]}
+    return gp.with_auxiliary({name: torch.nn.Parameter(part.clone()) for name, part in parts.items()})
+
+
+def _inducing_inputs(gp: GaussianProcess) -> torch.Tensor:
+    return gp.auxiliary["inducing_inputs"]
+
+
+def _q(gp: GaussianProcess) -> Gaussian:
+    """Return q(v), outside autograd's graph."""
+    mean = gp.auxiliary["variational_mean"].detach()
+    factor = torch.zeros(len(mean), len(mean))
+    factor[np.tril_indices(len(mean))] = gp.auxiliary["variational_factor"].detach()
+    return Gaussian(mean, factor)
+
+
+def _pull_q(gp: GaussianProcess, q: Gaussian, inducing: Inducing) -> None:
+    """Give q(v)'s parameters the bound's gradient, the divergence's in it."""
+    by_factor = inducing.by_factor - q.factor + torch.diag(1 / q.factor.diagonal())
+    gp.auxiliary["variational_mean"].grad = inducing.by_mean - q.mean
+    gp.auxiliary["variational_factor"].grad = by_factor[np.tril_indices(len(q.mean))]

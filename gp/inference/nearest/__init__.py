@@ -1,0 +1,1 @@
+"""Inference from nearest neighbours: Vecchia's approximation."""

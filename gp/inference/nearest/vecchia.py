@@ -1,0 +1,270 @@
+"""Vecchia's approximation: each row given its nearest neighbours among those before it, whatever the number of rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch import kernels
+from gpytorch.kernels import Kernel
+from scipy.spatial import KDTree
+
+from gp.inference.exact import Exact
+from gp.inference.method import Method, Moments
+from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
+from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
+from gp.inference.profile import Profile
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.matrices.tiles import diagonal, slices
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.parameters.scope import spread
+from gp.spec import Count, InputError
+
+FEW_ROWS = 1000  # that are fitted exactly
+ELEMENTS = 2**19  # of small matrices at a time: a few such arrays stay in a core's caches
+WIDER = 4  # times as many neighbours for a prediction as in the likelihood: it costs little, and gains more there
+ROUNDS = 5  # of training, each with the neighbours of where the one before ended
+SEED = 0  # of orderings: a saved model has the same as the fitted one
+LEAST = -10  # log₂ of how little a column may count beside the one that counts most
+
+
+class Vecchia(Method):
+    """Nearest neighbours: log p(y) ≈ Σ_i log N(y_i | y_c(i)), c(i) being up to `neighbours` rows before row i, nearest.
+
+    Vecchia 1988, of the noisy targets themselves (the response model of Datta et al. 2016, "Hierarchical
+    nearest-neighbor Gaussian process models"), in max-min or random `ordering` and with distances scaled by the
+    kernel's lengthscales (Katzfuss & Guinness 2021, "A general framework for Vecchia approximations"; Katzfuss,
+    Guinness & Lawrence 2022, "Scaled Vecchia approximation").  Cost grows as n · neighbours³.
+
+    Best in few dimensions, say up to four that matter, where a row's neighbours know nearly all that the others do; in
+    more, where the function is rough or the noise small.  Of a smooth function of many inputs (d = 8) in much noise,
+    sgpr learns more: or ask for more neighbours.
+
+    Neighbours are those at lengthscales whose ratios are rounded to powers of two, at the first hyperparameters that a
+    model is evaluated at; there they stay, so that the objective is smooth.  Training that ends at other ones starts
+    again with those, ROUNDS times at most.
+    """
+
+    kind: Literal["vecchia"] = "vecchia"
+    neighbours: Count = 20
+    ordering: Literal["maxmin", "random"] = "maxmin"
+
+    profiles: ClassVar[bool] = False
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError where the noise has parameters for each row."""
+        if gp.noise.by_row:
+            raise InputError(
+                "noise.kind: vecchia takes noise of kind gaussian or known, as others learn something for every row: "
+                "choose one of the two, or inference: {kind: exact}"
+            )
+
+    def for_rows(self, n: int) -> Method:
+        """Return exact inference where it is quick."""
+        return Exact() if n <= FEW_ROWS else self
+
+    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
+        """Return the `Search` by `train`, whose neighbours are those at its end.
+
+        Unless there are none such within ROUNDS: the certificate then says how far from an optimum it is.
+        """
+        evaluations, tried = 0, set[tuple[int, ...]]()
+        for _ in range(ROUNDS):
+            search = train.run(problem, seed)
+            evaluations += search.evaluations
+            tried.add(self._neighbourhoods(problem.gp).scales)
+            problem.gp.parameters.set(search.vector)
+            if _scales(problem.gp) in tried:
+                break
+            problem.gp.workspace.clear()
+            self._neighbourhoods(problem.gp)
+        return replace(search, evaluations=evaluations)
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the approximate log marginal likelihood of the internal targets (nats), and its raw gradient (p,).
+
+        Profiles are not asked of it.  Raises NotPositiveDefinite.
+        """
+        found = self._neighbourhoods(gp)
+        # The first rows are given all those before them.
+        value, slope = Exact().evaluate(found.first, gradient=gradient)
+        with one_thread(), torch.set_grad_enabled(gradient):
+            rest, learnt = _evaluate(gp, found)
+            if gradient and learnt:
+                # One number: torch checks the shapes of gradients it is given with sympy, whose import takes 0.3 s.
+                torch.stack(learnt).sum().backward()
+        return value + rest, slope + gp.parameters.gradient() if gradient else slope
+
+    def condition(self, gp: GaussianProcess) -> "NearestPosterior":
+        """Return the posterior at the model's current hyperparameters, given each input's nearest training rows."""
+        return NearestPosterior(gp, KDTree(_points(gp)), _units(gp), min(WIDER * self.neighbours, gp.n))
+
+    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given its nearest other rows, (n,) each, in internal units, noise included.
+
+        Those may come before it or after, and are WIDER times as many as `neighbours`, as in prediction.
+        """
+        tree, m = KDTree(_points(gp)), min(WIDER * self.neighbours, gp.n - 1)
+        with one_thread(), torch.no_grad():
+            blocks = ((part, nearest_others(tree, np.arange(gp.n)[part], m)) for part in slices(gp.n, _at_once(m)))
+            mean, variance = _moments(gp, {"": gp.kernel}, gp.x, blocks)[""]
+            return gp.mean(gp.x).numpy() + mean, np.sqrt(variance + gp.noise_variance(gp.x))
+
+    def _neighbourhoods(self, gp: GaussianProcess) -> "_Neighbourhoods":
+        """Return the neighbours that the model was first evaluated with."""
+        if repr(self) not in gp.workspace:
+            scales, points = _scales(gp), _points(gp)
+            m = min(self.neighbours, gp.n)
+            order = max_min_order(points, SEED) if self.ordering == "maxmin" else random_order(gp.n, SEED)
+            rows = order.astype(np.int32)
+            near = rows[nearest_before(points[order], m)]
+            groups = np.vstack([near.T, rows[m:]])
+            gp.workspace[repr(self)] = _Neighbourhoods(scales, gp.subset(order[:m]), groups)
+        found: _Neighbourhoods = gp.workspace[repr(self)]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbourhoods:
+    """The `first` m rows in order; and the `groups` (m + 1, n − m) of each other row: its neighbours, then itself."""
+
+    scales: tuple[int, ...]
+    first: GaussianProcess
+    groups: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NearestPosterior:
+    """The posterior of each input given its `neighbours` nearest training rows, which lie in `tree` in `units` (d,)."""
+
+    gp: GaussianProcess
+    tree: KDTree
+    units: np.ndarray
+    neighbours: int
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)."""
+        terms, points, m = {"": self.gp.kernel, **self.gp.terms}, x.numpy() / self.units, self.neighbours
+        with one_thread(), torch.no_grad():
+            blocks = ((part, nearest(self.tree, points[part], m)) for part in slices(len(x), _at_once(m)))
+            parts = _moments(self.gp, terms, x, blocks)
+            prior_mean = self.gp.mean(x).numpy()
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
+
+
+def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[torch.Tensor]]:
+    """Return Σ log N(y_i | y_c(i)) over all but the first rows, and what leads its gradient to the model's tensors.
+
+    The kernel's at pairs of rows is there already.
+    """
+    (noise, _), prior, mean = gp.training_noise(), diagonal(gp.kernel, gp.x), gp.mean(gp.x)
+    variance = (prior + noise).detach().numpy()
+    residual = gp.y.numpy() - mean.detach().numpy()
+    columns, pairs_of = np.ascontiguousarray(gp.scope.x.T), lower_pairs(len(found.groups))
+    by_variance, by_residual, value = np.zeros(gp.n), np.zeros(gp.n), 0.0
+    for part in slices(found.groups.shape[1], _at_once(len(found.groups))):
+        rows = found.groups[:, part].astype(np.intp)
+        pairs = Pairs(columns[:, rows], *pairs_of).covariance(gp.kernel)
+        factors = factorised(pairs.detach().numpy(), variance[rows])
+        if factors is None or by_rounding(factors):
+            gp.parameters.gradient()  # clears what groups before these have left there
+            raise _without_factor(gp)
+        given = Conditionals.of(factors, residual[rows])
+        value += given.log_density()
+        if torch.is_grad_enabled():
+            by_pair, by_diagonal, by_target = given.gradients()
+            if pairs.requires_grad:
+                torch.dot(pairs.reshape(-1), torch.from_numpy(by_pair).reshape(-1)).backward()
+            np.add.at(by_variance, rows.ravel(), by_diagonal.ravel())
+            np.add.at(by_residual, rows.ravel(), by_target.ravel())
+    seeds = [(prior, by_variance), (noise, by_variance), (mean, -by_residual)]
+    return value, [torch.dot(tensor, torch.from_numpy(seed)) for tensor, seed in seeds if tensor.requires_grad]
+
+
+def _moments(
+    gp: GaussianProcess, terms: dict[str, Kernel], x: torch.Tensor, blocks: Iterable[tuple[slice, np.ndarray]]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return each term's mean and variance at x (b, d), (b,) each, given the training rows near each of a block."""
+    variance = (diagonal(gp.kernel, gp.x) + gp.training_noise()[0]).numpy()
+    residual, columns, at = gp.y.numpy() - gp.mean(gp.x).numpy(), np.ascontiguousarray(gp.scope.x.T), x.numpy().T
+    found = {name: (np.empty(len(x)), np.empty(len(x))) for name in terms}
+    for part, near in blocks:
+        rows, m = near.T, near.shape[1]
+        points = np.concatenate([columns[:, rows], at[:, None, part]], axis=1)
+        factors = factorised(Pairs(points, *lower_pairs(m)).covariance(gp.kernel).numpy(), variance[rows])
+        if factors is None:
+            raise _without_factor(gp)
+        to_new = Pairs(points, np.arange(m), np.full(m, m))
+        sides = [torch.from_numpy(residual[rows]), *(to_new.covariance(kernel) for kernel in terms.values())]
+        whitened = torch.linalg.solve_triangular(factors, torch.stack(sides).permute(2, 1, 0), upper=False)
+        target, *crosses = whitened.unbind(2)
+        for (name, kernel), cross in zip(terms.items(), crosses, strict=True):
+            found[name][0][part] = (cross * target).sum(1)
+            found[name][1][part] = _left(diagonal(kernel, x[part]), cross.square().sum(1))
+    return found
+
+
+def _left(prior: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+    """Return a posterior variance."""
+    left = prior - explained
+    if (left < -1e-6 * prior).any():
+        raise ArithmeticError(
+            "the posterior variance came out negative: the covariance matrix is too close to singular; "
+            "raise model.noise.sd or remove nearly equal inputs"
+        )
+    return left.clamp(min=0.0)  # what is left below zero is rounding
+
+
+def _at_once(k: int) -> int:
+    """Return how many groups of k rows are gone through at a time."""
+    return max(ELEMENTS // k**2, 1)
+
+
+def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
+    noise = gp.parameters.in_data_units().get("noise.sd", float("nan"))
+    return NotPositiveDefinite(
+        f"the kernel matrix of a row and its neighbours is not positive definite at noise.sd={noise:g}: raise "
+        "model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs"
+    )
+
+
+def _points(gp: GaussianProcess) -> np.ndarray:
+    """Return the training inputs (n, d) as distances between neighbours are measured."""
+    return np.asarray(gp.scope.x / _units(gp))
+
+
+def _units(gp: GaussianProcess) -> np.ndarray:
+    """Return each column's unit of distance between neighbours, (d,)."""
+    return spread(gp.scope.x) / np.exp2(_scales(gp))
+
+
+def _scales(gp: GaussianProcess) -> tuple[int, ...]:
+    """Return log₂ of how much each column's spread counts, beside the one that counts most, rounded."""
+    d = gp.x.shape[1]
+    rates = _rates(gp.kernel, np.arange(d), d)
+    moves = np.where(rates > 0, rates * spread(gp.scope.x), 1.0)
+    return tuple(np.maximum(np.round(np.log2(moves / moves.max())), LEAST).astype(int).tolist())
+
+
+def _rates(kernel: Kernel, columns: np.ndarray, d: int) -> np.ndarray:
+    """Return one over the kernel's shortest lengthscale in each column, (d,); 0 where it has none.
+
+    `columns` are those that it is given; lengthscales of a product's factors are joined as one RBF's would be.
+    """
+    if isinstance(kernel, kernels.ScaleKernel):
+        return _rates(kernel.base_kernel, columns, d)
+    own = columns if kernel.active_dims is None else columns[kernel.active_dims.numpy()]
+    if isinstance(kernel, kernels.AdditiveKernel):
+        return np.max([_rates(part, own, d) for part in kernel.kernels], axis=0)
+    if isinstance(kernel, kernels.ProductKernel):
+        return np.linalg.norm([_rates(part, own, d) for part in kernel.kernels], axis=0)
+    rates = np.zeros(d)
+    if isinstance(kernel, kernels.RBFKernel | kernels.MaternKernel | kernels.RQKernel):
+        rates[own] = 1 / kernel.lengthscale.detach().numpy().reshape(-1)
+    return rates

@@ -1,0 +1,1 @@
+"""Kernel matrices and their gradients, tile by tile, and Cholesky factors."""

@@ -1,0 +1,87 @@
+"""Squared distances between two sets of points, tile by tile, without loss of digits, and the way back from them."""
+
+from functools import partial
+
+import numpy as np
+
+from gp.matrices.tiles import Pull
+
+# Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: then take differences.
+CLOSE = 1e-5
+# Up to so many columns differences are as fast as the expansion.
+FEW_COLUMNS = 2
+
+
+class Distances:
+    """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
+
+    `gradient` (n1, D) gathers ∂L/∂z, where z2 is z1.  Of points whose columns are `only_scaled`, by lengthscales, only
+    Σ z · gradient down each column is asked for and right: at half the cost.
+    """
+
+    def __init__(self, z1: np.ndarray, z2: np.ndarray, *, only_scaled: bool) -> None:
+        self._z1, self._z2, self._same, self._only_scaled = z1, z2, z1 is z2, only_scaled
+        self.gradient = np.zeros_like(z1)
+        self._few = z1.shape[1] <= FEW_COLUMNS
+        if not self._few:
+            # One matrix product gives s: [z, 1, |z|²]·[−2z', |z'|², 1].
+            size1, size2 = (np.einsum("ij,ij->i", z, z)[:, None] for z in (z1, z2))
+            self._left = np.concatenate([z1, np.ones_like(size1), size1], axis=1)
+            self._right = np.concatenate([-2 * z2, size2, np.ones_like(size2)], axis=1)
+            self._close = CLOSE * max(size1.max(), size2.max())
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        """Return s, the caller's to write to, and what takes ∂L/∂s = factor · weight (which it may overwrite) back."""
+        if self._few:
+            return self._by_differences(rows, columns)
+        s = self._left[rows] @ self._right[columns].T
+        itself = self._same and rows == columns
+        if itself:
+            s.flat[:: len(s) + 1] = np.inf
+        close = np.nonzero(s < self._close) if s.min() < self._close else None
+        if close is not None:
+            if len(close[0]) > s.size // 16:
+                return self._by_differences(rows, columns)
+            s[close] = ((self._z1[rows][close[0]] - self._z2[columns][close[1]]) ** 2).sum(axis=1)
+        if itself:
+            s.flat[:: len(s) + 1] = 0.0
+        return s, partial(self._pull, rows, columns, close)
+
+    def _pull(
+        self, rows: slice, columns: slice, close: tuple[np.ndarray, ...] | None, weight: np.ndarray, factor: float
+    ) -> None:
+        """Add to ∂L/∂z_i = Σ_k 2 w_ik (z_i − z_k), and to ∂L/∂z_k alike, by matrix products of the tile w = ∂L/∂s."""
+        if close is not None:  # at a cusp the slope is large, and would be multiplied by rounding errors
+            i, k = close[0] + rows.start, close[1] + columns.start
+            step = (2 * factor * weight[close])[:, None] * (self._z1[i] - self._z1[k])
+            np.add.at(self.gradient, i, step)
+            np.subtract.at(self.gradient, k, step)
+            weight[close] = 0.0
+        if rows == columns:
+            weight.flat[:: len(weight) + 1] = 0.0
+        d, z = self._z1.shape[1], self._z1
+        moments = weight @ self._left[columns, : d + 1]  # Σ_k w_ik z_k, and Σ_k w_ik
+        if self._only_scaled:  # Σ_k z_k Σ_i w_ik z_i is Σ_i z_i Σ_k w_ik z_k
+            self.gradient[rows] += 2 * factor * (z[rows] * moments[:, d:] - 2 * moments[:, :d])
+            self.gradient[columns] += 2 * factor * (z[columns] * weight.sum(axis=0)[:, None])
+            return
+        self.gradient[rows] += 2 * factor * (z[rows] * moments[:, d:] - moments[:, :d])
+        moments = weight.T @ self._left[rows, : d + 1]
+        self.gradient[columns] += 2 * factor * (z[columns] * moments[:, d:] - moments[:, :d])
+
+    def _by_differences(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+        first, *others = zip(self._z1[rows].T, self._z2[columns].T, strict=True)
+        s = np.subtract.outer(*first)
+        s *= s
+        for z1, z2 in others:
+            difference = np.subtract.outer(z1, z2)
+            difference *= difference
+            s += difference
+        return s, partial(self._pull_differences, rows, columns)
+
+    def _pull_differences(self, rows: slice, columns: slice, weight: np.ndarray, factor: float) -> None:
+        for z, gradient in zip(self._z1.T, self.gradient.T, strict=True):
+            step = np.subtract.outer(z[rows], z[columns])
+            step *= weight
+            gradient[rows] += 2 * factor * step.sum(axis=1)
+            gradient[columns] -= 2 * factor * step.sum(axis=0)

@@ -1,0 +1,162 @@
+"""Kernels that are no function of a distance: lines, polynomials, a level, and what no neighbour shares."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch import kernels
+from pydantic import Field
+
+from gp.model.kernels.leaf import Leaf, Scale, log_constraint, scale
+from gp.parameters.hyperparameters import Positive
+from gp.parameters.scope import Scope
+
+
+class Linear(Leaf):
+    """v x·x': straight lines through the origin (through the inputs' mean, where the model standardizes x)."""
+
+    kind: Literal["linear"] = "linear"
+    amplitude: ClassVar[str] = "variance"
+    variance: Positive | None = None
+    ard: bool = False
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return a kernel of unit variance, in internal units."""
+        return _InnerProduct(1 if not self.ard else len(active), active_dims=active)
+
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return x²."""
+        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** 2
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` with its variance declared, in y²/x²."""
+        size = scope.x_spread(active) ** 2 + scope.x[:, active].mean(axis=0) ** 2
+        start = share * scope.y_spread**2 / (size if self.ard else size.sum())
+        scope.declare(
+            f"{path}.variance",
+            self.variance,
+            base.raw_variance,
+            default=start,
+            limits=(1e-10 * float(np.min(start)), 1e8 * float(np.max(start))),
+            unit=scope.y_scale**2 / scope.x_unit(active, per_column=self.ard) ** 2,
+            labels=scope.labels(active, per_column=self.ard),
+            amplitude=1,
+        )
+        return base
+
+
+class Polynomial(Leaf):
+    """s (x·x' + c)^power  (R&W 2006 sec. 4.2.2): polynomials of that degree."""
+
+    kind: Literal["polynomial"] = "polynomial"
+    power: Annotated[int, Field(ge=1, le=10)] = 2
+    offset: Positive | None = None
+    outputscale: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's PolynomialKernel."""
+        kernel = kernels.PolynomialKernel(power=self.power, active_dims=active, offset_constraint=log_constraint())
+        size = float((scope.x[:, active] ** 2).sum(axis=1).mean()) or 1.0
+        scope.declare(
+            f"{path}.offset",
+            self.offset,
+            kernel.raw_offset,
+            default=size,
+            limits=(1e-6 * size, 1e6 * size),
+            unit=scope.x_unit(active, per_column=False) ** 2,
+        )
+        return kernel
+
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return x^(2 power)."""
+        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** (2 * self.power)
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` times an outputscale, in y²/x^(2 power)."""
+        size = float((scope.x[:, active] ** 2).sum(axis=1).mean()) or 1.0
+        share = share / (2 * size) ** self.power
+        return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
+
+
+class Constant(Leaf):
+    """c: one unknown level, shared by all inputs."""
+
+    kind: Literal["constant"] = "constant"
+    amplitude: ClassVar[str] = "constant"
+    constant: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's ConstantKernel at one."""
+        kernel = kernels.ConstantKernel(constant_constraint=log_constraint())
+        kernel.raw_constant.requires_grad_(False).zero_()
+        return kernel
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` with its constant declared, in y²."""
+        base.raw_constant.requires_grad_(True)
+        start = share * (scope.y_spread**2 + float(scope.y.mean()) ** 2)
+        scope.declare(
+            f"{path}.constant",
+            self.constant,
+            base.raw_constant,
+            default=start,
+            limits=(1e-8 * start, 1e8 * start),
+            unit=scope.y_scale**2,
+            amplitude=1,
+        )
+        return base
+
+
+class White(Leaf):
+    """sd² where x equals x' exactly, else 0: what differs from input to input but not between repeats of one."""
+
+    kind: Literal["white"] = "white"
+    amplitude: ClassVar[str] = "sd"
+    sd: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return the kernel of unit amplitude."""
+        return _White(active_dims=active)
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` times sd², sd in y's units."""
+        scale = Scale(base, outputscale_constraint=log_constraint(power=2))
+        scope.declare(
+            f"{path}.sd",
+            self.sd,
+            scale.raw_outputscale,
+            default=0.1 * scope.y_spread,
+            limits=(1e-6 * scope.y_spread, 1e3 * scope.y_spread),
+            unit=scope.y_scale,
+            amplitude=0.5,
+            power=2,
+        )
+        return scale
+
+
+class _InnerProduct(kernels.Kernel):
+    """v x·x' as a dense matrix (gpytorch's LinearKernel is lazy, and refuses blocks of unequal rows in sums)."""
+
+    has_lengthscale = False
+
+    def __init__(self, size: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.register_parameter("raw_variance", torch.nn.Parameter(torch.zeros(1, size)))
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        scaled = x1 * self.raw_variance.exp()
+        return (scaled * x2).sum(-1) if diag else scaled @ x2.transpose(-1, -2)
+
+
+class _White(kernels.Kernel):
+    """One where the inputs are equal, else zero."""
+
+    is_stationary = True
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        if diag:
+            return (x1 == x2).all(-1).to(x1)
+        return (x1.unsqueeze(-2) == x2.unsqueeze(-3)).all(-1).to(x1)
+
+
+KERNELS = (Linear, Polynomial, Constant, White)

@@ -1,0 +1,83 @@
+"""What all kernels share: raw parameters that are logs, and an amplitude that a product's factors do without."""
+
+from typing import Any, ClassVar
+
+import torch
+from gpytorch import kernels
+from gpytorch.constraints import Positive as PositiveConstraint
+from pydantic import Field
+
+from gp.parameters.scope import Scope
+from gp.spec import InputError, Spec
+
+
+def log_constraint(power: float = 1.0, factor: float = 1.0) -> PositiveConstraint:
+    """Return the constraint that makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
+    return PositiveConstraint(
+        transform=lambda raw: torch.exp(power * raw) * factor,
+        inv_transform=lambda value: torch.log(value / factor) / power,
+    )
+
+
+class Leaf(Spec):
+    """A kernel that is no sum or product, over the named input `columns` (all, unless any are named)."""
+
+    amplitude: ClassVar[str] = (
+        "outputscale"  # the field that is k(x, x) or takes its place; a product's factors have none
+    )
+    columns: list[str] | None = Field(None, min_length=1)
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return the gpytorch kernel of unit amplitude over the `active` columns, its hyperparameters declared."""
+        raise TypeError(f"{type(self).__name__} does not say how it is built: give it a method `base`")
+
+    def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
+        """Return the gpytorch kernel; `share` is its part of y's variance at the start, a `factor` has no amplitude."""
+        if factor:
+            refuse_amplitude(self, path)
+            if self.amplitude == "variance" and getattr(self, "ard", False):
+                raise InputError(f"{path}.ard: a linear factor has no variances to be learnt one a column: drop it")
+        active = scope.active(self.columns, path)
+        base = self.base(scope, path, active)
+        return base if factor else self.scaled(base, scope, path, share, active)
+
+    def unit(self, scope: Scope, path: str) -> float:
+        """Return how much one is in the data's units where `base` is one in internal units."""
+        return 1.0
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` times the amplitude, which is declared."""
+        return scale(base, getattr(self, "outputscale"), scope, f"{path}.outputscale", share)  # noqa: B009
+
+
+def refuse_amplitude(spec: Any, path: str) -> None:
+    if getattr(spec, spec.amplitude) is not None:
+        raise InputError(
+            f"{path}.{spec.amplitude}: a factor of a product has no amplitude of its own "
+            f"(got {spec.to_dict()[spec.amplitude]}): give the product's outputscale instead"
+        )
+
+
+class Scale(kernels.ScaleKernel):
+    """gpytorch's ScaleKernel of one kernel: its own asks torch for a batch's shape, which imports sympy (0.5 s)."""
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Return the empty shape: there is no batch."""
+        return torch.Size([])
+
+
+def scale(base: kernels.Kernel, written: Any, scope: Scope, name: str, share: float, unit: float = 1.0) -> Scale:
+    """Return `base` times an outputscale, declared in y² · `unit`."""
+    kernel = Scale(base, outputscale_constraint=log_constraint())
+    start = share * scope.y_spread**2
+    scope.declare(
+        name,
+        written,
+        kernel.raw_outputscale,
+        default=start,
+        limits=(1e-8 * start, 1e8 * start),
+        unit=scope.y_scale**2 * unit,
+        amplitude=1,
+    )
+    return kernel

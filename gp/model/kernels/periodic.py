@@ -1,0 +1,170 @@
+"""Kernels that repeat: periodic, cosine, and mixtures of decaying cosines."""
+
+import math
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch import kernels
+
+from gp.model.kernels.leaf import Leaf, log_constraint
+from gp.model.kernels.stationary import Stationary
+from gp.parameters.hyperparameters import Positive
+from gp.parameters.scope import Scope
+from gp.spec import Count, InputError
+
+
+class Periodic(Stationary):
+    """exp(−2 Σ sin²(π(x − x')/p)/ℓ²)  (R&W 2006 eq. 4.31, several columns multiplied)."""
+
+    kind: Literal["periodic"] = "periodic"
+    period_length: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's PeriodicKernel, whose own lengthscale is the book's squared."""
+        kernel = kernels.PeriodicKernel(
+            active_dims=active,
+            ard_num_dims=len(active) if self.ard else 1,
+            lengthscale_constraint=log_constraint(power=2),
+            period_length_constraint=log_constraint(),
+        )
+        # Unlike others', this lengthscale is no distance: it compares sines, and has no unit.
+        scope.declare(
+            f"{path}.lengthscale",
+            self.lengthscale,
+            kernel.raw_lengthscale,
+            default=1.0,
+            limits=(1e-2, 1e3),
+            labels=scope.labels(active, per_column=self.ard),
+            power=2,
+        )
+        _declare_period(self, scope, path, active, kernel, per_column=self.ard)
+        return kernel
+
+
+class Cosine(Leaf):
+    """cos(2π(x − x')/p) over one column: a sinusoid of known shape, unknown phase and size."""
+
+    kind: Literal["cosine"] = "cosine"
+    period_length: Positive | None = None
+    outputscale: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return gpytorch's CosineKernel, whose own period is half of ours."""
+        if len(active) != 1:
+            raise InputError(f"{path}.columns: a cosine kernel takes one column (got {len(active)}): name one")
+        kernel = kernels.CosineKernel(active_dims=active, period_length_constraint=log_constraint(factor=0.5))
+        _declare_period(self, scope, path, active, kernel, per_column=False)
+        return kernel
+
+
+class SpectralMixture(Leaf):
+    """Σ_q w_q Π_j cos(2π μ_qj τ_j) exp(−2π² σ_qj² τ_j²)  (Wilson & Adams 2013, eq. 12)."""
+
+    kind: Literal["spectral_mixture"] = "spectral_mixture"
+    amplitude: ClassVar[str] = "mixture_weights"
+    num_mixtures: Count = 4
+    mixture_weights: Positive | None = None
+    mixture_means: Positive | None = None
+    mixture_scales: Positive | None = None
+
+    def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
+        """Return the kernel of equal weights, frequencies and widths declared (one for each mixture and column)."""
+        kernel = _SpectralMixture(self.num_mixtures, len(active), active_dims=active)
+        extent = np.ptp(scope.x[:, active], axis=0)
+        lowest = 1 / np.where(extent > 0, extent, 1.0)
+        strongest = np.array([1 / _period(scope, [j]) for j in active])
+        # The strongest frequency of the data first, then its multiples, as a periodic signal would have them.
+        means = np.concatenate([(q + 1) * strongest for q in range(self.num_mixtures)])
+        limits = (1e-3 * float(lowest.min()), 1e4 * float(lowest.max()))
+        unit = np.tile(1 / scope.x_scale[active], self.num_mixtures)
+        labels = [f"{q}.{scope.columns[j]}" for q in range(self.num_mixtures) for j in active]
+        for name, start in (("means", means), ("scales", np.tile(lowest, self.num_mixtures))):
+            raw = getattr(kernel, f"raw_mixture_{name}")
+            written = getattr(self, f"mixture_{name}")
+            scope.declare(
+                f"{path}.mixture_{name}", written, raw, default=start, limits=limits, unit=unit, labels=labels
+            )
+        return kernel
+
+    def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
+        """Return `base` with its weights declared, in y²."""
+        raw = base.raw_mixture_weights.requires_grad_(True)
+        start = share * scope.y_spread**2 / self.num_mixtures
+        scope.declare(
+            f"{path}.mixture_weights",
+            self.mixture_weights,
+            raw,
+            default=start,
+            limits=(1e-8 * start, 1e8 * start),
+            unit=scope.y_scale**2,
+            labels=[str(q) for q in range(self.num_mixtures)],
+            amplitude=1,
+        )
+        return base
+
+
+class _SpectralMixture(kernels.Kernel):
+    """Σ_q w_q Π_j …  (gpytorch's SpectralMixtureKernel is Π_j Σ_q w_q …, another kernel for more than one column)."""
+
+    is_stationary = True
+
+    def __init__(self, num_mixtures: int, d: int, **options: Any) -> None:
+        super().__init__(**options)
+        weights = torch.full((num_mixtures,), -math.log(num_mixtures))
+        self.register_parameter("raw_mixture_weights", torch.nn.Parameter(weights, requires_grad=False))
+        for name in ("raw_mixture_means", "raw_mixture_scales"):
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(num_mixtures, d)))
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, diag: bool = False, **_: Any) -> torch.Tensor:
+        steps = x1 - x2 if diag else x1.unsqueeze(-2) - x2.unsqueeze(-3)
+        parts = zip(self.raw_mixture_weights, self.raw_mixture_means, self.raw_mixture_scales, strict=True)
+        return sum(
+            raw_weight.exp()
+            * (2 * math.pi * steps * raw_mean.exp()).cos().prod(-1)
+            * (-2 * math.pi**2 * (steps * raw_scale.exp()) ** 2).sum(-1).exp()
+            for raw_weight, raw_mean, raw_scale in parts
+        )
+
+
+def _declare_period(
+    spec: Any, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
+) -> None:
+    extent = float(np.ptp(scope.x[:, active], axis=0).max()) or 1.0
+    strongest = np.array([_period(scope, [j]) for j in active] if per_column else _period(scope, active))
+    scope.declare(
+        f"{path}.period_length",
+        spec.period_length,
+        kernel.raw_period_length,
+        default=np.minimum(strongest, 0.95 * extent),
+        # The data must have seen one period to tell it from none.
+        limits=(1e-4 * extent, extent),
+        held=True,
+        unit=scope.x_unit(active, per_column=per_column),
+        labels=scope.labels(active, per_column=per_column),
+    )
+
+
+def _period(scope: Scope, active: list[int]) -> float:
+    """Return the period of the sinusoid that, beside a straight line, explains most of y along the first active column.
+
+    Least squares at each frequency (Lomb-Scargle with a trend; SciPy's own takes a second to import), up to half the
+    rows' number, and a thousand, of cycles.
+    """
+    n, many = len(scope.y), 1000
+    # A seeded subset finds the peak as well; every so-manyth row would take one frequency for another.
+    keep = np.sort(np.random.default_rng(0).permutation(n)[:many])
+    x, y = scope.x[keep, active[0]], scope.y[keep]
+    extent = float(np.ptp(x)) or 1.0
+    frequencies = np.linspace(1.0, max(2.0, min(n / 2, 1000.0)), 2000) / extent
+    line, _ = np.linalg.qr(np.column_stack([np.ones_like(x), x]))
+    phase = 2 * np.pi * np.outer(frequencies, x)
+    cosine, sine = (wave - (wave @ line) @ line.T for wave in (np.cos(phase), np.sin(phase)))
+    cc, cs, ss = ((a * b).sum(axis=1) for a, b in ((cosine, cosine), (cosine, sine), (sine, sine)))
+    cy, sy = cosine @ y, sine @ y
+    determinant = cc * ss - cs**2
+    explained = np.where(determinant > 1e-9, ss * cy**2 - 2 * cs * cy * sy + cc * sy**2, 0.0)
+    return float(1 / frequencies[int(np.argmax(explained / np.maximum(determinant, 1e-9)))])
+
+
+KERNELS = (Periodic, Cosine, SpectralMixture)

@@ -1,0 +1,126 @@
+"""Mean functions: what a user may choose, each building a torch module of (n, d) → (n,).  `Mean` is the registry.
+
+To add one: a class here with a `kind`, its hyperparameters as fields and `build`, and its name in `Mean` at the end.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from gp.parameters.hyperparameters import Real
+from gp.parameters.scope import Scope
+from gp.spec import OneOf, Spec
+
+
+class PolynomialFeatures(torch.nn.Module):
+    """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), the learnt parameters being b (1,) and w (degree, d)."""
+
+    def __init__(self, d: int, degree: int) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(1))
+        self.weights = torch.nn.Parameter(torch.zeros(degree, d))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mean at x (n, d), shape (n,)."""
+        mean = self.bias.expand(len(x))
+        for power, weights in enumerate(self.weights, start=1):
+            mean = mean + x**power @ weights
+        return mean
+
+    def columns(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return each parameter that the mean is linear in, beside its columns (n, size) of the design matrix."""
+        powers = [x**power for power in range(1, len(self.weights) + 1)]
+        design = torch.hstack(powers) if powers else x[:, :0]
+        return [(self.bias, torch.ones(len(x), 1)), (self.weights, design)]
+
+
+class Zero(Spec):
+    """Zero (the training mean, where the model standardizes y)."""
+
+    kind: Literal["zero"] = "zero"
+
+    def build(self, scope: Scope, path: str) -> PolynomialFeatures:
+        """Return the module; nothing is declared, so nothing is learnt."""
+        return PolynomialFeatures(scope.x.shape[1], degree=0).requires_grad_(False)
+
+
+class Constant(Spec):
+    """One unknown level, `value`, in y's units."""
+
+    kind: Literal["constant"] = "constant"
+    value: Real | None = None
+
+    def build(self, scope: Scope, path: str) -> PolynomialFeatures:
+        """Return the module, its level declared."""
+        module = PolynomialFeatures(scope.x.shape[1], degree=0)
+        scope.declare(
+            f"{path}.value",
+            self.value,
+            module.bias,
+            default=float(scope.y.mean()),
+            unit=scope.y_scale,
+            offset=scope.y_offset,
+            reference=scope.y_spread,
+        )
+        return module
+
+
+class Linear(Spec):
+    """bias + Σ_j weights_j x_j, about the inputs' mean where the model standardizes x."""
+
+    kind: Literal["linear"] = "linear"
+    bias: Real | None = None
+    weights: Real | None = None
+
+    def build(self, scope: Scope, path: str) -> PolynomialFeatures:
+        """Return the module, its level and slopes declared."""
+        return _polynomial(self, 1, scope, path)
+
+
+class Polynomial(Spec):
+    """bias + Σ_p Σ_j weights_pj x_j^p up to `degree`, about the inputs' mean where the model standardizes x."""
+
+    kind: Literal["polynomial"] = "polynomial"
+    degree: Annotated[int, Field(ge=1, le=10)] = 2
+    bias: Real | None = None
+    weights: Real | None = None
+
+    def build(self, scope: Scope, path: str) -> PolynomialFeatures:
+        """Return the module, its level and weights declared."""
+        return _polynomial(self, self.degree, scope, path)
+
+
+def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
+    """Return the module with starts from least squares, in the data's units: y, and y/x^p for the weights."""
+    n, d = scope.x.shape
+    scope.active(None, path)
+    module = PolynomialFeatures(d, degree)
+    design = np.hstack([np.ones((n, 1)), *(scope.x**power for power in range(1, degree + 1))])
+    start = np.linalg.lstsq(design, scope.y, rcond=None)[0]
+    scope.declare(
+        f"{path}.bias",
+        spec.bias,
+        module.bias,
+        default=start[:1],
+        unit=scope.y_scale,
+        offset=scope.y_offset,
+        reference=scope.y_spread,
+    )
+    labels = [name if p == 1 else f"{name}^{p}" for p in range(1, degree + 1) for name in scope.columns]
+    unit = np.concatenate([scope.y_scale / scope.x_scale**power for power in range(1, degree + 1)])
+    sizes = np.abs(design[:, 1:]).max(axis=0)
+    scope.declare(
+        f"{path}.weights",
+        spec.weights,
+        module.weights,
+        default=start[1:],
+        unit=unit,
+        reference=scope.y_spread / np.where(sizes > 0, sizes, 1.0),
+        labels=labels,
+    )
+    return module
+
+
+Mean = Annotated[Any, OneOf(Zero, Constant, Linear, Polynomial, default="constant")]

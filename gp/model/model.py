@@ -1,0 +1,149 @@
+"""Model: mean + kernel + noise over standardised data, and the built thing that inference works on."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import gpytorch
+import numpy as np
+import torch
+from pydantic import model_validator
+
+from gp.dataset import Dataset, Whole
+from gp.model.choice import KernelSearch
+from gp.model.kernels import Kernel, Matern, Sum
+from gp.model.means import Constant, Mean
+from gp.model.noise import Gaussian, Noise
+from gp.model.noise.base import NoiseModel
+from gp.parameters.hyperparameters import Parameters
+from gp.parameters.scope import Scope, auxiliary, spread
+from gp.spec import Spec
+
+# Python floats would otherwise be rounded to float32 on their way into gpytorch.
+torch.set_default_dtype(torch.float64)
+
+
+class Standardize(Spec):
+    """Whether inputs and targets are brought to mean 0 and population sd 1 inside the model."""
+
+    x: bool = True
+    y: bool = True
+
+
+class Model(Spec):
+    """What is believed of the data before they are seen; with a `search`, the best of several kernels is taken."""
+
+    standardize: Standardize = Standardize()
+    mean: Mean = Constant()
+    kernel: Kernel = Matern(ard=True)
+    search: KernelSearch | None = None
+    noise: Noise = Gaussian()
+
+    @model_validator(mode="after")
+    def _has_one_kernel(self) -> "Model":
+        if self.search is not None and "kernel" in self.model_fields_set:
+            raise ValueError("has a kernel and a search: drop one, or name the kernel among search.kernels")
+        return self
+
+    def build(self, data: Dataset) -> "GaussianProcess":
+        """Return the model over `data` (x and y), at its starts."""
+        x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
+        y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
+        if data.whole:
+            x_offset, x_scale = data.whole.x if self.standardize.x else (x_offset, x_scale)
+            y_offset, y_scale = data.whole.y if self.standardize.y else (y_offset, y_scale)
+        scope = Scope(
+            x=(data.x - x_offset) / x_scale,
+            y=(data.observed - y_offset[0]) / y_scale[0],
+            columns=data.columns,
+            x_scale=x_scale,
+            x_offset=x_offset,
+            y_scale=float(y_scale[0]),
+            y_offset=float(y_offset[0]),
+            noise_sd=None if data.noise_sd is None else data.noise_sd / y_scale[0],
+        )
+        kernel = self.kernel.build(scope, "kernel")
+        terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
+        noise = self.noise.build(scope, "noise")
+        mean = self.mean.build(scope, "mean")
+        parameters = Parameters(scope.parameters)
+        return GaussianProcess(self, scope, mean, kernel, noise, parameters, terms, whole=data.whole)
+
+
+@dataclass(eq=False)
+class GaussianProcess:
+    """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values.
+
+    `auxiliary` are tensors that an inference method learns beside them, `workspace` what it keeps between evaluations,
+    `whole` what the training rows are a sample of, if they are one.
+    """
+
+    spec: Model
+    scope: Scope
+    mean: torch.nn.Module
+    kernel: gpytorch.kernels.Kernel
+    noise: NoiseModel
+    parameters: Parameters
+    terms: dict[str, gpytorch.kernels.Kernel] = field(default_factory=dict)
+    auxiliary: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    workspace: dict[str, Any] = field(default_factory=dict)
+    whole: Whole | None = None
+
+    @property
+    def n(self) -> int:
+        """Return the number of training rows."""
+        return len(self.scope.y)
+
+    @property
+    def total(self) -> int:
+        """Return the number of rows that were learnt from: n, or of which those n are a sample."""
+        return self.whole.n if self.whole else self.n
+
+    @cached_property
+    def x(self) -> torch.Tensor:
+        """Return the training inputs (n, d)."""
+        return torch.from_numpy(np.ascontiguousarray(self.scope.x))
+
+    @cached_property
+    def y(self) -> torch.Tensor:
+        """Return the training targets (n,)."""
+        return torch.from_numpy(np.ascontiguousarray(self.scope.y))
+
+    def subset(self, rows: np.ndarray) -> "GaussianProcess":
+        """Return the same model, sharing its hyperparameters, over some of the rows; without auxiliary ones."""
+        scope, sd = self.scope, self.scope.noise_sd
+        chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
+        alone = self.parameters.without_auxiliary
+        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None)
+
+    def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
+        """Return the same model, sharing its hyperparameters, with `tensors` by name to be learnt beside them."""
+        extra = [auxiliary(f"inference.{name}", tensor) for name, tensor in tensors.items()]
+        return replace(self, parameters=self.parameters.joined(extra), auxiliary=tensors, workspace={})
+
+    def training_noise(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the noise variance (n,) of the training rows, and the excess of the bound it stands for, if any."""
+        sd = self.scope.noise_sd
+        return self.noise.of_rows(self.x, None if sd is None else torch.from_numpy(np.ascontiguousarray(sd)))
+
+    @property
+    def log_jacobian(self) -> float:
+        """Return what turns a log density of the internal targets into one of y in its own units: −n log y_scale."""
+        return -self.total * float(np.log(self.scope.y_scale))
+
+    def noise_variance(self, x: torch.Tensor) -> np.ndarray:
+        """Return the noise variance at internal inputs x (m, d), shape (m,)."""
+        with torch.no_grad():
+            return self.noise(x).numpy()
+
+    def inputs(self, x: np.ndarray) -> torch.Tensor:
+        """Return inputs given in the data's units as internal ones."""
+        return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
+
+
+def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return each column's mean and population sd, or 0 and 1; a constant column keeps the scale 1."""
+    d = values.shape[1]
+    if not standardize:
+        return np.zeros(d), np.ones(d)
+    return values.mean(axis=0), spread(values)

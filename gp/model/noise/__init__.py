@@ -1,0 +1,17 @@
+"""Noise models: how observations scatter about the function.  `Noise` is the registry.
+
+To add one: a spec in one file here, with a `kind`, its hyperparameters as fields and `build(scope, path)`, which
+returns a `NoiseModel` (gp/noise/base.py); its name in `Noise`.
+"""
+
+from typing import Annotated, Any
+
+from gp.model.noise.gaussian import Gaussian
+from gp.model.noise.heteroscedastic import Heteroscedastic
+from gp.model.noise.known import Known
+from gp.model.noise.student_t import StudentT
+from gp.spec import OneOf
+
+__all__ = ["Gaussian", "Noise"]
+
+Noise = Annotated[Any, OneOf(Gaussian, Known, Heteroscedastic, StudentT, default="gaussian")]

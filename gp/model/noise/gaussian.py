@@ -1,0 +1,51 @@
+"""Gaussian noise of one unknown standard deviation."""
+
+from typing import ClassVar, Literal
+
+import torch
+
+from gp.model.noise.base import NoiseModel
+from gp.parameters.hyperparameters import Positive
+from gp.parameters.scope import Scope
+from gp.spec import Spec
+
+
+class GaussianNoise(NoiseModel):
+    """Independent N(0, sd²) at every input; the learnt parameter is log sd (1,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw_sd = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the noise variance at x (m, d), shape (m,)."""
+        return (2 * self.raw_sd).exp().expand(len(x))
+
+
+class Gaussian(Spec):
+    """One unknown standard deviation, `sd`, in y's units."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    by_row: ClassVar[bool] = False  # as its NoiseModel's
+    sd: Positive | None = None
+
+    def build(self, scope: Scope, path: str) -> GaussianNoise:
+        """Return the module, its sd declared."""
+        module = GaussianNoise()
+        declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
+        return module
+
+
+def declare_sd(scope: Scope, name: str, written: Positive | None, tensor: torch.nn.Parameter) -> None:
+    """Declare a noise's standard deviation, whose log `tensor` holds."""
+    scope.declare(
+        name,
+        written,
+        tensor,
+        default=0.3 * scope.y_spread,
+        limits=(1e-5 * scope.y_spread, 1e2 * scope.y_spread),
+        unit=scope.y_scale,
+        amplitude=0.5,
+        power=2,
+        floor=1e-4,  # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
+    )

@@ -1,0 +1,89 @@
+"""Noise whose level depends on x: a second Gaussian process over its logarithm."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel as GpytorchKernel
+
+from gp.model.kernels import Kernel, Rbf
+from gp.model.noise.base import NoiseModel
+from gp.model.noise.gaussian import declare_sd
+from gp.parameters.hyperparameters import Positive
+from gp.parameters.scope import Scope
+from gp.spec import Spec
+
+
+class HeteroscedasticNoise(NoiseModel):
+    """N(0, exp g(x)), g ~ GP(log sd², kernel), with a Gaussian q(g) at the training rows.
+
+    Lázaro-Gredilla & Titsias 2011, "Variational heteroscedastic Gaussian process regression", eqs. 5–8: at the
+    bound's optimum q(g) has mean μ = K_g (Λ − ½ I) 1 + log sd² and covariance Σ = (K_g⁻¹ + Λ)⁻¹ with Λ diagonal and
+    positive, and the bound is log N(y | m, K + R) − ¼ tr Σ − KL(q(g) ‖ p(g)), R_ii = exp(μ_i − ½ Σ_ii).
+    K_g is never inverted: rows may repeat.
+    """
+
+    by_row = True
+
+    def __init__(self, kernel: GpytorchKernel, x: torch.Tensor) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.register_buffer("x", x)
+        self.raw_sd = torch.nn.Parameter(torch.zeros(1))
+        self.log_precisions = torch.nn.Parameter(torch.zeros(len(x)))  # log 2Λ
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return E exp g = exp(mean + ½ variance) at x (m, d), shape (m,)."""
+        cross = self.kernel(self.x, x).to_dense()
+        prior = self.kernel(x, diag=True)
+        precisions = self._precisions
+        whitened = _whitened(self.kernel(self.x).to_dense(), precisions, cross)[0]
+        variance = prior - (whitened**2).sum(0)
+        return (2 * self.raw_sd + (precisions - 0.5) @ cross + 0.5 * variance).exp()
+
+    def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return R's diagonal (n,), and −¼ tr Σ − KL(q(g) ‖ p(g)).
+
+        With B = I + Λ^½ K_g Λ^½ and a = (Λ − ½ I) 1, KL = ½ (aᵀ K_g a + log |B| − Σ_i Λ_ii Σ_ii).
+        """
+        prior, precisions = self.kernel(self.x).to_dense(), self._precisions
+        whitened, log_determinant = _whitened(prior, precisions, prior)
+        variance = prior.diagonal() - (whitened**2).sum(0)
+        weights = precisions - 0.5
+        shift = prior @ weights
+        divergence = 0.5 * (weights @ shift + log_determinant - precisions @ variance)
+        return (2 * self.raw_sd + shift - 0.5 * variance).exp(), -0.25 * variance.sum() - divergence
+
+    @property
+    def _precisions(self) -> torch.Tensor:
+        """Return Λ's diagonal (n,)."""
+        return 0.5 * self.log_precisions.exp()
+
+
+def _whitened(prior: torch.Tensor, precisions: torch.Tensor, cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return L⁻¹ Λ^½ `cross` (n, m), L being the Cholesky factor of B = I + Λ^½ K_g Λ^½, and log |B|."""
+    root = precisions.sqrt()
+    factor = torch.linalg.cholesky(torch.eye(len(root)) + root[:, None] * prior * root)
+    whitened = torch.linalg.solve_triangular(factor, root[:, None] * cross, upper=False)
+    return whitened, 2 * factor.diagonal().log().sum()
+
+
+class Heteroscedastic(Spec):
+    """A noise level that changes with x: log variance ~ GP(log sd², `kernel`), the kernel's amplitude without unit."""
+
+    kind: Literal["heteroscedastic"] = "heteroscedastic"
+    by_row: ClassVar[bool] = True  # as its NoiseModel's
+    sd: Positive | None = None
+    kernel: Kernel = Rbf()
+
+    def build(self, scope: Scope, path: str) -> HeteroscedasticNoise:
+        """Return the module, its hyperparameters and Λ declared."""
+        declared = len(scope.parameters)
+        kernel = self.kernel.build(scope.dimensionless(), f"{path}.kernel")
+        # It is a kernel of log variances: scaling the covariance of y does not scale it.
+        scope.parameters[declared:] = [replace(p, amplitude=0.0) for p in scope.parameters[declared:]]
+        module = HeteroscedasticNoise(kernel, torch.from_numpy(np.ascontiguousarray(scope.x)))
+        declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
+        scope.declare_auxiliary(f"{path}.log_precisions", module.log_precisions)
+        return module

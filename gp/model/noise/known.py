@@ -1,0 +1,45 @@
+"""Noise whose standard deviation is known, row by row."""
+
+from typing import ClassVar, Literal
+
+import torch
+
+from gp.model.noise.base import NoiseModel
+from gp.parameters.scope import Scope
+from gp.spec import InputError, Spec
+
+
+class KnownNoise(NoiseModel):
+    """Independent N(0, sd_i²), sd_i being row i's own; for a new observation, if it names none, their mean square."""
+
+    scalable = False
+
+    def __init__(self, mean_square: float) -> None:
+        super().__init__()
+        self.mean_square = mean_square
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mean square of the training rows' sds, for each row of x (m, d), shape (m,)."""
+        return torch.full((len(x),), self.mean_square)
+
+    def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, None]:
+        """Return the known variances (n,)."""
+        if noise_sd is None:
+            raise TypeError("known noise is built only where noise_sd is given")
+        return noise_sd**2, None
+
+
+class Known(Spec):
+    """Each row's standard deviation is given with the data (a table's `noise_sd`, `gp.fit(…, noise_sd=…)`)."""
+
+    kind: Literal["known"] = "known"
+    by_row: ClassVar[bool] = False  # as its NoiseModel's
+
+    def build(self, scope: Scope, path: str) -> KnownNoise:
+        """Return the module; nothing is declared, so nothing is learnt."""
+        if scope.noise_sd is None:
+            raise InputError(
+                f"{path}: the data name no standard deviation of each row: name its column, `data.noise_sd`, "
+                "or learn it: {kind: gaussian}"
+            )
+        return KnownNoise(float((scope.noise_sd**2).mean()))

@@ -1,0 +1,69 @@
+"""Student's t noise: robust against outliers."""
+
+from typing import ClassVar, Literal
+
+import torch
+
+from gp.model.noise.base import NoiseModel
+from gp.model.noise.gaussian import declare_sd
+from gp.parameters.hyperparameters import Positive
+from gp.parameters.scope import Scope
+from gp.spec import Spec
+
+
+class StudentTNoise(NoiseModel):
+    """sd · t_ν noise as N(0, sd²/w), w ~ Gamma(ν/2, ν/2), with q(w_i) = Gamma((ν + 1)/2, rate_i) for each row.
+
+    Tipping & Lawrence 2005, "Variational inference for Student-t models", sec. 3, for a GP (Kuss 2006, sec. 5.3): with
+    E the mean under q, the bound is log N(y | m, K + diag(sd²/E w)) + Σ ½ (E log w − log E w) − KL(q(w) ‖ p(w)).
+    """
+
+    by_row = True
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.raw_sd = torch.nn.Parameter(torch.zeros(1))
+        self.raw_nu = torch.nn.Parameter(torch.zeros(1))
+        self.log_rates = torch.nn.Parameter(torch.zeros(n))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the variance sd² ν/(ν − 2) of t noise at x (m, d), shape (m,)."""
+        nu = self.raw_nu.exp()
+        return ((2 * self.raw_sd).exp() * nu / (nu - 2)).expand(len(x))
+
+    def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return sd²/E w_i (n,), and Σ ½ (E log w − log E w) − KL(q(w) ‖ p(w))."""
+        # The shape is that of q's optimum, whatever the residuals.
+        half = 0.5 * self.raw_nu.exp()
+        shape, rates = half + 0.5, self.log_rates.exp()
+        mean_log = shape.digamma() - self.log_rates
+        divergence = (
+            (shape - half) * shape.digamma()
+            - shape.lgamma()
+            + half.lgamma()
+            + half * (self.log_rates - half.log())
+            + shape * (half / rates - 1)
+        )
+        excess = 0.5 * (mean_log - shape.log() + self.log_rates) - divergence
+        return (2 * self.raw_sd).exp() * rates / shape, excess.sum()
+
+
+class StudentT(Spec):
+    """sd times Student's t of `nu` degrees of freedom; nu > 2, so that there is a variance.
+
+    `sd` is the scale, in y's units; a new observation's standard deviation is sd √(ν/(ν − 2)).
+    """
+
+    kind: Literal["student_t"] = "student_t"
+    by_row: ClassVar[bool] = True  # as its NoiseModel's
+    sd: Positive | None = None
+    nu: Positive | None = None
+
+    def build(self, scope: Scope, path: str) -> StudentTNoise:
+        """Return the module, its hyperparameters and rates declared."""
+        n = len(scope.y)
+        module = StudentTNoise(n)
+        declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
+        scope.declare(f"{path}.nu", self.nu, module.raw_nu, default=4.0, limits=(2.1, 1e3), held=True)
+        scope.declare_auxiliary(f"{path}.log_rates", module.log_rates)
+        return module

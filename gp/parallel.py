@@ -1,0 +1,192 @@
+"""Parallel work: tasks over processes or a Dask cluster, threads of linear algebra, and the memory there is.
+
+Whether tasks go to this machine's cores or to a cluster is an environment variable, DASK_SCHEDULER_ADDRESS, and no
+parameter: it changes no result.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
+
+from gp.spec import InputError
+
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ATTEMPTS = 3  # of what a killed worker took with it
+_in_worker = ContextVar("in_worker", default=False)
+
+
+def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], label: str = "fits") -> list[Any]:
+    """Return `function(*task)` for each task, in their order.
+
+    Tasks run in processes of one thread each; those of a worker that was killed run again.  An exception in a task is
+    raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.  What a task fans
+    out itself runs one after another in its own worker; so does all of a daemonic process, which may have no others.
+    """
+    if in_worker() or current_process().daemon:
+        return [function(*task) for task in tasks]
+    if os.environ.get(ADDRESS):
+        return _on_cluster(function, tasks, os.environ[ADDRESS], label)
+    if len(tasks) < 2 or cores() == 1:
+        return [function(*task) for task in tqdm(tasks, desc=label, disable=None, leave=False)]
+    done: dict[int, Any] = {}
+    with tqdm(total=len(tasks), desc=label, disable=None, leave=False) as progress:
+        for attempt in range(1, ATTEMPTS + 1):
+            lost = _on_cores(function, {k: task for k, task in enumerate(tasks) if k not in done}, done, progress)
+            if lost is None:
+                break
+            if attempt == ATTEMPTS:
+                raise lost
+    return [done[k] for k in range(len(tasks))]
+
+
+def _on_cores(
+    function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]], done: dict[int, Any], progress: tqdm
+) -> BrokenProcessPool | None:
+    """Put the result of each task into `done`; return what ended the workers before they had all."""
+    # A pool of our own: joblib's shared one hangs when it is used again after a worker was killed.
+    pool = ProcessPoolExecutor(min(cores(), len(tasks)), env=dict.fromkeys(THREADS, "1"))
+    try:
+        numbers = {pool.submit(_run, function, *task): k for k, task in tasks.items()}
+        for future in as_completed(numbers):
+            done[numbers[future]] = future.result()
+            progress.update()
+    except BaseException as error:
+        pool.shutdown(kill_workers=True)
+        if isinstance(error, BrokenProcessPool):
+            return error
+        raise
+    pool.shutdown()
+    return None
+
+
+def _run(function: Callable[..., Any], *task: Any) -> Any:
+    """Return `function(*task)`, run as what a worker does."""
+    before = _in_worker.set(True)
+    try:
+        return function(*task)
+    finally:
+        _in_worker.reset(before)  # a Dask worker's thread may serve others
+
+
+def in_worker() -> bool:
+    """Return whether this runs as a task that was fanned out, beside others: on one thread."""
+    return _in_worker.get()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], address: str, label: str) -> list[Any]:
+    try:
+        # A cluster's own package, needed on one only.
+        from dask.distributed import Client, KilledWorker  # noqa: PLC0415
+        from dask.distributed import as_completed as finished  # noqa: PLC0415
+    except ImportError:
+        raise InputError(
+            f"{ADDRESS} is {address}, but dask.distributed is not installed: `pip install distributed`, or unset it"
+        ) from None
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except OSError as error:
+        raise InputError(f"{ADDRESS}: no scheduler answers at {address} ({error}): start one, or unset it") from None
+    with client:
+        # `pure=False`: Dask otherwise takes two equal tasks for one.
+        futures = [client.submit(_run, function, *task, pure=False) for task in tasks]
+        for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
+            pass
+        try:
+            return list(client.gather(futures))
+        except KilledWorker as error:
+            raise InputError(
+                f"{ADDRESS}: a task ended the workers at {address} again and again: give each more memory"
+            ) from error
+        except (ModuleNotFoundError, RuntimeError) as error:
+            # What a scheduler says of a task that it cannot read.
+            if isinstance(error, RuntimeError) and "deserialization" not in str(error):
+                raise
+            raise InputError(
+                f"{ADDRESS}: the scheduler at {address}, or a worker of it, cannot load this project: start them all "
+                "in its environment, with PYTHONPATH set to its root"
+            ) from error
+
+
+# Rows from which LAPACK gets all cores.  Below, a second thread saves at most a second on an idle machine, and on a
+# busy one two that wait for each other take 2 to 40 times as long as one alone.  A constant, never a measurement: the
+# bytes of a result depend on the number of threads.
+MANY_ROWS = 5000
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep up to 64 MB that was freed, instead of asking the system for the same pages at every evaluation.
+
+    At n = 500 that took a quarter of the time.  Its threshold follows the largest block freed, up to 32 MB (mallopt(3),
+    M_MMAP_THRESHOLD); the block is never touched.
+    """
+    np.empty(2**22 - 2**12)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS and torch to one thread: tiles are too small for more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def lapack_threads(n: int) -> Iterator[None]:
+    """Give BLAS, held to one thread, all cores where a matrix has many rows and nothing else runs beside it."""
+    if n < MANY_ROWS or cores() == 1 or in_worker():
+        yield
+    else:
+        with _blas().limit(limits=cores()):
+            yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # Once: it looks through all libraries loaded, which takes milliseconds.
+    return ThreadpoolController().select(user_api="blas")
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Return the bytes that may still be allocated: the kernel's estimate, within the control group's limit."""
+    amounts = [_meminfo(root / "proc/meminfo"), *(_limit(root / path) for path in _LIMITS)]
+    known = [amount for amount in amounts if amount is not None]
+    return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # versions 2 and 1
+
+
+def _meminfo(path: Path) -> int | None:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _limit(path: Path) -> int | None:
+    text = path.read_text().strip() if path.exists() else "max"
+    return int(text) if text.isdigit() else None

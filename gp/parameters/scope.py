@@ -1,0 +1,170 @@
+"""Scope: where a part of a model is built, and declares its hyperparameters."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gp.parameters.hyperparameters import Parameter, RealHyperparameter
+from gp.spec import InputError
+
+
+@dataclass(eq=False)
+class Scope:
+    """What a part of a model is built from: the data in internal units, their scales, a place for parameters."""
+
+    x: np.ndarray  # (n, d) internal
+    y: np.ndarray  # (n,) internal
+    columns: tuple[str, ...]
+    x_scale: np.ndarray  # (d,): data units = internal · x_scale + x_offset
+    x_offset: np.ndarray
+    y_scale: float
+    y_offset: float
+    noise_sd: np.ndarray | None = None  # (n,) internal, of y, where known
+    parameters: list[Parameter] = field(default_factory=list)
+    reads: list[tuple[str, str]] = field(default_factory=list)  # which part reads which column
+    reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
+
+    def active(self, names: list[str] | None, path: str) -> list[int]:
+        """Return the positions of the named input columns (all where none are named)."""
+        self.reads.extend((path, name) for name in names or self.columns)
+        if names is None:
+            return list(range(len(self.columns)))
+        for name in names:
+            if name not in self.columns:
+                raise InputError(f"{path}.columns: no input column {name!r} (known: {', '.join(self.columns)})")
+        if len(set(names)) < len(names):
+            raise InputError(f"{path}.columns: {names} are not distinct: name each column once")
+        return [self.columns.index(name) for name in names]
+
+    def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
+        """Return the active columns' names where there is a value per column, None where one is shared."""
+        return [self.columns[j] for j in active] if per_column else None
+
+    def x_spread(self, active: list[int]) -> np.ndarray:
+        """Return each active column's internal standard deviation (1 for a constant column)."""
+        return spread(self.x[:, active])
+
+    @property
+    def y_spread(self) -> float:
+        """Return the internal standard deviation of y (1 where y is constant)."""
+        return float(spread(self.y[:, None])[0])
+
+    def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
+        """Return the data units of one internal unit of x, per active column or as their geometric mean (1,)."""
+        scale = self.x_scale[active]
+        return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
+
+    def dimensionless(self) -> "Scope":
+        """Return the scope of what multiplies a covariance, which alone carries y²: here y has sd 1 and no unit."""
+        return replace(self, y=(self.y - self.y.mean()) / self.y_spread, y_scale=1.0, y_offset=0.0)
+
+    def declare(
+        self,
+        name: str,
+        hyperparameter: RealHyperparameter | None,
+        tensor: torch.nn.Parameter,
+        *,
+        default: Any,
+        limits: tuple[float, float] = (-math.inf, math.inf),
+        unit: Any = 1.0,
+        offset: float = 0.0,
+        reference: Any = 1.0,
+        labels: Sequence[str] | None = None,
+        amplitude: float = 0.0,
+        held: bool = False,
+        is_distance: bool = False,
+        power: int = 1,
+        floor: float = 0.0,
+    ) -> None:
+        """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
+
+        `labels` names its numbers where it is a list; `reference` is the internal size of one that may be negative.
+        Scaling the covariance by c scales it by c^`amplitude`.  `held`: Adam, too, keeps to the limits, unless the
+        user's start lies beyond them.
+        """
+        written = hyperparameter or RealHyperparameter()
+        positive = limits[0] >= 0
+        given = written.fixed if written.fixed is not None else written.start
+        size = tensor.numel()
+        if given is not None and len(given) not in (1, size):
+            raise InputError(f"{name}: {len(given)} values for {size}: give one number, or one for each")
+        units = np.broadcast_to(np.asarray(unit, dtype=float), (size,))
+
+        def internal(value: Any) -> np.ndarray:
+            return np.broadcast_to((np.asarray(value, dtype=float) - offset) / units, (size,))
+
+        low, high = np.full(size, limits[0]), np.full(size, limits[1])
+        if written.lower is not None:
+            low = internal(written.lower)
+            high = np.maximum(low, high)  # a user's bound may lie beyond the limits, and then holds
+        if written.upper is not None:
+            high = internal(written.upper)
+            low = np.minimum(low, high)
+        start = internal(given) if given is not None else np.clip(np.broadcast_to(default, (size,)), low, high)
+        self.parameters.append(
+            Parameter(
+                name=name,
+                start=start,
+                # A start that the user names widens the search, never the other way round.
+                lower=np.minimum(low, start),
+                upper=np.maximum(high, start),
+                unit=units,
+                offset=offset,
+                reference=np.broadcast_to(np.asarray(reference, dtype=float), (size,)),
+                positive=positive,
+                fixed=written.fixed is not None,
+                bounded=(
+                    written.lower is not None or (held and bool((start > low).all())),
+                    written.upper is not None or (held and bool((start < high).all())),
+                ),
+                labels=tuple(labels) if labels is not None else None,
+                is_distance=is_distance,
+                amplitude=amplitude,
+                auxiliary=False,
+                prior=written.prior,
+                power=power,
+                floor=floor,
+                tensor=tensor,
+            )
+        )
+
+    def declare_auxiliary(self, name: str, tensor: torch.nn.Parameter) -> None:
+        """Declare that `tensor` is learnt, from its present values, beside the hyperparameters."""
+        self.parameters.append(auxiliary(name, tensor))
+
+
+def auxiliary(name: str, tensor: torch.nn.Parameter) -> Parameter:
+    """Return what stands for `tensor` in a model's parameters: any real numbers, starting from its present values."""
+    start = tensor.detach().numpy().reshape(-1).copy()
+    ones = np.ones_like(start)
+    return Parameter(
+        name=name,
+        start=start,
+        lower=-math.inf * ones,
+        upper=math.inf * ones,
+        unit=ones,
+        offset=0.0,
+        positive=False,
+        fixed=False,
+        bounded=(False, False),
+        labels=None,
+        is_distance=False,
+        amplitude=0.0,
+        auxiliary=True,
+        prior=None,
+        power=1,
+        floor=0.0,
+        reference=ones,
+        tensor=tensor,
+    )
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Return the population sd of each column of `values` (n, d); 1 for a constant one."""
+    sd = values.std(axis=0)
+    # The sd of equal values comes out as rounding error of their mean, not as zero.
+    return np.where(sd <= 1e-14 * np.abs(values).max(axis=0), 1.0, sd)

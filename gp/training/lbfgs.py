@@ -1,0 +1,194 @@
+"""L-BFGS-B from several starts, then Newton steps with the curvature found, over ever more rows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from time import perf_counter
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.parallel import MANY_ROWS as THREADED
+from gp.parallel import fan_out, one_thread
+from gp.parameters.hyperparameters import Parameters
+from gp.spec import PositiveFloat, Spec
+from gp.training.newton import Peak, climb, measure_curvature, newton_gain
+from gp.training.objective import Problem, Search
+
+
+class Lbfgs(Spec):
+    """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them.
+
+    Scale and mean coefficients are profiled out.  Where there are many rows, all starts run on a seeded subset, whose
+    few best ends are then climbed on twice as many rows, and so on up to all: the curvature at an end tells the next
+    climb its steps, so that few evaluations are left to do on all rows.  A climb stops where a Newton step promises
+    less than `tolerance` nats.
+
+    Starts that would take long run side by side (gp.parallel).
+    """
+
+    kind: Literal["lbfgs"] = "lbfgs"
+    restarts: Annotated[int, Field(ge=0)] = 4
+    tolerance: PositiveFloat = 1e-3
+
+    def run(self, problem: Problem, seed: int) -> Search:
+        """Return the best end of all starts."""
+        draws, rows = np.random.default_rng(seed).spawn(2)
+        full = Problem(problem.gp, problem.inference, profiled=True)
+        starts = [full.parameters.start, *_draws(full.parameters, self.restarts, draws)]
+        first, *others = _levels(full, rows)
+        levels, peaks = [first], self._start(first, starts)
+        ends = tuple((peak.n, peak.value) for peak in peaks)
+        for level in tqdm(others, desc="climb", disable=None, leave=False):
+            if level is full and peaks and full.inference.prepares:
+                best = max(peaks, key=lambda peak: peak.value)
+                full = level = full.prepared(best.vector, seed)
+                peaks = _approach(level, level.parameters.vector, within=self.tolerance)
+            else:
+                # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
+                peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]
+                peaks = peaks or self._start(level, starts)
+            levels.append(level)
+        if not peaks:
+            full(full.parameters.start)  # raises, and says why
+        best = max(peaks, key=lambda peak: peak.value)
+        evaluations = sum(level.evaluations for level in levels)
+        return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
+
+    def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
+        """Return the peaks near the starts, in their order, fewer where some come to none.
+
+        Those that would take long go on to workers: a clock may say so, as it changes no result.
+        """
+        peaks, done, began = list[Peak](), 0, perf_counter()
+        for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
+            # The first always runs here: workers are sent what the method keeps from its first evaluation.
+            peaks += self._near(problem, start)
+            done += 1
+            to_come = (perf_counter() - began) / done * (len(starts) - done)
+            if to_come > LONG and problem.n < THREADED:
+                break
+        return peaks + self._side_by_side(problem, starts[done:])
+
+    def _side_by_side(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
+        """Return the peaks near the starts, in their order, as `problem` itself would come to them and count."""
+        if not starts:
+            return []
+        before = problem.evaluations
+        found = fan_out(self._counted, [(problem, start) for start in starts], label="lbfgs")
+        problem.evaluations = before + sum(evaluations for _, evaluations in found)
+        return [peak for peaks, _ in found for peak in peaks]
+
+    def _counted(self, problem: Problem, start: np.ndarray) -> tuple[list[Peak], int]:
+        """Return the peak near `start`, if any, and how many evaluations it took."""
+        before = problem.evaluations
+        return self._near(problem, start), problem.evaluations - before
+
+    def _near(self, problem: Problem, start: np.ndarray) -> list[Peak]:
+        """Return the peak near `start`; nothing where it comes to none."""
+        with one_thread():  # as a worker has
+            if problem.has_auxiliary:
+                return _approach(problem, start, within=self.tolerance)
+            near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
+            return [peak for end in near for peak in self._climb(problem, end, is_last=False)]
+
+    def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> list[Peak]:
+        """Return the peak near `start`; nothing where the objective fails there.
+
+        But for the last its curvature is measured, which costs p + 1 evaluations.
+        """
+        scaled = problem.n / start.n * start.curvature
+        bounds, values, vector = problem.parameters.bounds, start.values if start.n == problem.n else (), start.vector
+        try:
+            for _ in range(3):  # what updates make of a curvature drifts along curved ridges
+                peak = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
+                vector, values = peak.vector, (*values, *peak.values)
+                if is_last:
+                    break
+                scaled = measure_curvature(problem, vector, central=False)
+                if newton_gain(problem(vector)[1], scaled) < self.tolerance:
+                    break
+        except NotPositiveDefinite:
+            return []
+        return [replace(peak, values=values, curvature=scaled)]
+
+
+def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Peak]:
+    """Return where L-BFGS-B comes to from `start`, until a step gains less than `within` nats.
+
+    Nothing where the objective fails everywhere.  Curvature is measured unless auxiliary parameters make it too large.
+    """
+    values: list[float] = []
+
+    def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        try:
+            value, gradient = problem(vector)
+        except NotPositiveDefinite:
+            # Worse than all that was seen, and flat: the line search then steps back.
+            return (abs(min(values)) if values else 0.0) + 1e10, np.zeros_like(vector)
+        values.append(value)
+        return -value, -gradient
+
+    # SciPy's `ftol` is relative to the loss.
+    options: dict[str, Any] = {"maxiter": 200, "ftol": within / (1 + abs(loss(start)[0])), "gtol": 1e-2}
+    if problem.has_auxiliary:  # nothing climbs on from here: go all the way
+        options |= {"maxiter": 2000, "maxfun": 4000, "ftol": 0.1 * options["ftol"], "gtol": 1e-4}
+    end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=problem.parameters.bounds, options=options)
+    if not values:
+        return []
+    unknown = np.zeros((0, 0))
+    curvature = unknown if problem.has_auxiliary else measure_curvature(problem, end.x, central=False)
+    return [Peak(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
+
+
+LONG = 10.0  # seconds of starts to come, from which workers pay: each takes about 3 to begin
+MANY_ROWS = 750  # above which starts are told apart on a subset
+SUBSET = 250  # rows of the smallest subset, at least
+KEPT = 3  # ends at most that are taken on to more rows
+WITHIN = 2.0  # nats behind the best within which an end is taken on
+SAME = 0.1  # nats within which two ends are one
+
+
+def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
+    """Yield the problem on ever more rows, nested: SUBSET or more, twice as many, …, all."""
+    rows, n, method = rng.permutation(problem.n), problem.n, problem.inference
+    sizes = [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET and n > MANY_ROWS]
+    if method.prepares:  # of hyperparameters alone, until there is no other way
+        sizes = [size for size in (*sizes, n) if method.for_rows(size) != method]
+    for size in [] if problem.gp.noise.by_row or not method.grows else sizes:
+        yield problem.subset(np.sort(rows[:size]))
+    yield problem
+
+
+def _best(peaks: list[Peak]) -> list[Peak]:
+    """Return the few highest peaks, highest first, one for each height.
+
+    Of those of one height, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
+    where no gradient leads back when more rows ask for it.
+    """
+    groups: list[list[Peak]] = []
+    for peak in sorted(peaks, key=lambda peak: -peak.value):
+        if groups and groups[-1][0].value - peak.value < SAME:
+            groups[-1].append(peak)
+        else:
+            groups.append([peak])
+    kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
+    return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
+
+
+def polish(problem: Problem, vector: np.ndarray) -> float:
+    """Return the value (nats) of the optimum near `vector`."""
+    if problem.has_auxiliary:
+        return max((peak.value for peak in _approach(problem, vector, within=1e-3)), default=-np.inf)
+    curvature = measure_curvature(problem, vector)
+    return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
+
+
+def _draws(parameters: Parameters, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return seeded starts: log-normal about the positive hyperparameters' starts, a factor of e being one sd."""
+    lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
+    positive = np.concatenate([np.full(p.size, p.positive) for p in parameters.free])
+    return [np.clip(parameters.start + rng.normal(size=len(lower)) * positive, lower, upper) for _ in range(count)]

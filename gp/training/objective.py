@@ -1,0 +1,79 @@
+"""What training maximises, and what it brings back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gp.inference.method import Method
+from gp.inference.profile import profile_of
+from gp.model.model import GaussianProcess
+from gp.parameters.hyperparameters import Parameters
+
+
+class Problem:
+    """What training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
+
+    def __init__(self, gp: GaussianProcess, inference: Method, *, profiled: bool = False) -> None:
+        self.gp, self.inference = gp, inference
+        self.parameters: Parameters = gp.parameters
+        self.n = gp.n
+        self.evaluations = 0
+        self._options: dict[str, Any] = {"profile": profile_of(gp)} if profiled and inference.profiles else {}
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite.
+
+        Where it is profiled, the objective is the largest over scale and mean coefficients, and the model has those.
+        """
+        self.evaluations += 1
+        self.parameters.set(vector)
+        value, gradient = self.inference.evaluate(self.gp, **self._options)
+        prior, slope = self.parameters.log_prior(vector)
+        return value + prior, gradient + slope
+
+    def subset(self, rows: np.ndarray) -> "Problem":
+        """Return the problem of the hyperparameters alone on some of the rows, by the method that suits so many."""
+        return Problem(self.gp.subset(rows), self.inference.for_rows(len(rows)), profiled=bool(self._options))
+
+    def prepared(self, vector: np.ndarray, seed: int) -> "Problem":
+        """Return the problem with what its method learns beside the hyperparameters, which are now at `vector`."""
+        self.parameters.set(vector)
+        gp = self.inference.prepare(self.gp, seed)
+        return self if gp is self.gp else Problem(gp, self.inference, profiled=bool(self._options))
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Return whether more than hyperparameters is learnt."""
+        return any(parameter.auxiliary for parameter in self.parameters.free)
+
+    def settle(self, vector: np.ndarray) -> np.ndarray:
+        """Return `vector` with scale and mean coefficients at their optimum, where the problem is profiled."""
+        if self._options:
+            self.parameters.set(vector)
+            self.inference.evaluate(self.gp, gradient=False, **self._options)
+            return self.parameters.vector
+        return vector
+
+    def ended(
+        self, vector: np.ndarray, values: tuple[float, ...], ends: tuple[tuple[int, float], ...], evaluations: int
+    ) -> "Search":
+        """Return what a method brings back that went on by itself from where an optimizer had ended."""
+        return Search(vector, values, ends, len(ends), evaluations)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Where a search for hyperparameters ended.
+
+    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
+    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
+    is how many rows the values are of, where hyperparameters are learnt on some.
+    """
+
+    vector: np.ndarray
+    values: tuple[float, ...]
+    ends: tuple[tuple[int, float], ...]
+    starts: int
+    evaluations: int
+    rows: int | None = None

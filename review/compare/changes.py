@@ -1,0 +1,238 @@
+"""What became of each study between two revisions: parameters, scores, certificate, and a verdict in one line."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from review.compare.paired import BETTER, TOO_FEW, UNJUDGED, WITHIN, WORSE, Difference
+from review.compare.scores import Block, blocks
+from review.lock.revisions import NotHere, Revision, find
+from review.page import number
+
+READ = ("synthesize/train.csv", "synthesize/test.csv", "train/fit.json", "train/loo.csv", "predict/test.csv")
+MIXED, ADDED, REMOVED, CHANGED, SAME = "mixed", "added", "removed", "changed", "unchanged"
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value at a dotted path, as text, at base and at head; – where it is absent."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class StudyReview:
+    """What became of one study. `verdict` is one word, `line` says it with the numbers it rests on."""
+
+    name: str
+    verdict: str
+    line: str
+    params: list[Change] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    fit: list[Change] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    hyperparameters: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def review_study(base: Revision, head: Revision, study: str) -> StudyReview:
+    """Return what became of a study that at least one of the revisions has."""
+    before, after = (revision.studies.get(study) for revision in (base, head))
+    params = changes(before, after)
+    if before is None or after is None:
+        verdict = ADDED if before is None else REMOVED
+        there = head if before is None else base
+        notes = [] if there.metrics(study) else [f"{there.name} has no metrics of it: `dvc repro` there, and commit"]
+        return StudyReview(study, verdict, f"{verdict}{_level(there.metrics(study))}", notes=notes)
+    notes = [note for revision in (base, head) for note in _doubts(revision, study)]
+    metrics = [revision.metrics(study) for revision in (base, head)]
+    recorded = [revision.recorded(study) for revision in (base, head)]
+    if not params and not notes and metrics[0] == metrics[1] and recorded[0] == recorded[1]:
+        return StudyReview(study, SAME, "nothing changed")
+    if metrics[0] is None or metrics[1] is None:
+        lacks = " and ".join(r.name for r, found in zip((base, head), metrics, strict=True) if found is None)
+        return StudyReview(study, CHANGED, f"no metrics at {lacks}, so no scores to compare", params, notes=notes)
+    found = blocks(base, head, study)
+    verdict, line = _verdict(found)
+    gone, new, missing = _findings(base, head, study)
+    risen = (find(metrics[1], "certificate.alarms") or 0) - (find(metrics[0], "certificate.alarms") or 0)
+    if risen > 0:
+        line += f"; {risen} alarm{'s' if risen > 1 else ''} more in the certificate"
+    return StudyReview(
+        study,
+        verdict,
+        line,
+        params,
+        found,
+        fit=_fit(metrics[0], metrics[1]),
+        gone=gone,
+        new=new,
+        hyperparameters=_hyperparameters(metrics[0], metrics[1]),
+        notes=list(dict.fromkeys([*notes, *missing])),
+    )
+
+
+def changes(before: Any, after: Any) -> list[Change]:
+    """Return the leaves that differ between two nested mappings; a list is a leaf."""
+    old, new = dict(_leaves(before)), dict(_leaves(after))
+    paths = [*old, *(path for path in new if path not in old)]
+    pairs = [(path, old.get(path, ABSENT), new.get(path, ABSENT)) for path in paths]
+    # 0 == False and 1 == 1.0: what is written differently counts where its type does.
+    return [Change(path, _text(was), _text(now)) for path, was, now in pairs if was != now or _text(was) != _text(now)]
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif path and value != {}:
+        yield path, value
+
+
+def _text(value: Any) -> str:
+    if value is ABSENT:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _doubts(revision: Revision, study: str) -> Iterator[str]:
+    """Yield why what is read of a study may not be what its parameters make."""
+    if stale := revision.not_run(study):
+        yield f"{revision.name}: {', '.join(stale)} changed since outputs were made: `dvc repro`, and commit dvc.lock"
+    if strays := revision.strays(study, READ):
+        yield f"{', '.join(strays)}: on disk is not what dvc.lock records: `dvc checkout`, or `dvc repro`"
+
+
+def _level(metrics: Mapping[str, Any] | None) -> str:
+    """Return the score that says most of a study that has no rival."""
+    for key, title in (("test", "held-out"), ("loo", "leave-one-out")):
+        if found := find(metrics, key):
+            return f": {title} NLPD {number(found['nlpd'], 3)}, RMSE {number(found['rmse'], 3)}"
+    return ""
+
+
+def _verdict(found: list[Block]) -> tuple[str, str]:
+    """Return a word and a line; NLPD and RMSE decide, as they ask for the mean and for the spread too."""
+    scores = [(block, score) for block in found for score in block.scores if score.name in ("nlpd", "rmse")]
+    judged = [(block, score) for block, score in scores if score.verdict in (BETTER, WORSE)]
+    words = {score.verdict for _, score in judged}
+    if not judged:
+        words = {score.verdict for _, score in scores}
+        word = next((word for word in (WITHIN, TOO_FEW) if word in words), UNJUDGED)
+        said = [_said(*pair) for pair in scores if pair[1].verdict == word and pair[1].name == "nlpd"]
+        return word, ": ".join([word, *(["; ".join(said)] if said else [])])
+    word = MIXED if len(words) > 1 else words.pop()
+    # Of each block the likelihood speaks, or the error where the likelihood has nothing to say.
+    spoken: dict[str, tuple[Block, Difference]] = {}
+    for block, score in judged:
+        if word == MIXED or score.name == "nlpd" or block.key not in spoken:
+            spoken[f"{block.key}{score.verdict}" if word == MIXED else block.key] = (block, score)
+    return word, f"{word}: " + "; ".join(_said(*pair, judged=word == MIXED) for pair in spoken.values())
+
+
+def _said(block: Block, score: Difference, judged: bool = False) -> str:
+    prefix = f"{score.verdict} " if judged else ""
+    change = signed(score.change, score.se)
+    rows = f"paired over {block.n} rows" if score.se is not None else "not paired"
+    return f"{prefix}{score.name.upper()} {change} ({block.title}, {rows})"
+
+
+def signed(change: float, se: float | None) -> str:
+    """Return a difference beside its standard error, which has two significant figures, to the same place."""
+    if change == 0:
+        return "0"
+    if se is None:
+        return _sign(f"{change:+.3g}")
+    if se == 0:
+        return _sign(f"{change:+.3g} ± 0")
+    places = max(0, decimals(se, 2))
+    if places > 6 or abs(change) >= 1e6:
+        return _sign(f"{change:+.2e} ± {se:.1e}")
+    return _sign(f"{change:+.{places}f} ± {se:.{places}f}")
+
+
+def score_row(score: Difference) -> list[str]:
+    """Return the cells of a score's row: name, old, new, difference, verdict."""
+    cells = (_to_place(value, score.se or score.change) for value in (score.base, score.head))
+    return [score.name, *cells, signed(score.change, score.se), score.verdict]
+
+
+def _to_place(value: float, step: float) -> str:
+    """Return a value to three significant figures, or to as many places as show two of `step`, if not 0."""
+    places = max(0, decimals(value, 3), decimals(step, 2) if step else 0)
+    return _sign(f"{value:.{places}f}" if places <= 6 and abs(value) < 1e6 else f"{value:.4g}")
+
+
+def decimals(value: float, figures: int) -> int:
+    """Return how many decimal places show `figures` significant ones."""
+    return figures - 1 - int(f"{value:e}".partition("e")[2])
+
+
+def _sign(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _fit(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return what the fit's own numbers became: likelihood, converged, how many alarms."""
+    rows = []
+    old, new = (find(values, "fit.log_marginal_likelihood") for values in (before, after))
+    if None not in (old, new) and old != new:
+        rows.append(
+            Change("log marginal likelihood, nats", _sign(f"{old:.2f}"), _sign(f"{new:.2f} ({new - old:+.2f})"))
+        )
+    old, new = (_ranked_first(values) for values in (before, after))
+    if old != new:
+        rows.append(Change("kernel that the search ranks first", old, new))
+    for name in ("converged", "alarms", "at_bound", "undetermined", "irrelevant_inputs", "jitter"):
+        old, new = (find(values, f"certificate.{name}") for values in (before, after))
+        if old != new:
+            shown = (
+                ("yes" if value else "no" for value in (old, new)) if name == "converged" else map(number, (old, new))
+            )
+            rows.append(Change(name.replace("_", " "), *map(_sign, shown)))
+    return rows
+
+
+def _ranked_first(metrics: Mapping[str, Any]) -> str:
+    ranking = metrics.get("search") or {}
+    return min(ranking, key=lambda kernel: float(ranking[kernel]["rank"]), default="–")
+
+
+def _findings(base: Revision, head: Revision, study: str) -> tuple[list[str], list[str], list[str]]:
+    """Return what the certificate no longer says, what it says anew, and why this is not known."""
+    said = []
+    for revision in (base, head):
+        try:
+            path = revision.output(study, "train/fit.json")
+        except NotHere as error:
+            return [], [], [str(error)]
+        fit = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        lines = list(fit.get("alarms", []))
+        for key, text in (("undetermined", "not determined by the data"), ("irrelevant_inputs", "irrelevant inputs")):
+            lines += [f"{text}: {', '.join(fit[key])}"] if fit.get(key) else []
+        said.append(lines)
+    return [line for line in said[0] if line not in said[1]], [line for line in said[1] if line not in said[0]], []
+
+
+def _hyperparameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return the learnt hyperparameters that differ, each with its 95 % interval."""
+    old, new = (find(values, "fit.hyperparameters") or {} for values in (before, after))
+    names = [*old, *(name for name in new if name not in old)]
+    return [
+        Change(name, _with_interval(before, old, name), _with_interval(after, new, name))
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _with_interval(metrics: Mapping[str, Any], values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "–"
+    interval = (find(metrics, "certificate.intervals") or {}).get(name)
+    shown = f" [{number(interval['lower'], 3)}, {number(interval['upper'], 3)}]" if interval else ""
+    return f"{number(values[name], 3)}{shown}"

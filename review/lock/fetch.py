@@ -1,0 +1,30 @@
+"""`python -m review.lock.fetch REVISION` fetches a revision's outputs from the remote into DVC's cache.
+
+`dvc fetch` does so for the files on disk, for all branches or for all commits; a reviewer wants one.
+"""
+
+import sys
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+
+def main(revision: str) -> str:
+    """Fetch, and return what came."""
+    with Repo() as repo:
+        came = repo.fetch(revs=[revision], workspace=False)
+    return f"{came} files of {revision} came into the cache"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python -m review.lock.fetch REVISION   (e.g. origin/main)", file=sys.stderr)
+        sys.exit(2)
+    try:
+        print(main(sys.argv[1]))
+    except DvcException as error:
+        print(
+            f"{error}\n`dvc remote list` names the remotes it can come from, `git fetch` brings branches",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""One page over all studies: what was found, and how sure."""

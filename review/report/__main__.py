@@ -1,0 +1,87 @@
+"""`python -m review.report [FILE]` writes one HTML page over all studies (report.html): what was found, and how sure.
+
+It reads what the stages wrote and dvc.lock, and computes nothing anew; what has not been run yet is said in its place.
+"""
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from gp.spec import InputError
+from review.draw import Figure
+from review.page import render
+from review.report import checks, figures, words
+from review.results import Results, read_all
+from stages import SECTIONS
+
+REPORT = Path("report.html")
+
+
+def main() -> int:
+    """Write the page; return the exit code, 2 where params.yaml is at fault."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else REPORT
+    try:
+        page = report(read_all())
+    except InputError as error:
+        print("\n".join(error.messages), file=sys.stderr)
+        return 2
+    out.write_text(page, encoding="utf-8")
+    print(out.resolve().as_uri())
+    return 0
+
+
+def report(everything: list[Results]) -> str:
+    """Return the page of these studies."""
+    drawn = {results.study: _figures(results) for results in everything}
+    charts = {
+        f"{study}--{figure.name}": figure.chart
+        for study, groups in drawn.items()
+        for group in groups.values()
+        for figure in group
+    }
+    sections = [_section(results) | drawn[results.study] for results in everything]
+    return render("report.html", charts, sections=sections)
+
+
+def _figures(results: Results) -> dict[str, list[Figure]]:
+    """Return the figures of the posterior, those that judge it, and that of its training."""
+    groups = {"posterior": figures.FIGURES, "checks": checks.CHECKS, "training": (checks.loss,)}
+    return {name: [figure for draw in group for figure in draw(results)] for name, group in groups.items()}
+
+
+def _section(results: Results) -> dict[str, Any]:
+    """Return what the template says of a study."""
+    return {
+        "study": results.study,
+        "summary": words.summary(results),
+        "target": results.target,
+        "missing": results.missing,
+        "changed": results.changed,
+        "alarms": results.fit.get("alarms", []),
+        "findings": words.findings(results),
+        "likelihood": results.fit.get("fit", {}).get("log_marginal_likelihood"),
+        "hyperparameters": words.hyperparameters(results),
+        "ranking": words.ranking(results),
+        "scores": words.tables(results),
+        "recorded": bool(results.parameters),
+        "parameters": _yaml(results.parameters or results.current),
+        "versions": results.versions,
+    }
+
+
+def _yaml(parameters: Mapping[str, Any]) -> str:
+    """Return a study's sections in the order of params.yaml, the innermost mappings in one line each."""
+    writer: Any = YAML(typ="safe")
+    writer.default_flow_style = None
+    writer.width, writer.sort_base_mapping_type_on_output = 100, False
+    text = io.StringIO()
+    writer.dump({name: parameters[name] for name in SECTIONS if name in parameters}, text)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

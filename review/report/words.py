@@ -1,0 +1,195 @@
+"""What a study's numbers say, in words and tables: the certificate, the scores, the hyperparameters."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gp.scores import score, trivial_forecast
+from review.page import number
+from review.results import Results
+
+# Score → what a reader is told of it, in this order; {y} is the target, in whose units it is.
+SCORES = {
+    "rmse": "RMSE [{y}] ↓",
+    "mae": "mean absolute error [{y}] ↓",
+    "max_error": "largest error [{y}] ↓",
+    "nlpd": "NLPD [nats per row] ↓",
+    "msll": "MSLL [nats per row] ↓",
+    "crps": "CRPS [{y}] ↓",
+    "interval_score_95": "score of 95 % intervals [{y}] ↓",
+    "width_95": "width of 95 % intervals [{y}]",
+    "coverage_50": "inside 50 % intervals",
+    "coverage_80": "inside 80 % intervals",
+    "coverage_90": "inside 90 % intervals",
+    "coverage_95": "inside 95 % intervals",
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A table of scores: `columns` are forecasts, `rows` a score's meaning with its value in each, None for none."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A kernel of a search: its name, scores (nats per row, nats) and how many hyperparameters it has."""
+
+    kernel: str
+    loo_nlpd: float
+    likelihood: float
+    hyperparameters: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study in a line: how many rows it learnt from, and how it does on which rows beside the trivial predictor."""
+
+    study: str
+    n: int | None
+    d: int | None
+    rows: str
+    rmse: float | None
+    trivial_rmse: float | None
+    msll: float | None
+    coverage: float | None
+    verdict: str
+    good: bool
+
+
+def verdict(results: Results) -> tuple[str, bool]:
+    """Return what the certificate comes to, and whether that is good."""
+    if not results.fit:
+        return "not trained", False
+    n = len(results.fit.get("alarms", ()))
+    return ("no alarm", True) if n == 0 else (f"{n} alarm{'s' if n > 1 else ''}", False)
+
+
+def findings(results: Results) -> list[str]:
+    """Return what the fit says of itself, a sentence for each thing; its alarms are apart."""
+    return list(_findings(results.fit)) if results.fit else []
+
+
+def _findings(fit: Any) -> Iterator[str]:
+    said = fit["certificate"]
+    short = f"a Newton step would gain {number(said['shortfall'], 2)} nats more"
+    arrived = "converged" if said["converged"] else "did not converge"
+    yield f"Training {arrived}: {short}, after {number(said['evaluations'])} evaluations."
+    if said["starts"] > 1:
+        yield f"{said['starts_at_best']} of {said['starts']} starts ended at the best optimum."
+    if "adam_gap" in said:
+        yield f"Adam stopped {number(said['adam_gap'], 2)} nats from the optimum nearby."
+    yield (
+        f"{number(100 * said['noise_share'], 3)} % of the variance is noise; the model is {number(said['signal'])} "
+        "nats better than noise alone."
+    )
+    if "condition_number" in said:
+        jitter = f"a jitter of {number(said['jitter'], 1)} was added" if said["jitter"] else "no jitter was added"
+        yield f"The covariance matrix has condition number {number(said['condition_number'], 1)}; {jitter}."
+    sentences = {
+        "irrelevant_inputs": "Inputs that change nothing (their lengthscales are far beyond their range)",
+        "undetermined": "Not determined by the data",
+        "at_bound": "At a bound of the search",
+    }
+    yield from (f"{text}: {', '.join(fit[key])}." for key, text in sentences.items() if fit.get(key))
+    method = fit.get("inference", {})
+    yield f"Inference: {method.get('kind', 'exact')}{', as ' + method['why'] if method.get('why') else ''}."
+    if gap := fit.get("gap_to_exact"):
+        yield (
+            f"Against exact inference, both given {number(gap['rows'])} rows and asked for {number(gap['scored'])} "
+            f"others: NLPD {number(gap['nlpd'], 2)} nats and RMSE {number(gap['rmse'], 2)} worse."
+        )
+
+
+def hyperparameters(results: Results) -> list[tuple[str, float, float | None, float | None, str]]:
+    """Return name, value, lower and upper end of the 95 % interval, and why there is none."""
+    if not results.fit:
+        return []
+    intervals = results.fit["certificate"].get("intervals", {})
+    undetermined, at_bound = (results.fit.get(name, ()) for name in ("undetermined", "at_bound"))
+    rows = []
+    for name, value in results.fit["fit"]["hyperparameters"].items():
+        ends = intervals.get(name, {})
+        why = (
+            "at a bound" if name in at_bound else "not determined by the data" if name in undetermined else "held fixed"
+        )
+        rows.append((name, value, ends.get("lower"), ends.get("upper"), "" if ends else why))
+    return rows
+
+
+def ranking(results: Results) -> list[Ranked]:
+    """Return the kernels that a search tried, best first; [] where there was none."""
+    tried = results.fit.get("search", {})
+    return [
+        Ranked(name, found["loo_nlpd"], found["log_marginal_likelihood"], int(found["hyperparameters"]))
+        for name, found in sorted(tried.items(), key=lambda item: item[1]["rank"])
+    ]
+
+
+def tables(results: Results) -> list[Scores]:
+    """Return the scores of metrics.json, a table for each kind of rows, beside trivial predictor and baseline."""
+    metrics, target = results.metrics, results.target
+    baseline = metrics.get("baseline", {})
+    made = []
+    if "test" in metrics:
+        forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], "Fourier series": baseline.get("test")}
+        made.append(_table(f"Held-out rows, n = {number(metrics['test']['n'])}", forecasts, target))
+    if "loo" in metrics:
+        forecasts = {"model": metrics["loo"], "trivial": _trivial_of_train(results)}
+        made.append(
+            _table(f"Training rows, each left out in turn, n = {number(metrics['loo']['n'])}", forecasts, target)
+        )
+    if truth := metrics.get("truth"):
+        known = {"model": truth, "Fourier series": baseline.get("truth", {})}
+        forecasts = {
+            f"{name}, {side} ({number(block['n'])})": block
+            for side in truth
+            for name, blocks in known.items()
+            if (block := blocks.get(side))
+        }
+        made.append(_table("True function, inside and outside the data’s range (rows)", forecasts, target))
+    return made
+
+
+def _table(title: str, forecasts: dict[str, Any], target: str) -> Scores:
+    given = {name: block for name, block in forecasts.items() if block}
+    rows = tuple(
+        (text.format(y=target), tuple(block.get(name) for block in given.values()))
+        for name, text in SCORES.items()
+        if any(name in block for block in given.values())
+    )
+    return Scores(title, tuple(given), rows)
+
+
+def _trivial_of_train(results: Results) -> dict[str, float] | None:
+    """Return the trivial forecast's scores on the training rows that it was taken from."""
+    train = results.train
+    if train is None or train.y is None:
+        return None
+    mean, sd = trivial_forecast(train)
+    return score(train.y, np.full(train.n, mean), np.full(train.n, sd), (mean, sd))
+
+
+def summary(results: Results) -> Summary:
+    """Return the study's line in the table at the top."""
+    train, metrics = results.train, results.metrics
+    rows, block = ("held-out", metrics["test"]) if "test" in metrics else ("left-out", metrics.get("loo", {}))
+    trivial = metrics.get("trivial") or (_trivial_of_train(results) if block else None) or {}
+    said, good = verdict(results)
+    return Summary(
+        study=results.study,
+        n=train.n if train else None,
+        d=train.d if train else None,
+        rows=rows if block else "–",
+        rmse=block.get("rmse"),
+        trivial_rmse=trivial.get("rmse"),
+        msll=block.get("msll"),
+        coverage=block.get("coverage_95"),
+        verdict=said,
+        good=good,
+    )
