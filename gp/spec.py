@@ -1,11 +1,12 @@
 """What a user may write: frozen specs, unions chosen by `kind`, readable errors, YAML 1.2.
 
 A spec is a pydantic class that refuses unknown keys and wrong types, and builds its own thing.  A union of specs
-(`OneOf`) is the registry of what may be chosen: there is no second list.
+(`Annotated[A | B, OneOf()]`) is the registry of what may be chosen: there is no second list.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args
@@ -48,33 +49,42 @@ class Spec(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+@dataclass(frozen=True)
 class OneOf:
-    """Makes `Annotated[Any, OneOf(A, B)]` the type of a section that is an A or a B, chosen by its `kind`."""
+    """Makes `Annotated[A | B, OneOf()]` the type of a section that is an A or a B, chosen by its `kind`.
 
-    def __init__(self, *classes: type[Spec], default: str | None = None) -> None:
-        self.kinds = {kind_of(cls): cls for cls in classes}
-        self.default = default
+    Where no kind is written, it is `default`.
+    """
+
+    default: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Return the schema of a union whose member is chosen before it is validated."""
-        members = tuple(Annotated[cls, Tag(_tag(cls))] for cls in self.kinds.values())
-        # A union of one is no union; naming its member twice keeps the choice, and its messages, at work.
+        """Return the schema of the union `source`, whose member is chosen before it is validated."""
+        known = {kind_of(cls): cls for cls in _members(source)}
+        members = tuple(Annotated[cls, Tag(_tag(cls))] for cls in known.values())
+        # A union of one is no union; a second, unreachable member keeps the choice, and its messages, at work.
         union = Union[members] if len(members) > 1 else Union[(*members, Annotated[None, Tag("")])]  # noqa: UP007
-        # A plain discriminator refuses `{}`; this one falls back to the default kind.
-        return handler.generate_schema(Annotated[union, Discriminator(self._choose)])
 
-    def _choose(self, value: Any) -> str | None:
-        if isinstance(value, Spec):
-            return _tag(type(value))
-        if not isinstance(value, Mapping):
-            return None
-        kind = value.get("kind", self.default)
-        return _tag(self.kinds[kind]) if isinstance(kind, str) and kind in self.kinds else repr(kind)
+        def choose(value: Any) -> str | None:
+            if isinstance(value, Spec):
+                return _tag(type(value))
+            if not isinstance(value, Mapping):
+                return None
+            kind = value.get("kind", self.default)
+            return _tag(known[kind]) if isinstance(kind, str) and kind in known else repr(kind)
+
+        # pydantic's `Field(discriminator="kind")` refuses `{}`; this one falls back to the default kind.
+        return handler.generate_schema(Annotated[union, Discriminator(choose)])
 
 
 def kinds(union: Any) -> dict[str, type[Spec]]:
     """Return the registry behind an annotated union: kind → class."""
-    return dict(get_args(union)[1].kinds)
+    return {kind_of(cls): cls for cls in _members(get_args(union)[0])}
+
+
+def _members(union: Any) -> tuple[type[Spec], ...]:
+    """Return the classes of a union; of a single class, that class."""
+    return get_args(union) or (union,)
 
 
 def kind_of(cls: type[Spec]) -> str:

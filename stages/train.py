@@ -26,9 +26,15 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Fit, and write the model and what can be said of the fit."""
     data = Dataset.load(folder(study, "synthesize") / "train.csv")
-    specs = {"model": params.model, "inference": params.inference, "train": params.train}
     with checkpoints("train", study) as kept:
-        fitted = fit_dataset(data, **specs, seed=params.seed, checkpoints=kept)
+        fitted = fit_dataset(
+            data,
+            model=params.model,
+            inference=params.inference,
+            train=params.train,
+            seed=params.seed,
+            checkpoints=kept,
+        )
         fitted.save(out / "model.safetensors")
         fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
         fitted.leave_one_out.to_csv(out / "loo.csv", index=False, lineterminator="\n")

@@ -1,7 +1,7 @@
 """Specs: what a user may write is read as it stands or refused in one readable line."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pytest
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
@@ -31,9 +31,9 @@ class Crate(Spec):
         return self
 
 
-Thing = Annotated[Any, OneOf(Hen, Crate, default="hen")]
-Named = Annotated[Any, OneOf(Hen, Crate)]
-Only = Annotated[Any, OneOf(Hen, default="hen")]
+Thing = Annotated[Hen | Crate, OneOf(default="hen")]
+Named = Annotated[Hen | Crate, OneOf()]
+Only = Annotated[Hen, OneOf(default="hen")]
 
 
 class Farm(Spec):

@@ -37,7 +37,7 @@ def fit(
 
 
 def fit_dataset(
-    data: Dataset, *, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None = None
+    data: Dataset, *, model: Model, inference: Inference, train: Train, seed: int, checkpoints: Path | None = None
 ) -> Fitted:
     """Return the model fitted to `data`: what `fit` and the stage train share.
 
@@ -54,7 +54,9 @@ def fit_dataset(
     return replace(rows[best][0], ranking=ranking)
 
 
-def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None) -> Fitted:
+def _fit_one(
+    data: Dataset, model: Model, inference: Inference, train: Train, seed: int, checkpoints: Path | None
+) -> Fitted:
     method, why = inference.resolve(data.n, data.d, model)
     method.check(data.n)
     gp = model.build(data)
@@ -66,7 +68,7 @@ def _fit_one(data: Dataset, model: Model, inference: Any, train: Any, seed: int,
 
 
 def _scored(
-    data: Dataset, model: Model, inference: Any, train: Any, seed: int, checkpoints: Path | None
+    data: Dataset, model: Model, inference: Inference, train: Train, seed: int, checkpoints: Path | None
 ) -> tuple[Fitted, dict[str, float]]:
     """Return the fitted model, and what a search ranks by, on the rows that hyperparameters are learnt on.
 

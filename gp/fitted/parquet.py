@@ -24,7 +24,7 @@ from gp.model.model import GaussianProcess, Model
 from gp.spec import InputError, OneOf
 from gp.training import Problem, Train
 
-Streaming = Annotated[Any, OneOf(Svgp, default="svgp")]
+Streaming = Annotated[Svgp, OneOf(default="svgp")]
 
 
 def fit_parquet(

@@ -3,7 +3,7 @@
 To add one: a `Method` (gp/inference/method.py) in a file of its own, and its name in `Inference`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gp.inference.auto import Auto
 from gp.inference.exact import Exact
@@ -13,4 +13,4 @@ from gp.inference.inducing.svgp import Svgp
 from gp.inference.nearest.vecchia import Vecchia
 from gp.spec import OneOf
 
-Inference = Annotated[Any, OneOf(Exact, Harmonic, Vecchia, Sgpr, Svgp, Auto, default="exact")]
+Inference = Annotated[Exact | Harmonic | Vecchia | Sgpr | Svgp | Auto, OneOf(default="exact")]

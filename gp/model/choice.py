@@ -1,6 +1,6 @@
 """Several kernels for one model: all are fitted, ranked, and the best is kept."""
 
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 from pydantic import Field
@@ -8,6 +8,8 @@ from pydantic import Field
 from gp.model.kernels import Kernel
 from gp.model.kernels.composite import Name
 from gp.spec import Spec
+
+AnySpec = TypeVar("AnySpec", bound=Spec)  # a `Model`, which has a field of the class below
 
 # Score → whether more of it is better.
 SCORES = {"loo_nlpd": False, "log_marginal_likelihood": True}
@@ -19,7 +21,7 @@ class KernelSearch(Spec):
     kernels: dict[Name, Kernel] = Field(min_length=2)
     score: Literal["loo_nlpd", "log_marginal_likelihood"] = "loo_nlpd"
 
-    def candidates(self, model: Any) -> dict[str, Any]:
+    def candidates(self, model: AnySpec) -> dict[str, AnySpec]:
         """Return the `Model` of each kernel by its name."""
         return {name: model.model_copy(update={"kernel": k, "search": None}) for name, k in self.kernels.items()}
 

@@ -3,7 +3,7 @@
 To add one: a class here with a `kind`, its hyperparameters as fields and `build`, and its name in `Mean` at the end.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class Polynomial(Spec):
         return _polynomial(self, self.degree, scope, path)
 
 
-def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
+def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
     """Return the module with starts from least squares, in the data's units: y, and y/x^p for the weights."""
     n, d = scope.x.shape
     scope.active(None, path)
@@ -123,4 +123,4 @@ def _polynomial(spec: Any, degree: int, scope: Scope, path: str) -> PolynomialFe
     return module
 
 
-Mean = Annotated[Any, OneOf(Zero, Constant, Linear, Polynomial, default="constant")]
+Mean = Annotated[Zero | Constant | Linear | Polynomial, OneOf(default="constant")]

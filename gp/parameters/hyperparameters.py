@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
+from pydantic import BeforeValidator, PlainSerializer, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from gp.parameters.priors import Gamma, LogNormal, Normal, PositivePrior, RealPrior
+from gp.parameters.priors import PositivePrior, Prior, RealPrior
 from gp.spec import FiniteFloat, PositiveFloat, Spec
 
 
@@ -35,7 +35,7 @@ Reals = Annotated[list[FiniteFloat], *_ONE_OR_MANY]
 Positives = Annotated[list[PositiveFloat], *_ONE_OR_MANY]
 
 
-class RealHyperparameter(Spec):
+class Hyperparameter(Spec):
     """A number (its start), `{start, lower, upper}` or `{fixed}`, in the data's units; or one for each column.
 
     With `{start, prior}` training finds the mode of the posterior.
@@ -45,10 +45,10 @@ class RealHyperparameter(Spec):
     fixed: Reals | None = None
     lower: FiniteFloat | None = None
     upper: FiniteFloat | None = None
-    prior: RealPrior | None = None
+    prior: Prior | None = None
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> "RealHyperparameter":
+    def _is_consistent(self) -> "Hyperparameter":
         others = sorted(self.model_fields_set - {"fixed"})
         if self.fixed is not None and others:
             raise ValueError(f"'fixed' goes with no other key (got {', '.join(others)} too): drop one")
@@ -61,13 +61,19 @@ class RealHyperparameter(Spec):
         return self
 
     @model_serializer(mode="wrap")
-    def _as_written(self, serialize: Any) -> Any:
+    def _as_written(self, serialize: SerializerFunctionWrapHandler) -> Any:
         written = serialize(self)
         return written["start"] if set(written) == {"start"} else written
 
 
-class PositiveHyperparameter(RealHyperparameter):
-    """As a real one, but positive."""
+class RealHyperparameter(Hyperparameter):
+    """One that may be negative."""
+
+    prior: RealPrior | None = None
+
+
+class PositiveHyperparameter(Hyperparameter):
+    """One that is positive."""
 
     start: Positives | None = None
     fixed: Positives | None = None
@@ -103,7 +109,7 @@ class Parameter:
     labels: tuple[str, ...] | None  # of its numbers, where it is a list
     is_distance: bool  # whether it is a lengthscale of distances between inputs
     amplitude: float  # scaling the covariance by c scales θ by c^amplitude
-    prior: LogNormal | Gamma | Normal | None
+    prior: Prior | None
     power: int
     floor: float
     auxiliary: bool  # learnt beside the hyperparameters, but none itself: an inducing input, a variational parameter

@@ -4,7 +4,7 @@ To add one: a class here with a `kind`, `log_density` and `slope`, and its name 
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -61,5 +61,6 @@ class Normal(Spec):
         return (self.mean - value) / self.sd**2
 
 
-PositivePrior = Annotated[Any, OneOf(LogNormal, Gamma)]
-RealPrior = Annotated[Any, OneOf(Normal)]
+PositivePrior = Annotated[LogNormal | Gamma, OneOf()]
+RealPrior = Annotated[Normal, OneOf()]
+Prior = PositivePrior | RealPrior

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp.parameters.hyperparameters import Parameter, RealHyperparameter
+from gp.parameters.hyperparameters import Hyperparameter, Parameter, RealHyperparameter
 from gp.spec import InputError
 
 
@@ -65,7 +65,7 @@ class Scope:
     def declare(
         self,
         name: str,
-        hyperparameter: RealHyperparameter | None,
+        hyperparameter: Hyperparameter | None,
         tensor: torch.nn.Parameter,
         *,
         default: Any,

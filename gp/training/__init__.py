@@ -3,7 +3,7 @@
 To add one: a class in a file here with a `kind` and `run(problem, seed) -> Search`, and its name in `Train`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gp.spec import OneOf
 from gp.training.adam import Adam
@@ -12,4 +12,4 @@ from gp.training.objective import Problem, Search
 
 __all__ = ["SAME", "Adam", "Lbfgs", "Problem", "Search", "Train", "polish"]
 
-Train = Annotated[Any, OneOf(Adam, Lbfgs, default="lbfgs")]
+Train = Annotated[Adam | Lbfgs, OneOf(default="lbfgs")]

@@ -6,7 +6,7 @@ To add one: a class here with a `kind` and its constants as fields, and its name
 """
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -129,4 +129,4 @@ SHAPES = {
     (2, 1): lambda psi: 0.6 * np.sin(psi) + 0.3 * np.cos(2 * psi) - 0.2 * np.sin(3 * psi),
 }
 
-System = Annotated[Any, OneOf(VanDerPol, FitzHughNagumo, Phase)]
+System = Annotated[VanDerPol | FitzHughNagumo | Phase, OneOf()]

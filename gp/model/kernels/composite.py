@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from gpytorch import kernels
 from pydantic import Field, StringConstraints
@@ -70,8 +70,6 @@ class Product(Spec):
         return math.prod(k.unit(scope, f"{path}.{name}") for name, k in self.factors.items())
 
 
-Kernel = Annotated[
-    Any, OneOf(*stationary.KERNELS, *periodic.KERNELS, *features.KERNELS, Sum, Product, default="matern")
-]
+Kernel = Annotated[stationary.Kernels | periodic.Kernels | features.Kernels | Sum | Product, OneOf(default="matern")]
 Sum.model_rebuild()
 Product.model_rebuild()

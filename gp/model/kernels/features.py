@@ -159,4 +159,4 @@ class _White(kernels.Kernel):
         return (x1.unsqueeze(-2) == x2.unsqueeze(-3)).all(-1).to(x1)
 
 
-KERNELS = (Linear, Polynomial, Constant, White)
+Kernels = Linear | Polynomial | Constant | White

@@ -167,4 +167,4 @@ def _period(scope: Scope, active: list[int]) -> float:
     return float(1 / frequencies[int(np.argmax(explained / np.maximum(determinant, 1e-9)))])
 
 
-KERNELS = (Periodic, Cosine, SpectralMixture)
+Kernels = Periodic | Cosine | SpectralMixture

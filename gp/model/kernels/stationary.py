@@ -77,4 +77,4 @@ class RationalQuadratic(Stationary):
         return kernel
 
 
-KERNELS = (Rbf, Matern, RationalQuadratic)
+Kernels = Rbf | Matern | RationalQuadratic

@@ -4,7 +4,7 @@ To add one: a spec in one file here, with a `kind`, its hyperparameters as field
 returns a `NoiseModel` (gp/noise/base.py); its name in `Noise`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gp.model.noise.gaussian import Gaussian
 from gp.model.noise.heteroscedastic import Heteroscedastic
@@ -14,4 +14,4 @@ from gp.spec import OneOf
 
 __all__ = ["Gaussian", "Noise"]
 
-Noise = Annotated[Any, OneOf(Gaussian, Known, Heteroscedastic, StudentT, default="gaussian")]
+Noise = Annotated[Gaussian | Known | Heteroscedastic | StudentT, OneOf(default="gaussian")]
