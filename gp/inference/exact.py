@@ -265,8 +265,8 @@ def _pull_back(solved: _Solved) -> None:
         blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
         if rows == columns:
             weight *= _LOWER[: len(weight), : len(weight)]
-        _, pull = kernel.block(rows, columns)
-        pull(weight, 1.0)
+        _, derivative = kernel.block(rows, columns)
+        derivative.pull(weight, 1.0)
     seeds = [*kernel.gradients(), (solved.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (solved.mean, alpha)]
     learnt = [
         torch.dot(tensor.reshape(-1), torch.from_numpy(seed).reshape(-1))

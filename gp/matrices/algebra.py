@@ -3,8 +3,7 @@
 An extra, never a need: a kernel that `CLOSED_FORMS`, at the end, does not name goes through its own autograd, also as a
 term or a factor of one that is named.  To add one: what makes Blocks of (kernel, x1, x2), and its line there.
 
-Each takes the values that gpytorch's own properties give (`kernel.lengthscale`, …) and hands gradients back to these:
-raw parameters and their constraints stay gpytorch's business.
+Each reads its hyperparameters through a `Value`, which also hands derivatives back to gpytorch's raw parameters.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
 from gp.matrices.stationary import RationalQuadratic, matern, periodic, rbf
-from gp.matrices.tiles import Autograd, Blocks, Gradients, Number, Pull, active
+from gp.matrices.tiles import Autograd, Blocks, Derivative, Gradients, Value, active, add_product
 from gp.model.kernels.leaf import Scale
 
 
@@ -35,25 +34,34 @@ class _Scale:
     """outputscale · k."""
 
     def __init__(self, kernel: kernels.ScaleKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
-        self._scale = Number(kernel.outputscale)
+        self._scale = Value(kernel, "outputscale", len(x1))
         # gpytorch gives a ScaleKernel the active columns of its base, which then takes x as it is.
         self._base = _of_active(kernel.base_kernel, x1, x2)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        base, pull_base = self._base.block(rows, columns)
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        (base, of_base), scale = self._base.block(rows, columns), self._scale.at.item()
+        value = base * scale
 
         def pull(weight: np.ndarray, factor: float) -> None:
-            self._scale.gradient += factor * float(np.vdot(weight, base))
-            pull_base(weight, factor * self._scale.value)
+            self._scale.gradient += factor * float(np.vdot(weight, value))
+            of_base.pull(weight, factor * scale)
 
-        return base * self._scale.value, pull
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            add_product(self._scale.product[:, 0], factor * weight * value, rows, columns, vector)
+            of_base.push(weight, factor * scale, vector)
+
+        return value, Derivative(pull, push)
 
     def diagonal(self) -> np.ndarray:
-        return self._scale.value * self._base.diagonal()
+        return self._scale.at.item() * self._base.diagonal()
 
     def gradients(self) -> Gradients:
         yield from self._scale.gradients()
         yield from self._base.gradients()
+
+    def products(self) -> Gradients:
+        yield from self._scale.products()
+        yield from self._base.products()
 
 
 class _Sum:
@@ -62,14 +70,18 @@ class _Sum:
     def __init__(self, kernel: kernels.AdditiveKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._terms = _each(kernel.kernels, x1, x2)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        values, pulls = zip(*(term.block(rows, columns) for term in self._terms), strict=True)
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        values, derivatives = zip(*(term.block(rows, columns) for term in self._terms), strict=True)
 
         def pull(weight: np.ndarray, factor: float) -> None:
-            for pull_term in pulls:
-                pull_term(weight, factor)
+            for of_term in derivatives:
+                of_term.pull(weight, factor)
 
-        return reduce(np.add, values), pull
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            for of_term in derivatives:
+                of_term.push(weight, factor, vector)
+
+        return reduce(np.add, values), Derivative(pull, push)
 
     def diagonal(self) -> np.ndarray:
         return reduce(np.add, [term.diagonal() for term in self._terms])
@@ -78,6 +90,10 @@ class _Sum:
         for term in self._terms:
             yield from term.gradients()
 
+    def products(self) -> Gradients:
+        for term in self._terms:
+            yield from term.products()
+
 
 class _Product:
     """Π k."""
@@ -85,14 +101,18 @@ class _Product:
     def __init__(self, kernel: kernels.ProductKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._factors = _each(kernel.kernels, x1, x2)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        values, pulls = zip(*(factor.block(rows, columns) for factor in self._factors), strict=True)
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        values, derivatives = zip(*(factor.block(rows, columns) for factor in self._factors), strict=True)
 
         def pull(weight: np.ndarray, factor: float) -> None:
-            for i, pull_factor in enumerate(pulls):
-                pull_factor(reduce(np.multiply, values[:i] + values[i + 1 :], weight), factor)
+            for i, of_factor in enumerate(derivatives):
+                of_factor.pull(reduce(np.multiply, values[:i] + values[i + 1 :], weight), factor)
 
-        return reduce(np.multiply, values), pull
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            for i, of_factor in enumerate(derivatives):
+                of_factor.push(reduce(np.multiply, values[:i] + values[i + 1 :], weight), factor, vector)
+
+        return reduce(np.multiply, values), Derivative(pull, push)
 
     def diagonal(self) -> np.ndarray:
         return reduce(np.multiply, [factor.diagonal() for factor in self._factors])
@@ -100,6 +120,10 @@ class _Product:
     def gradients(self) -> Gradients:
         for factor in self._factors:
             yield from factor.gradients()
+
+    def products(self) -> Gradients:
+        for factor in self._factors:
+            yield from factor.products()
 
 
 def _each(parts: Any, x1: torch.Tensor, x2: torch.Tensor) -> list[Blocks]:
@@ -110,19 +134,28 @@ class _Constant:
     """c."""
 
     def __init__(self, kernel: kernels.ConstantKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
-        self._constant, self._n = Number(kernel.constant), len(x1)
+        self._constant, self._n = Value(kernel, "constant", len(x1)), len(x1)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        constant = self._constant.at.item()
+
         def pull(weight: np.ndarray, factor: float) -> None:
-            self._constant.gradient += factor * float(weight.sum())
+            self._constant.gradient += factor * constant * float(weight.sum())
 
-        return np.full((rows.stop - rows.start, columns.stop - columns.start), self._constant.value), pull
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            add_product(self._constant.product[:, 0], factor * constant * weight, rows, columns, vector)
+
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        return np.full(shape, constant), Derivative(pull, push)
 
     def diagonal(self) -> np.ndarray:
-        return np.full(self._n, self._constant.value)
+        return np.full(self._n, self._constant.at.item())
 
     def gradients(self) -> Gradients:
         yield from self._constant.gradients()
+
+    def products(self) -> Gradients:
+        yield from self._constant.products()
 
 
 CLOSED_FORMS: dict[type[Kernel], Callable[[Any, torch.Tensor, torch.Tensor], Blocks]] = {

@@ -1,10 +1,11 @@
-"""Squared distances between two sets of points, tile by tile, without loss of digits, and the way back from them."""
+"""Squared distances between two sets of points, tile by tile, without loss of digits, and their derivatives."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial
 
 import numpy as np
 
-from gp.matrices.tiles import Pull
+from gp.matrices.tiles import Derivative, add_product
 
 # Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: then take differences.
 CLOSE = 1e-5
@@ -15,12 +16,16 @@ FEW_COLUMNS = 2
 class Distances:
     """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
 
-    `gradient` (n1, D) gathers ∂L/∂z, where z2 is z1.  Of points whose columns are `only_scaled`, by lengthscales, only
-    Σ z · gradient down each column is asked for and right: at half the cost.
+    Where z2 is z1, `gradient` (n1, D) gathers ∂L/∂z, and `products` gathers, for each of `tangents` ∂z/∂θ (n1, D), the
+    product (w ∘ ∂s/∂θ) v: column by column, (n1, D), as if each column of z had a θ of its own.  Where θ only scales z's
+    columns (`only_scaled`), only Σ z · gradient down each column is asked for and right: at half the cost.
     """
 
-    def __init__(self, z1: np.ndarray, z2: np.ndarray, *, only_scaled: bool) -> None:
+    def __init__(
+        self, z1: np.ndarray, z2: np.ndarray, tangents: Callable[[], list[np.ndarray]], *, only_scaled: bool
+    ) -> None:
         self._z1, self._z2, self._same, self._only_scaled = z1, z2, z1 is z2, only_scaled
+        self._make_tangents = tangents
         self.gradient = np.zeros_like(z1)
         self._few = z1.shape[1] <= FEW_COLUMNS
         if not self._few:
@@ -30,8 +35,17 @@ class Distances:
             self._right = np.concatenate([-2 * z2, size2, np.ones_like(size2)], axis=1)
             self._close = CLOSE * max(size1.max(), size2.max())
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return s, the caller's to write to, and what takes ∂L/∂s = factor · weight (which it may overwrite) back."""
+    @cached_property
+    def _tangents(self) -> list[np.ndarray]:
+        return self._make_tangents()
+
+    @cached_property
+    def products(self) -> list[np.ndarray]:
+        """Return the products gathered so far, one for each tangent."""
+        return [np.zeros_like(tangent) for tangent in self._tangents]
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        """Return s, the caller's to write to, and its derivative, which may overwrite the weight that it is given."""
         if self._few:
             return self._by_differences(rows, columns)
         s = self._left[rows] @ self._right[columns].T
@@ -45,7 +59,7 @@ class Distances:
             s[close] = ((self._z1[rows][close[0]] - self._z2[columns][close[1]]) ** 2).sum(axis=1)
         if itself:
             s.flat[:: len(s) + 1] = 0.0
-        return s, partial(self._pull, rows, columns, close)
+        return s, Derivative(partial(self._pull, rows, columns, close), partial(self._push, rows, columns, close))
 
     def _pull(
         self, rows: slice, columns: slice, close: tuple[np.ndarray, ...] | None, weight: np.ndarray, factor: float
@@ -69,7 +83,49 @@ class Distances:
         moments = weight.T @ self._left[rows, : d + 1]
         self.gradient[columns] += 2 * factor * (z[columns] * moments[:, d:] - moments[:, :d])
 
-    def _by_differences(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+    def _push(
+        self,
+        rows: slice,
+        columns: slice,
+        close: tuple[np.ndarray, ...] | None,
+        weight: np.ndarray,
+        factor: float,
+        vector: np.ndarray,
+    ) -> None:
+        """Add Σ_k w_ik 2 (z_i − z_k)(ż_i − ż_k) v_k for each tangent ż, by matrix products of the tile w."""
+        if close is not None:
+            i, k = close[0] + rows.start, close[1] + columns.start
+            steps = (2 * factor * weight[close])[:, None] * (self._z1[i] - self._z1[k])
+            for tangent, product in zip(self._tangents, self.products, strict=True):
+                moved = steps * (tangent[i] - tangent[k])
+                np.add.at(product, i, moved * vector[k, None])
+                if rows != columns:
+                    np.add.at(product, k, moved * vector[i, None])
+            weight[close] = 0.0
+        if rows == columns:
+            weight.flat[:: len(weight) + 1] = 0.0
+        else:
+            self._push_expanded(columns, rows, weight.T, factor, vector)
+        self._push_expanded(rows, columns, weight, factor, vector)
+
+    def _push_expanded(
+        self, rows: slice, columns: slice, weight: np.ndarray, factor: float, vector: np.ndarray
+    ) -> None:
+        (z, others), v = (self._z1[rows], self._z1[columns]), vector[columns, None]
+        weighted = [
+            v,
+            v * others,
+            *(v * t[columns] for t in self._tangents),
+            *(v * others * t[columns] for t in self._tangents),
+        ]
+        sums = weight @ np.hstack(weighted)
+        total, by_z, *rest = np.split(sums, 1 + z.shape[1] * np.arange(len(weighted) - 1), axis=1)
+        by_tangent, by_both = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        for tangent, product, one, both in zip(self._tangents, self.products, by_tangent, by_both, strict=True):
+            t = tangent[rows]
+            product[rows] += 2 * factor * (z * t * total - z * one - t * by_z + both)
+
+    def _by_differences(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
         first, *others = zip(self._z1[rows].T, self._z2[columns].T, strict=True)
         s = np.subtract.outer(*first)
         s *= s
@@ -77,7 +133,8 @@ class Distances:
             difference = np.subtract.outer(z1, z2)
             difference *= difference
             s += difference
-        return s, partial(self._pull_differences, rows, columns)
+        pull, push = (partial(way, rows, columns) for way in (self._pull_differences, self._push_differences))
+        return s, Derivative(pull, push)
 
     def _pull_differences(self, rows: slice, columns: slice, weight: np.ndarray, factor: float) -> None:
         for z, gradient in zip(self._z1.T, self.gradient.T, strict=True):
@@ -85,3 +142,14 @@ class Distances:
             step *= weight
             gradient[rows] += 2 * factor * step.sum(axis=1)
             gradient[columns] -= 2 * factor * step.sum(axis=0)
+
+    def _push_differences(
+        self, rows: slice, columns: slice, weight: np.ndarray, factor: float, vector: np.ndarray
+    ) -> None:
+        for j, z in enumerate(self._z1.T):
+            step = np.subtract.outer(z[rows], z[columns])
+            step *= weight
+            for tangent, product in zip(self._tangents, self.products, strict=True):
+                moved = np.subtract.outer(tangent[rows, j], tangent[columns, j])
+                moved *= step
+                add_product(product[:, j], 2 * factor * moved, rows, columns, vector)

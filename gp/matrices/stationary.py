@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from gpytorch import kernels
 
 from gp.matrices.distances import Distances
-from gp.matrices.tiles import Blocks, Gradients, Number, Pull
+from gp.matrices.tiles import Blocks, Derivative, Gradients, Value, add_product
 
 # f(s); what multiplies an array by df/ds but for a constant, into a new one; that constant
 Formed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]
@@ -18,7 +19,8 @@ Form = Callable[[np.ndarray], Formed]  # s may be written to
 
 def rbf(kernel: kernels.RBFKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """exp(−s), s = Σ (x − x')²/2ℓ²  (R&W 2006 eq. 4.9)."""
-    return _Stationary(_Scaled(math.sqrt(0.5), kernel.lengthscale), exponential, x1, x2)
+    lengthscale = Value(kernel, "lengthscale", len(x1))
+    return _Stationary(_Scaled(math.sqrt(0.5) / lengthscale.at, {lengthscale: -1.0}), exponential, x1, x2)
 
 
 def periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
@@ -26,48 +28,60 @@ def periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor)
 
     On the unit circle, at angles 2πx/p, squared distances are 4 sin²(π(x − x')/p).
     """
-    place = _OnCircles(angle=2 * math.pi / kernel.period_length, radius=(2 * kernel.lengthscale).rsqrt())
+    place = _OnCircles(*(Value(kernel, name, len(x1)) for name in ("lengthscale", "period_length")))
     return _Stationary(place, exponential, x1, x2)
 
 
 def matern(kernel: kernels.MaternKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """A polynomial times exp(−√s), s = 2ν Σ (x − x')²/ℓ²  (R&W 2006 eq. 4.16–4.17)."""
-    return _Stationary(_Scaled(math.sqrt(2 * kernel.nu), kernel.lengthscale), MATERN_FORMS[kernel.nu], x1, x2)
+    lengthscale = Value(kernel, "lengthscale", len(x1))
+    place = _Scaled(math.sqrt(2 * kernel.nu) / lengthscale.at, {lengthscale: -1.0})
+    return _Stationary(place, MATERN_FORMS[kernel.nu], x1, x2)
 
 
 class RationalQuadratic:
     """(1 + s)^−α, s = Σ (x − x')²/2αℓ²  (R&W 2006 eq. 4.19)."""
 
     def __init__(self, kernel: kernels.RQKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
-        self._alpha = Number(kernel.alpha)
-        width = kernel.lengthscale * (2 * kernel.alpha).sqrt()
-        self._at_fixed_power = _Stationary(_Scaled(1.0, width), self._form, x1, x2)
+        lengthscale, self._alpha = (Value(kernel, name, len(x1)) for name in ("lengthscale", "alpha"))
+        self._power = self._alpha.at.item()
+        place = _Scaled(1 / (lengthscale.at * math.sqrt(2 * self._power)), {lengthscale: -1.0, self._alpha: -0.5})
+        self._at_fixed_power = _Stationary(place, self._form, x1, x2)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        value, pull_rest = self._at_fixed_power.block(rows, columns)
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        value, of_rest = self._at_fixed_power.block(rows, columns)
 
-        def pull(weight: np.ndarray, factor: float) -> None:
-            # ∂/∂α (1 + s)^−α = k log k / α, which is 0 where k is.
+        def by_power() -> np.ndarray:
+            """Return ∂/∂log α (1 + s)^−α = k log k, which is 0 where k is."""
             logs = np.log(np.maximum(value, np.finfo(float).tiny))
             logs *= value
-            self._alpha.gradient += factor * float(np.vdot(weight, logs)) / self._alpha.value
-            pull_rest(weight, factor)
+            return logs
 
-        return value, pull
+        def pull(weight: np.ndarray, factor: float) -> None:
+            self._alpha.gradient += factor * float(np.vdot(weight, by_power()))
+            of_rest.pull(weight, factor)
+
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            add_product(self._alpha.product[:, 0], factor * weight * by_power(), rows, columns, vector)
+            of_rest.push(weight, factor, vector)
+
+        return value, Derivative(pull, push)
 
     def diagonal(self) -> np.ndarray:
         return self._at_fixed_power.diagonal()
 
     def gradients(self) -> Gradients:
-        yield from self._alpha.gradients()
         yield from self._at_fixed_power.gradients()
+
+    def products(self) -> Gradients:
+        yield from self._at_fixed_power.products()
 
     def _form(self, s: np.ndarray) -> Formed:
         value = np.log1p(s)
-        value *= -self._alpha.value
+        value *= -self._power
         np.exp(value, out=value)
         s += 1
-        return value, lambda weight: weight * value / s, -self._alpha.value
+        return value, lambda weight: weight * value / s, -self._power
 
 
 class _Map(Protocol):
@@ -77,8 +91,8 @@ class _Map(Protocol):
 
     def __call__(self, x: np.ndarray) -> np.ndarray: ...
 
-    def gradients(self, x: np.ndarray, gradient: np.ndarray) -> Gradients:
-        """Yield the hyperparameters with ∂L/∂ them, given ∂L/∂z at x."""
+    def tangents(self, x: np.ndarray) -> dict[Value, np.ndarray]:
+        """Return ∂z/∂log θ (n, D) for each hyperparameter θ, as if each column had one of its own."""
         ...
 
     def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -91,76 +105,91 @@ class _Stationary:
 
     def __init__(self, place: _Map, form: Form, x1: torch.Tensor, x2: torch.Tensor) -> None:
         # Seen from their mean, inputs far from zero keep their digits.
-        centre = x2.detach().numpy().sum(axis=0) / len(x2)
+        inputs = x2.detach().numpy()
+        centre = inputs.sum(axis=0) / len(x2)
         self._place, self._form, self._x, self._inputs = place, form, x1.detach().numpy() - centre, x1
         z1 = place(self._x)
-        z2 = z1 if x1 is x2 else place(x2.detach().numpy() - centre)
-        self._distances = Distances(z1, z2, only_scaled=place.only_scales and not x1.requires_grad)
+        z2 = z1 if x1 is x2 else place(inputs - centre)
+        only_scaled = place.only_scales and not x1.requires_grad
+        self._distances = Distances(z1, z2, lambda: list(self._tangents.values()), only_scaled=only_scaled)
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        s, pull_distances = self._distances.block(rows, columns)
+    @cached_property
+    def _tangents(self) -> dict[Value, np.ndarray]:
+        return self._place.tangents(self._x)
+
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        s, of_s = self._distances.block(rows, columns)
         value, slope, constant = self._form(s)
-        return value, lambda weight, factor: pull_distances(slope(weight), constant * factor)
+        return value, Derivative(
+            pull=lambda weight, factor: of_s.pull(slope(weight), constant * factor),
+            push=lambda weight, factor, vector: of_s.push(slope(weight), constant * factor, vector),
+        )
 
     def diagonal(self) -> np.ndarray:
         return np.ones(len(self._x))
 
     def gradients(self) -> Gradients:
         gradient = self._distances.gradient
-        yield from self._place.gradients(self._x, gradient)
+        for value, tangent in self._tangents.items():
+            value.gradient += _by_element(value, np.einsum("ij,ij->j", gradient, tangent)[None])[0]
+            yield from value.gradients()
         if self._inputs.requires_grad:
             yield self._inputs, self._place.by_inputs(self._x, gradient)
 
+    def products(self) -> Gradients:
+        for value, product in zip(self._tangents, self._distances.products, strict=True):
+            value.product[:] += _by_element(value, product)
+            yield from value.products()
+
+
+def _by_element(value: Value, columns: np.ndarray) -> np.ndarray:
+    """Return (n, D), derivatives as if each column of z had a θ of its own, by the elements of θ, (n, size).
+
+    D is a multiple of the number of inputs, which have a θ each, or share one.
+    """
+    size = len(value.gradient)
+    return columns.reshape(len(columns), -1, size).sum(axis=1)
+
 
 class _Scaled:
-    """z = x · factor / lengthscale, of shape (1, d) or (1, 1)."""
+    """z = x · weights, (1, d) or (1, 1): products of powers of hyperparameters, `powers`."""
 
     only_scales = True
 
-    def __init__(self, factor: float, lengthscale: torch.Tensor) -> None:
-        self._lengthscale, self._weights = lengthscale, factor / lengthscale.detach().numpy()
+    def __init__(self, weights: np.ndarray, powers: dict[Value, float]) -> None:
+        self._weights, self._powers = weights, powers
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return x * self._weights
 
-    def gradients(self, x: np.ndarray, gradient: np.ndarray) -> Gradients:
-        slope = -self._weights / self._lengthscale.detach().numpy()
-        yield self._lengthscale, _shaped_as(self._lengthscale, x * gradient) * slope
+    def tangents(self, x: np.ndarray) -> dict[Value, np.ndarray]:
+        return {value: power * self(x) for value, power in self._powers.items()}
 
     def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         return gradient * self._weights
 
 
 class _OnCircles:
-    """z = radius · (cos, sin)(angle · x) for each column of x; angle and radius (1, d) or (1, 1)."""
+    """z = radius · (cos, sin)(angle · x) for each column of x: radius = (2λ)^−½, angle = 2π/p, (1, d) or (1, 1)."""
 
     only_scales = False
 
-    def __init__(self, angle: torch.Tensor, radius: torch.Tensor) -> None:
-        self._angle, self._radius = angle, radius
+    def __init__(self, lengthscale: Value, period: Value) -> None:
+        self._lengthscale, self._period = lengthscale, period
+        self._radius, self._angle = (2 * lengthscale.at) ** -0.5, 2 * math.pi / period.at
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        radius, phase = self._radius.detach().numpy(), x * self._angle.detach().numpy()
-        return np.hstack([radius * np.cos(phase), radius * np.sin(phase)])
+        phase = x * self._angle
+        return np.hstack([self._radius * np.cos(phase), self._radius * np.sin(phase)])
 
-    def gradients(self, x: np.ndarray, gradient: np.ndarray) -> Gradients:
-        yield (
-            self._radius,
-            _shaped_as(self._radius, sum(np.hsplit(self(x) * gradient, 2)) / self._radius.detach().numpy()),
-        )
-        yield self._angle, _shaped_as(self._angle, x * self._by_phase(x, gradient))
+    def tangents(self, x: np.ndarray) -> dict[Value, np.ndarray]:
+        z, phase = self(x), x * self._angle
+        first, second = np.hsplit(z, 2)
+        return {self._lengthscale: -0.5 * z, self._period: np.hstack([second * phase, -first * phase])}
 
     def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        return self._angle.detach().numpy() * self._by_phase(x, gradient)
-
-    def _by_phase(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         (first, second), (z, turned) = np.hsplit(gradient, 2), np.hsplit(self(x), 2)
-        return second * z - first * turned
-
-
-def _shaped_as(tensor: torch.Tensor, gradient: np.ndarray) -> np.ndarray:
-    """Return (n, d) summed over rows, and over columns where they share one number."""
-    return gradient.sum(axis=0, keepdims=True) if tensor.numel() > 1 else gradient.sum(keepdims=True)
+        return self._angle * (second * z - first * turned)
 
 
 def exponential(s: np.ndarray) -> Formed:

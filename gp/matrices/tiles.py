@@ -1,29 +1,43 @@
-"""Blocks of a kernel matrix and the way back from them: what exact inference asks of a kernel.
+"""Blocks of a kernel matrix and their derivatives in both modes: what inference asks of a kernel.
 
-`Blocks` is the interface.  `Autograd` fulfils it for every gpytorch kernel, gp.matrices.algebra faster for some.
+`Blocks` is the interface.  `Autograd` implements it for every gpytorch kernel, gp.matrices.algebra faster for some.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 from linear_operator import to_dense
 
+from gp.model.kernels.leaf import LogConstraint
+
 # A tile of float64 takes 256 KiB: a few of them stay in a core's level-2 cache, and torch works on it in one thread.
 TILE = (128, 256)
+SHIFT = 1e-7  # of a raw parameter, where a derivative is taken by a difference
 
-# (weight, factor): takes ∂L/∂block = factor · weight back; the weight is neither kept nor changed
+# (weight, factor).  Pullback (VJP): given the cotangent ∂L/∂block = factor · weight, add to ∂L/∂θ.
 Pull = Callable[[np.ndarray, float], None]
+# (weight, factor, v).  Pushforward: add factor · (weight ∘ ∂block/∂θ) v to the product (∂K/∂θ) v, of the block and, off
+# the diagonal, of its mirror image.
+Push = Callable[[np.ndarray, float, np.ndarray], None]
 Gradients = Iterator[tuple[torch.Tensor, np.ndarray]]
+
+
+class Derivative(NamedTuple):
+    """A block's derivative by the hyperparameters θ, in both modes; neither keeps nor changes the weight."""
+
+    pull: Pull
+    push: Push
 
 
 class Blocks(Protocol):
     """The kernel matrix k(x1, x2), x1 (n1, d), x2 (n2, d), block by block at one setting of the hyperparameters."""
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return k(x1[rows], x2[columns]), not to be written to, and what takes ∂L/∂ it back (where x2 is x1)."""
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        """Return k(x1[rows], x2[columns]), not to be written to, and its derivative (where x2 is x1)."""
         ...
 
     def diagonal(self) -> np.ndarray:
@@ -31,29 +45,56 @@ class Blocks(Protocol):
         ...
 
     def gradients(self) -> Gradients:
-        """Yield tensors, each with ∂L/∂ it as gathered from all blocks taken back: the seeds of one backward pass.
+        """Yield tensors, each with ∂L/∂ it as gathered from all blocks pulled back: the seeds of one backward pass.
 
         The inputs x1 are among them where x1 is x2 and asks for a gradient.
         """
         ...
 
+    def products(self) -> Gradients:
+        """Yield raw parameters θ, each with (∂K/∂θ_i) v (n1, size) as gathered from all blocks pushed forward."""
+        ...
+
 
 class Autograd:
-    """Blocks of any gpytorch kernel by its own `forward` and autograd, over its active columns x1 and x2."""
+    """Blocks of any gpytorch kernel by its own `forward` and autograd, over its active columns x1 and x2.
+
+    It pushes forward by differences, good to about seven digits: enough for a curvature.
+    """
 
     def __init__(self, kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._kernel, self._x1, self._x2 = kernel, x1, x2
+        self._products = dict[torch.Tensor, np.ndarray]()
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
-        """Return the block, and its backward pass (which puts the gradient in the tensors at once)."""
-        # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
-        value = to_dense(self._kernel.forward(self._x1[rows], self._x2[columns]))
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
+        """Return the block and its derivative, whose `pull` puts the gradient in the tensors at once."""
+        value = self._forward(rows, columns)
 
         def pull(weight: np.ndarray, factor: float) -> None:
             if value.requires_grad:
                 value.backward(torch.from_numpy(factor * weight))
 
-        return value.detach().numpy(), pull
+        def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
+            here = value.detach().numpy()
+            for raw in self._kernel.parameters():
+                product = self._products.setdefault(raw, np.zeros((len(self._x1), raw.numel())))
+                for j, ahead in enumerate(self._shifted(raw, rows, columns)):
+                    add_product(product[:, j], weight * ((ahead - here) * (factor / SHIFT)), rows, columns, vector)
+
+        return value.detach().numpy(), Derivative(pull, push)
+
+    def _forward(self, rows: slice, columns: slice) -> torch.Tensor:
+        # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
+        return to_dense(self._kernel.forward(self._x1[rows], self._x2[columns]))
+
+    @torch.no_grad()
+    def _shifted(self, raw: torch.Tensor, rows: slice, columns: slice) -> Iterator[np.ndarray]:
+        """Yield the block for each element of `raw` shifted alone."""
+        kept = raw.clone()
+        for j in range(raw.numel()):
+            raw.view(-1)[j] += SHIFT
+            yield self._forward(rows, columns).numpy()
+            raw.copy_(kept)
 
     def diagonal(self) -> np.ndarray:
         """Return k(x, x) for each row x of x1."""
@@ -63,15 +104,19 @@ class Autograd:
         """Yield nothing: each block's backward pass has gone all the way."""
         yield from ()
 
+    def products(self) -> Gradients:
+        """Yield the gathered products."""
+        yield from self._products.items()
+
 
 class Kept:
-    """Blocks that are computed once and kept, with all that their way back needs: for few rows."""
+    """Blocks that are computed once and kept, with all that their derivatives need: for few rows."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self._known: dict[tuple[int, int], tuple[np.ndarray, Pull]] = {}
+        self._known: dict[tuple[int, int], tuple[np.ndarray, Derivative]] = {}
 
-    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Pull]:
+    def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
         """Return the block as first computed."""
         key = rows.start, columns.start
         if key not in self._known:
@@ -86,16 +131,52 @@ class Kept:
         """Yield the gathered gradients."""
         yield from self._blocks.gradients()
 
+    def products(self) -> Gradients:
+        """Yield the gathered products."""
+        yield from self._blocks.products()
 
-class Number:
-    """A hyperparameter that is one number: its value, and ∂L/∂ it as gathered so far."""
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.value, self.gradient, self._tensor = tensor.item(), 0.0, tensor
+class Value:
+    """A positive hyperparameter θ of a gpytorch kernel over n1 rows, and derivatives by log θ as gathered from blocks.
+
+    `at` is θ, in its tensor's shape; `gradient` (size,) is ∂L/∂log θ, `product` (n1, size) is (∂K/∂log θ_i) v.
+    """
+
+    def __init__(self, kernel: Kernel, name: str, n1: int) -> None:
+        self._raw: torch.Tensor = getattr(kernel, f"raw_{name}")
+        constraint = getattr(kernel, f"raw_{name}_constraint")
+        raw, self._n1 = self._raw.detach().numpy(), n1
+        self._rate: Any = 1.0  # d log θ / d raw
+        if isinstance(constraint, LogConstraint):
+            self.at, self._rate = constraint.factor * np.exp(constraint.power * raw), constraint.power
+        else:
+            with torch.enable_grad():
+                copy = self._raw.detach().requires_grad_()
+                theta = constraint.transform(copy)
+                (slope,) = torch.autograd.grad(theta.sum(), copy)
+            self.at = theta.detach().numpy()
+            self._rate = (slope.numpy() / self.at).reshape(-1)
+        self.gradient = np.zeros(raw.size)
+
+    @cached_property
+    def product(self) -> np.ndarray:
+        """Return the products gathered so far, for blocks to add to."""
+        return np.zeros((self._n1, self._raw.numel()))
 
     def gradients(self) -> Gradients:
-        """Yield the hyperparameter and ∂L/∂ it."""
-        yield self._tensor, np.full(tuple(self._tensor.shape), self.gradient)
+        """Yield the raw parameter and ∂L/∂ it."""
+        yield self._raw, (self._rate * self.gradient).reshape(self._raw.shape)
+
+    def products(self) -> Gradients:
+        """Yield the raw parameter and (∂K/∂raw_i) v."""
+        yield self._raw, self._rate * self.product
+
+
+def add_product(total: np.ndarray, weight: np.ndarray, rows: slice, columns: slice, vector: np.ndarray) -> None:
+    """Add to `total` (n,) the product of a block, and off the diagonal its mirror image, by `vector` (n,)."""
+    total[rows] += weight @ vector[columns]
+    if rows != columns:
+        total[columns] += vector[rows] @ weight
 
 
 def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from gp.parallel import one_thread
 
 SAME = 1e-12  # the same formula in another order
 GRADIENT = 1e-8  # relative to its largest element; autograd's own sums lose digits
+DIFFERENCE = 1e-5  # relative to the largest element, of central differences
 
 N, D = 300, 3  # more than one tile
 ALL = [0, 1, 2]
@@ -121,8 +122,8 @@ def _gradient(make_blocks, kernel, x):
     blocks = make_blocks(kernel, x, x)
     weights = np.tril(np.random.default_rng(1).normal(size=(len(x), len(x))))
     for tile in lower_tiles(len(x)):
-        _, pull = blocks.block(*tile)
-        pull(0.5 * weights[tile], 2.0)
+        _, derivative = blocks.block(*tile)
+        derivative.pull(0.5 * weights[tile], 2.0)
     for tensor, gradient in blocks.gradients():
         tensor.backward(torch.from_numpy(gradient))
     return np.concatenate([raw.grad.numpy().reshape(-1) for raw in kernel.parameters()])
@@ -161,6 +162,34 @@ def test_a_closed_forms_gradient_is_autograds(name, x):
     kernel = _with(KERNELS[name]())
     expected = _pairwise(kernel, x) if name.startswith("matern 1/2") else _gradient(autograd, kernel, x)
     np.testing.assert_allclose(_gradient(closed_form, kernel, x), expected, rtol=0, atol=GRADIENT * abs(expected).max())
+
+
+def _products(blocks, v, n=N):
+    """Return (∂K/∂θ_i) v for each raw hyperparameter θ_i, (n,) each."""
+    for tile in lower_tiles(n):
+        value, derivative = blocks.block(*tile)
+        derivative.push(np.full_like(value, 0.5), 2.0, v)
+    return dict(blocks.products())
+
+
+@pytest.mark.parametrize("nearby", [False, True], ids=["apart", "nearly equal rows"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_matrix_derivatives_product_is_that_of_differences(name, nearby, x):
+    if nearby:
+        x[200:] = x[:100] + 1e-3 * x[200:]
+    kernel, v = _with(KERNELS[name]()), np.random.default_rng(1).normal(size=N)
+    found = _products(closed_form(kernel, x, x), v)
+    assert set(found) == set(kernel.parameters())
+    for raw, product in found.items():
+        for j in range(raw.numel()):
+            sides = []
+            for shift in (1e-5, -1e-5):
+                raw.data.view(-1)[j] += shift
+                lower = _lower(closed_form(kernel, x, x))
+                sides.append((lower + np.tril(lower, -1).T) @ v)
+                raw.data.view(-1)[j] -= shift
+            expected = (sides[0] - sides[1]) / 2e-5
+            np.testing.assert_allclose(product[:, j], expected, rtol=0, atol=DIFFERENCE * abs(expected).max())
 
 
 @pytest.mark.parametrize("name", ["sum", "unknown in a sum and a product"])

@@ -22,12 +22,12 @@ class Covariance:
         both = z if x is None else torch.cat([z, x])
         self._blocks = closed_form(kernel, both, both)
         first = slice(0, len(z))
-        value, self._pull = self._blocks.block(first, first if x is None else slice(len(z), len(both)))
+        value, self._derivative = self._blocks.block(first, first if x is None else slice(len(z), len(both)))
         self.value = torch.from_numpy(value)
 
     def seeds(self, weight: torch.Tensor) -> Iterator[Seed]:
         """Yield tensors with ∂L/∂ them, given the weight ∂L/∂value (symmetric, of k(Z, Z))."""
-        self._pull(np.ascontiguousarray(weight.numpy()), 1.0)
+        self._derivative.pull(np.ascontiguousarray(weight.numpy()), 1.0)
         return ((tensor, torch.from_numpy(seed)) for tensor, seed in self._blocks.gradients())
 
 

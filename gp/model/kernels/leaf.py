@@ -11,12 +11,20 @@ from gp.parameters.scope import Scope
 from gp.spec import InputError, Spec
 
 
-def log_constraint(power: float = 1.0, factor: float = 1.0) -> PositiveConstraint:
+class LogConstraint(PositiveConstraint):
+    """Makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
+
+    def __init__(self, power: float, factor: float) -> None:
+        super().__init__(
+            transform=lambda raw: torch.exp(power * raw) * factor,
+            inv_transform=lambda value: torch.log(value / factor) / power,
+        )
+        self.power, self.factor = power, factor
+
+
+def log_constraint(power: float = 1.0, factor: float = 1.0) -> LogConstraint:
     """Return the constraint that makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
-    return PositiveConstraint(
-        transform=lambda raw: torch.exp(power * raw) * factor,
-        inv_transform=lambda value: torch.log(value / factor) / power,
-    )
+    return LogConstraint(power, factor)
 
 
 class Leaf(Spec):
