@@ -1,8 +1,11 @@
-"""Scores of forecasts N(mean, sd²) against what was observed, and the blocks of a study's metrics.json."""
+"""Scores of forecasts N(mean, sd²) against what was observed, and the blocks of a study's metrics.json.
+
+METRICS is the registry: each metric pools the score of a row over rows, and says how it is shown and what is better.
+"""
 
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -10,11 +13,48 @@ from scipy.special import ndtr, ndtri
 
 from gp.dataset import Dataset
 from gp.posterior import Posterior
+from gp.row_scores import RowScore, nlpd, squared_error
 from gp.spec import InputError
 
-Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
-
+# Where a study's scores are in metrics.json → what rows they are of.
+BLOCKS = {
+    "test": "held-out rows",
+    "loo": "leave-one-out",
+    "truth.inside": "true function, among the data",
+    "truth.outside": "true function, beyond the data",
+}
 LEVELS = (*(k / 20 for k in range(1, 20)), 0.99)  # nominal coverages of a calibration table
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of many forecasts: `row_score` of each row, pooled over rows by mean, root of the mean, or maximum.
+
+    `title` and `unit` (y's, nats per row, or none) are shown to readers.  `better` is "lower", "higher", the value that
+    is best, or None if neither direction is better.  `relative` names the difference to the trivial forecast's score,
+    which is then reported too.  A `detail` is in metrics.json and the report, not in the printed table and the review.
+    """
+
+    row_score: RowScore
+    title: str
+    unit: Literal["y", "nats", ""] = ""
+    better: Literal["lower", "higher"] | float | None = None
+    pool: Literal["mean", "root_mean", "maximum"] = "mean"
+    relative: str = ""
+    detail: bool = False
+
+    def __call__(self, observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
+        """Return the score of the forecasts N(mean, sd²) for `observed`, each (m,)."""
+        values = self.row_score(observed, mean, sd)
+        if self.pool == "maximum":
+            return float(values.max())
+        return float(np.sqrt(values.mean()) if self.pool == "root_mean" else values.mean())
+
+    def heading(self, title: str, target: str) -> str:
+        """Return the title with unit and direction, e.g. RMSE [ppm] ↓; without a `target`, no unit."""
+        unit = {"y": f"[{target}]", "nats": "[nats per row]", "": ""}[self.unit] if target else ""
+        direction = {"lower": "↓", "higher": "↑", "None": ""}.get(str(self.better), f"→ {self.better}")
+        return " ".join(filter(None, (title, unit, direction)))
 
 
 class Predictor(Protocol):
@@ -68,7 +108,7 @@ def score(
 ) -> dict[str, float]:
     """Return every score of the forecasts N(mean, sd²) for `observed` (all (m,)), by name.
 
-    These are METRICS, and with a `trivial` forecast (mean, sd) RELATIVE too: a metric minus that of the trivial one.
+    These are METRICS, and with a `trivial` forecast (mean, sd) the relative ones too: a metric less the trivial one's.
     Raises ArithmeticError where an sd is not positive or a score is not finite.
     """
     observed, mean, sd = _checked(observed, mean, sd)
@@ -76,14 +116,36 @@ def score(
         scores = {name: metric(observed, mean, sd) for name, metric in METRICS.items()}
         if trivial is not None:
             constant = _checked(observed, *(np.full(len(observed), value) for value in trivial))
-            scores |= {name: scores[base] - METRICS[base](*constant) for name, base in RELATIVE.items()}
+            scores |= {name: scores[base] - METRICS[base](*constant) for name, base in relative_metrics().items()}
     for name, value in scores.items():
         if not math.isfinite(value):
             raise ArithmeticError(
                 f"{name} of {len(observed)} points is {value} (the smallest sd is {sd.min():g}): "
                 "raise the noise, or leave out test rows that repeat training rows"
             )
-    return {name: float(value) for name, value in scores.items()}
+    return scores
+
+
+def relative_metrics() -> dict[str, str]:
+    """Return the scores that are differences to the trivial forecast's: name → the metric of which it is that.
+
+    R&W 2006, sec. 2.5 (msll).
+    """
+    return {metric.relative: name for name, metric in METRICS.items() if metric.relative}
+
+
+def headings(target: str = "", *, detail: bool = True) -> dict[str, str]:
+    """Return each score's heading by name, a relative score after its metric; without `detail`, no details.
+
+    `target` stands for y's unit; where it is empty, headings have no units.
+    """
+    made = {}
+    for name, metric in METRICS.items():
+        if detail or not metric.detail:
+            made[name] = metric.heading(metric.title, target)
+            if metric.relative:
+                made[metric.relative] = metric.heading(metric.relative.upper(), target)
+    return made
 
 
 def trivial_forecast(train: Dataset) -> tuple[float, float]:
@@ -104,78 +166,58 @@ def trivial_forecast(train: Dataset) -> tuple[float, float]:
 def calibration(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
     """Return a table of LEVELS (`nominal`) and the coverage of these intervals (`observed`)."""
     checked = _checked(observed, mean, sd)
-    return pd.DataFrame({"nominal": LEVELS, "observed": [coverage(level)(*checked) for level in LEVELS]})
+    return pd.DataFrame({"nominal": LEVELS, "observed": [coverage(level)(*checked).mean() for level in LEVELS]})
 
 
-def rmse(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return the root mean squared error (y's units, lower is better)."""
-    return float(np.sqrt(np.mean((observed - mean) ** 2)))
+def absolute_error(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return |observed − mean|, in y's units."""
+    return np.abs(observed - mean)
 
 
-def mae(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return the mean absolute error (y's units, lower is better)."""
-    return float(np.mean(np.abs(observed - mean)))
+def crps(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return the continuous ranked probability score, in y's units.
 
-
-def max_error(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return the largest absolute error (y's units, lower is better)."""
-    return float(np.abs(observed - mean).max())
-
-
-def nlpd(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return the mean negative log density (nats per point, lower is better).
-
-    ½ log(2π sd²) + (observed − mean)² / (2 sd²), each point on its own; negative where the density exceeds 1.
-    R&W 2006, eq. 2.34.
-    """
-    z = (observed - mean) / sd
-    return float(np.mean(0.5 * math.log(2 * math.pi) + np.log(sd) + 0.5 * z**2))
-
-
-def crps(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return the mean continuous ranked probability score (y's units, lower is better).
-
-    sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd.  Gneiting & Raftery 2007, sec. 4.2,
-    with the sign turned.
+    sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd.  Gneiting & Raftery 2007, sec. 4.2, with the sign
+    turned.
     """
     z = (observed - mean) / sd
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return float(np.mean(sd * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))))
+    return np.asarray(sd * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)))
 
 
-def coverage(level: float) -> Metric:
-    """Return the metric: fraction inside the central interval of probability `level`."""
+def coverage(level: float) -> RowScore:
+    """Return the score: 1 where the central interval of probability `level` holds the observation, else 0."""
     quantile = ndtri((1 + level) / 2)
 
-    def fraction(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-        return float(np.mean(np.abs(observed - mean) <= quantile * sd))
+    def inside(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        return (np.abs(observed - mean) <= quantile * sd).astype(np.float64)
 
-    return fraction
+    return inside
 
 
-def width(level: float) -> Metric:
-    """Return the metric: width of the central interval of probability `level`, in y's units."""
+def width(level: float) -> RowScore:
+    """Return the score: width of the central interval of probability `level`, in y's units."""
     quantile = ndtri((1 + level) / 2)
 
-    def mean_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-        return float(np.mean(2 * quantile * sd))
+    def interval_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        return np.asarray(2 * quantile * sd)
 
-    return mean_width
+    return interval_width
 
 
-def interval_score(level: float) -> Metric:
-    """Return the metric: mean score of the central interval [l, u] of probability `level`.
+def interval_score(level: float) -> RowScore:
+    """Return the interval score of the central interval [l, u] of probability `level`, in y's units.
 
-    In y's units, lower is better: (u − l) + 2/α (l − y) [y < l] + 2/α (y − u) [y > u], α = 1 − level.
-    Gneiting & Raftery 2007, eq. 43.
+    (u − l) + 2/α (l − y) [y < l] + 2/α (y − u) [y > u], α = 1 − level.  Gneiting & Raftery 2007, eq. 43.
     """
     quantile, alpha = ndtri((1 + level) / 2), 1 - level
 
-    def mean_score(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-        beyond = np.maximum(np.abs(observed - mean) - quantile * sd, 0)  # the interval is symmetric: l − y or y − u
-        return float(np.mean(2 * quantile * sd + 2 / alpha * beyond))
+    def penalised_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        # The interval is symmetric: what lies beyond it is l − y or y − u.
+        beyond = np.maximum(np.abs(observed - mean) - quantile * sd, 0)
+        return np.asarray(2 * quantile * sd + 2 / alpha * beyond)
 
-    return mean_score
+    return penalised_width
 
 
 def _inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
@@ -201,19 +243,19 @@ def _checked(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[np
     return arrays[0], arrays[1], arrays[2]
 
 
+# To add a metric: a function that scores each row, and an entry here.  metrics.json, the printed table, the report and
+# the review all read this registry.
 METRICS: dict[str, Metric] = {
-    "rmse": rmse,
-    "mae": mae,
-    "max_error": max_error,
-    "nlpd": nlpd,
-    "crps": crps,
-    "coverage_50": coverage(0.50),
-    "coverage_80": coverage(0.80),
-    "coverage_90": coverage(0.90),
-    "coverage_95": coverage(0.95),
-    "width_95": width(0.95),
-    "interval_score_95": interval_score(0.95),
+    "rmse": Metric(squared_error, "RMSE", unit="y", better="lower", pool="root_mean"),
+    "mae": Metric(absolute_error, "mean absolute error", unit="y", better="lower", detail=True),
+    "max_error": Metric(absolute_error, "largest error", unit="y", better="lower", pool="maximum", detail=True),
+    "nlpd": Metric(nlpd, "NLPD", unit="nats", better="lower", relative="msll"),
+    "crps": Metric(crps, "CRPS", unit="y", better="lower"),
+    "coverage_50": Metric(coverage(0.50), "inside 50 % intervals", better=0.50, detail=True),
+    "coverage_80": Metric(coverage(0.80), "inside 80 % intervals", better=0.80, detail=True),
+    "coverage_90": Metric(coverage(0.90), "inside 90 % intervals", better=0.90, detail=True),
+    "coverage_95": Metric(coverage(0.95), "inside 95 % intervals", better=0.95),
+    # No direction: narrower is better only among intervals of equal coverage.
+    "width_95": Metric(width(0.95), "width of 95 % intervals", unit="y", detail=True),
+    "interval_score_95": Metric(interval_score(0.95), "score of 95 % intervals", unit="y", better="lower", detail=True),
 }
-
-# Score → the metric of which it is the difference to the trivial forecast's.  R&W 2006, sec. 2.5 (msll)
-RELATIVE: dict[str, str] = {"msll": "nlpd"}

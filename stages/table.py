@@ -1,4 +1,4 @@
-"""`python -m stages.table` prints the scores that matter most, a row for each study."""
+"""`python -m stages.table` prints the scores that matter most, a row for each study and kind of rows."""
 
 import json
 from functools import reduce
@@ -6,33 +6,47 @@ from typing import Any
 
 import pandas as pd
 
+from gp.scores import BLOCKS, headings
 from stages import folder, read_studies
 
-# Heading → where it stands in metrics.json.
-SCORES = {
-    "log marginal likelihood": "fit.log_marginal_likelihood",
-    "LOO NLPD": "loo.nlpd",
-    "test RMSE": "test.rmse",
-    "trivial RMSE": "trivial.rmse",
-    "test NLPD": "test.nlpd",
-    "test in 95 %": "test.coverage_95",
-    "truth RMSE inside": "truth.inside.rmse",
-    "truth RMSE outside": "truth.outside.rmse",
-    "alarms": "certificate.alarms",
-}
+ROWS = BLOCKS | {"trivial": "held-out rows, by the trivial predictor"}
 
 
 def main() -> None:
-    """Print the table; a study without metrics yet has no row."""
+    """Print the tables of scores and of fits; a study without metrics yet is in neither."""
     paths = {study: folder(study, "evaluate") / "metrics.json" for study in read_studies()}
     metrics = {study: json.loads(path.read_text(encoding="utf-8")) for study, path in paths.items() if path.exists()}
-    rows = {study: {name: _find(values, path) for name, path in SCORES.items()} for study, values in metrics.items()}
-    print(pd.DataFrame(rows).to_string(float_format="{:.4g}".format, na_rep="–"))
+    print(_text(scores(metrics)), _text(fits(metrics)), sep="\n\n")
+
+
+def scores(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return a row for each study and kind of rows, a column for each score; `metrics` is {study: metrics.json}."""
+    titles = {"n": "rows", **headings(detail=False)}
+    found = {
+        (study, title): {heading: block.get(name) for name, heading in titles.items()}
+        for study, values in metrics.items()
+        for path, title in ROWS.items()
+        if (block := _find(values, path))
+    }
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(titles.values()))
+
+
+def fits(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return what matters most of each study's fit: its log marginal likelihood, and how many alarms it raised."""
+    columns = {"log marginal likelihood [nats]": "fit.log_marginal_likelihood", "alarms": "certificate.alarms"}
+    found = {
+        study: {title: _find(values, path) for title, path in columns.items()} for study, values in metrics.items()
+    }
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(columns))
 
 
 def _find(values: dict[str, Any], path: str) -> Any:
     found = reduce(lambda inner, key: inner.get(key, {}), path.split("."), values)
     return None if found == {} else found
+
+
+def _text(table: pd.DataFrame) -> str:
+    return str(table.to_string(float_format="{:.4g}".format, na_rep="–"))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,21 @@ from scipy.stats import norm
 
 from gp.dataset import Dataset
 from gp.posterior import Posterior
-from gp.scores import LEVELS, METRICS, RELATIVE, calibration, evaluate, score, study_scores, trivial_forecast
+from gp.scores import (
+    LEVELS,
+    METRICS,
+    Metric,
+    calibration,
+    evaluate,
+    headings,
+    relative_metrics,
+    score,
+    study_scores,
+    trivial_forecast,
+)
 from gp.spec import InputError
 
+RELATIVE = relative_metrics()
 EXACT = 1e-12
 BY_QUADRATURE = 1e-8
 
@@ -52,16 +64,11 @@ def test_a_metric_does_not_change_when_every_point_is_counted_twice(name):
 def test_a_metric_changes_with_the_unit_of_y_as_its_own_unit_says(name):
     observed, mean, sd = forecast()
     value, scaled = METRICS[name](observed, mean, sd), METRICS[name](10 * observed, 10 * mean, 10 * sd)
-    if name == "nlpd":
-        expected = value + math.log(10)
-    elif name.startswith("coverage"):
-        expected = value
-    else:
-        expected = 10 * value
+    expected = {"y": 10 * value, "nats": value + math.log(10), "": value}[METRICS[name].unit]
     assert scaled == pytest.approx(expected, rel=EXACT)
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith(("coverage", "width"))])
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.better == "lower"])
 def test_a_forecast_far_off_scores_worse_than_a_good_one(name):
     observed, mean, sd = forecast()
     assert METRICS[name](observed, mean + 100, sd) > METRICS[name](observed, mean, sd)
@@ -82,6 +89,18 @@ def test_coverage_is_a_fraction_that_comes_near_its_level(name):
     assert METRICS[name](observed, mean, sd) == pytest.approx(level, abs=four_standard_errors)
     assert METRICS[name](mean, mean, sd) == 1
     assert METRICS[name](mean + 100 * sd, mean, sd) == 0
+
+
+def test_a_heading_has_title_unit_and_direction():
+    shown = headings("ppm")
+    assert list(shown) == ["rmse", "mae", "max_error", "nlpd", "msll", *list(METRICS)[4:]]
+    assert [shown[name] for name in ("rmse", "nlpd", "msll", "coverage_95", "width_95")] == [
+        *("RMSE [ppm] ↓", "NLPD [nats per row] ↓", "MSLL [nats per row] ↓"),
+        *("inside 95 % intervals → 0.95", "width of 95 % intervals [ppm]"),
+    ]
+    assert list(headings("ppm", detail=False)) == ["rmse", "nlpd", "msll", "crps", "coverage_95"]
+    assert headings()["rmse"] == "RMSE ↓"
+    assert Metric(METRICS["nlpd"].row_score, "density", better="higher").heading("density", "ppm") == "density ↑"
 
 
 def test_a_perfect_sharp_forecast_has_no_error_and_a_density_above_one():

@@ -12,6 +12,7 @@ from gp.fitted.fitted import Fitted, columns_of
 from gp.inference import Inference
 from gp.model.model import Model
 from gp.parallel import fan_out
+from gp.row_scores import nlpd
 from gp.spec import InputError, parse
 from gp.training import Problem, Train
 
@@ -77,11 +78,11 @@ def _scored(
     fitted = _fit_one(data, model, inference, train, seed, checkpoints)
     gp = fitted.inference.learnt_on(fitted.gp)
     mean, sd_y = fitted.inference.leave_one_out(gp)
-    nlpd = (0.5 * np.log(2 * np.pi * sd_y**2) + 0.5 * ((gp.scope.y - mean) / sd_y) ** 2).mean()
+    left_out = nlpd(gp.scope.y, mean, sd_y).mean()
     value, _ = fitted.inference.evaluate(gp, gradient=False)
     scores = {
         "log_marginal_likelihood": value + gp.log_jacobian,
-        "loo_nlpd": float(nlpd + np.log(gp.scope.y_scale)),
+        "loo_nlpd": float(left_out + np.log(gp.scope.y_scale)),
         "hyperparameters": float(len(fitted.gp.parameters.names)),
     }
     return replace(fitted), scores

@@ -1,5 +1,6 @@
 """How far an approximate method is from the exact Gaussian process, on rows few enough for both."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from gp.fitted.fitted import Fitted
 from gp.inference.exact import Exact
 from gp.inference.method import Method
 from gp.model.model import GaussianProcess
+from gp.row_scores import nlpd, squared_error
 
 ROWS = 1000  # that both are conditioned on, at most
 SCORED = 1000  # further rows that both predict, at most
@@ -34,7 +36,6 @@ def gap_to_exact(fitted: Fitted, seed: int) -> dict[str, Any]:
 def _scores(method: Method, gp: GaussianProcess, others: GaussianProcess) -> tuple[float, float]:
     """Return NLPD and rmse of the rows `others`, in internal units, from those of `gp`."""
     moments = method.condition(gp).moments(others.x)
-    error = others.scope.y - moments.mean
-    variance = moments.variance + others.noise_variance(others.x)
-    nlpd = 0.5 * float(np.mean(np.log(2 * np.pi * variance) + error**2 / variance))
-    return nlpd, float(np.sqrt(np.mean(error**2)))
+    sd_y = np.sqrt(moments.variance + others.noise_variance(others.x))
+    forecast = others.scope.y, moments.mean, sd_y
+    return float(nlpd(*forecast).mean()), math.sqrt(squared_error(*forecast).mean())

@@ -10,8 +10,10 @@ import pandas as pd
 
 from gp.dataset import Dataset
 from gp.posterior import Posterior
-from review.compare.paired import FEWEST, nlpd_rows
-from review.compare.scores import LOADERS, Rows, pairs
+from gp.row_scores import nlpd
+from gp.scores import BLOCKS
+from review.compare.paired import FEWEST
+from review.compare.scores import Rows, pairs
 from review.draw import along, chosen, tips
 from review.lock.revisions import NotHere, Revision
 from review.page import BLUE, DRAWN_AT_MOST, INK, QUIET, VERMILLION, records, zoom
@@ -102,7 +104,7 @@ def gains(base: Revision, head: Revision, study: str) -> Any:
     title, rows = _judged(base, head, study)
     if rows is None:
         return None
-    before, after = (nlpd_rows(row.forecast.observed, row.forecast.mean, row.forecast.sd) for row in rows)
+    before, after = (nlpd(row.forecast.observed, row.forecast.mean, row.forecast.sd) for row in rows)
     change = after - before
     if len(change) < FEWEST or not change.any():
         return None
@@ -140,7 +142,7 @@ def _judged(base: Revision, head: Revision, study: str) -> tuple[str, tuple[Rows
     """Return what the rows are called that a verdict is over, held-out or else left out, and both forecasts of them."""
     metrics = [revision.metrics(study) or {} for revision in (base, head)]
     key = "test" if all("test" in values for values in metrics) else "loo"
-    return LOADERS[key][0], pairs(base, head, study, key)[0]
+    return BLOCKS[key], pairs(base, head, study, key)[0]
 
 
 def _colour(base: Revision, head: Revision) -> Any:

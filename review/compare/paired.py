@@ -1,13 +1,11 @@
 """Two forecasts of the same rows, compared row by row: differences of scores with their standard errors."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
-Loss = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+from gp.scores import METRICS, Metric
 
 NOISE = 2.0  # standard errors that a difference must exceed to be called one
 NEGLIGIBLE = 1e-6  # of the mean size of a row's score: another machine's rounding, though it be systematic
@@ -38,60 +36,42 @@ class Difference:
 
 
 def differences(base: Forecast, head: Forecast) -> list[Difference]:
-    """Return the scores of two forecasts of the same rows, in their order, judged."""
-    return [compare(base, head) for compare in COMPARISONS.values()]
+    """Return the compared scores of two forecasts of the same rows, in their order, judged."""
+    return [compare(name, metric, base, head) for name, metric in compared().items()]
 
 
-def rmse(base: Forecast, head: Forecast) -> Difference:
-    """Return the difference of root mean squared errors: that of the mean squares over the sum of the roots."""
-    before, after = ((forecast.observed - forecast.mean) ** 2 for forecast in (base, head))
-    roots = math.sqrt(before.mean()), math.sqrt(after.mean())
+def compared() -> dict[str, Metric]:
+    """Return the metrics that a review compares: all but details."""
+    return {name: metric for name, metric in METRICS.items() if not metric.detail}
+
+
+def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Difference:
+    """Return the difference of a metric, with the standard error that pairing row by row gives.
+
+    A root mean is compared by its square, whose difference is then divided by the sum of the two roots.  A maximum has
+    no standard error and is not judged; nor is a metric that has no better direction.
+    """
+    old, new = (metric(side.observed, side.mean, side.sd) for side in (base, head))
+    if metric.pool == "maximum":
+        return Difference(name, old, new, new - old)
+    before, after = (metric.row_score(side.observed, side.mean, side.sd) for side in (base, head))
     change, se = mean_and_error(after - before, stretch(base, head))
-    verdict = judge(change, se, before)
-    scale = sum(roots) or 1.0
-    return Difference("rmse", *roots, change / scale, se / scale, verdict)
+    verdict = UNJUDGED if metric.better is None else judge(_loss(metric, before, after), se, before)
+    scale = ((old + new) or 1.0) if metric.pool == "root_mean" else 1.0
+    return Difference(name, old, new, change / scale, se / scale, verdict)
 
 
-def nlpd_rows(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Return each row's negative log density, nats.  R&W 2006, eq. 2.34."""
-    return 0.5 * math.log(2 * math.pi) + np.log(sd) + 0.5 * ((observed - mean) / sd) ** 2
-
-
-def crps_rows(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Return each row's continuous ranked probability score, y's units.  Gneiting & Raftery 2007, sec. 4.2."""
-    z = (observed - mean) / sd
-    density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return sd * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
-
-
-def mean_of(name: str, loss: Loss) -> Callable[[Forecast, Forecast], Difference]:
-    """Return the comparison of a mean over rows, lower being better."""
-
-    def compare(base: Forecast, head: Forecast) -> Difference:
-        before, after = (loss(forecast.observed, forecast.mean, forecast.sd) for forecast in (base, head))
-        change, se = mean_and_error(after - before, stretch(base, head))
-        return Difference(name, float(before.mean()), float(after.mean()), change, se, judge(change, se, before))
-
-    return compare
-
-
-def coverage(level: float) -> Callable[[Forecast, Forecast], Difference]:
-    """Return the comparison of how many rows lie in their interval: the nearer to `level` the better."""
-    quantile = ndtri((1 + level) / 2)
-
-    def compare(base: Forecast, head: Forecast) -> Difference:
-        inside = (abs(item.observed - item.mean) <= quantile * item.sd for item in (base, head))
-        before, after = (rows.astype(float) for rows in inside)
-        change, se = mean_and_error(after - before, stretch(base, head))
-        farther = abs(after.mean() - level) - abs(before.mean() - level)
-        name = f"coverage_{100 * level:.0f}"
-        return Difference(name, float(before.mean()), float(after.mean()), change, se, judge(farther, se, before))
-
-    return compare
+def _loss(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
+    """Return by how much rows' scores (m,) moved in the worse direction: below 0 is better."""
+    old, new = float(before.mean()), float(after.mean())
+    if metric.better in ("lower", "higher"):
+        return new - old if metric.better == "lower" else old - new
+    best = float(metric.better)  # type: ignore[arg-type]
+    return abs(new - best) - abs(old - best)
 
 
 def judge(change: float, se: float, rows: np.ndarray) -> str:
-    """Return whether a change of what should be small is beyond the noise; `rows` (m,) are scores it is a mean of."""
+    """Return whether a change of a mean that should be small exceeds its noise; `rows` (m,) are the scores at base."""
     if len(rows) < FEWEST:
         return TOO_FEW
     if abs(change) <= NEGLIGIBLE * float(np.abs(rows).mean()) or abs(change) < NOISE * se:
@@ -128,11 +108,3 @@ def autocorrelation_time(values: np.ndarray) -> float:
     pairs = covariance[: m - m % 2].reshape(-1, 2).sum(axis=1) / covariance[0]
     ends = np.flatnonzero(pairs <= 0)
     return max(1.0, float(-1 + 2 * pairs[: ends[0] if len(ends) else None].sum()))
-
-
-COMPARISONS: dict[str, Callable[[Forecast, Forecast], Difference]] = {
-    "rmse": rmse,
-    "nlpd": mean_of("nlpd", nlpd_rows),
-    "crps": mean_of("crps", crps_rows),
-    "coverage_95": coverage(0.95),
-}

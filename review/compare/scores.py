@@ -9,7 +9,8 @@ import pandas as pd
 
 from gp.dataset import Dataset
 from gp.posterior import Posterior
-from review.compare.paired import COMPARISONS, Difference, Forecast, differences
+from gp.scores import BLOCKS
+from review.compare.paired import Difference, Forecast, compared, differences
 from review.lock.revisions import NotHere, Revision, find
 
 
@@ -41,10 +42,10 @@ def blocks(base: Revision, head: Revision, study: str) -> list[Block]:
     """Return the study's blocks of scores: held-out rows, leave-one-out, true function, each where both have it."""
     metrics = [revision.metrics(study) or {} for revision in (base, head)]
     made = []
-    for key in LOADERS:
+    for key, title in BLOCKS.items():
         before, after = (find(values, key) for values in metrics)
         if before and after:
-            (title, _), (rows, why) = LOADERS[key], pairs(base, head, study, key)
+            rows, why = pairs(base, head, study, key)
             scores = differences(*(side.forecast for side in rows)) if rows else _side_by_side(before, after)
             made.append(Block(key, title, int(after["n"]), scores, why))
     return made
@@ -52,9 +53,8 @@ def blocks(base: Revision, head: Revision, study: str) -> list[Block]:
 
 def pairs(base: Revision, head: Revision, study: str, key: str) -> tuple[tuple[Rows, Rows] | None, str]:
     """Return both revisions' forecasts of the same rows, or None and why there are no such pairs."""
-    _, load = LOADERS[key]
     try:
-        rows = load(base, study), load(head, study)
+        rows = LOADERS[key](base, study), LOADERS[key](head, study)
     except NotHere as error:
         return None, str(error)
     return (rows, "") if rows[0].same_as(rows[1]) else (None, "the rows of the two revisions differ")
@@ -62,7 +62,7 @@ def pairs(base: Revision, head: Revision, study: str, key: str) -> tuple[tuple[R
 
 def _side_by_side(before: dict[str, float], after: dict[str, float]) -> list[Difference]:
     """Return the scores that metrics.json has of both, with nothing to judge them by."""
-    names = [name for name in COMPARISONS if name in before and name in after]
+    names = [name for name in compared() if name in before and name in after]
     return [Difference(name, before[name], after[name], after[name] - before[name]) for name in names]
 
 
@@ -114,10 +114,10 @@ def _sorted(x: np.ndarray, forecast: Forecast) -> Rows:
     return Rows(x[order], Forecast(forecast.observed[order], forecast.mean[order], forecast.sd[order]))
 
 
-# Where it stands in metrics.json → its title, and what reads its rows.
-LOADERS: dict[str, tuple[str, Callable[[Revision, str], Rows]]] = {
-    "test": ("held-out rows", held_out),
-    "loo": ("leave-one-out", left_out),
-    "truth.inside": ("true function, among the data", truth(inside=True)),
-    "truth.outside": ("true function, beyond the data", truth(inside=False)),
+# Where scores are in metrics.json → what reads the rows that they are of.
+LOADERS: dict[str, Callable[[Revision, str], Rows]] = {
+    "test": held_out,
+    "loo": left_out,
+    "truth.inside": truth(inside=True),
+    "truth.outside": truth(inside=False),
 }

@@ -6,25 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gp.scores import score, trivial_forecast
+from gp.scores import headings, score, trivial_forecast
 from review.page import number
 from review.results import Results
-
-# Score → what a reader is told of it, in this order; {y} is the target, in whose units it is.
-SCORES = {
-    "rmse": "RMSE [{y}] ↓",
-    "mae": "mean absolute error [{y}] ↓",
-    "max_error": "largest error [{y}] ↓",
-    "nlpd": "NLPD [nats per row] ↓",
-    "msll": "MSLL [nats per row] ↓",
-    "crps": "CRPS [{y}] ↓",
-    "interval_score_95": "score of 95 % intervals [{y}] ↓",
-    "width_95": "width of 95 % intervals [{y}]",
-    "coverage_50": "inside 50 % intervals",
-    "coverage_80": "inside 80 % intervals",
-    "coverage_90": "inside 90 % intervals",
-    "coverage_95": "inside 95 % intervals",
-}
 
 
 @dataclass(frozen=True)
@@ -159,8 +143,8 @@ def tables(results: Results) -> list[Scores]:
 def _table(title: str, forecasts: dict[str, Any], target: str) -> Scores:
     given = {name: block for name, block in forecasts.items() if block}
     rows = tuple(
-        (text.format(y=target), tuple(block.get(name) for block in given.values()))
-        for name, text in SCORES.items()
+        (heading, tuple(block.get(name) for block in given.values()))
+        for name, heading in headings(target).items()
         if any(name in block for block in given.values())
     )
     return Scores(title, tuple(given), rows)

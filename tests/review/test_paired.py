@@ -4,28 +4,30 @@ import numpy as np
 import pytest
 from repository import forecast
 
-from gp.scores import METRICS
+from gp.row_scores import nlpd
+from gp.scores import METRICS, Metric, absolute_error
 from review.compare.paired import (
     BETTER,
-    COMPARISONS,
     TOO_FEW,
+    UNJUDGED,
     WITHIN,
     WORSE,
     Forecast,
     autocorrelation_time,
+    compare,
+    compared,
     differences,
     mean_and_error,
-    nlpd_rows,
 )
 
 
-@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("name", METRICS)
 def test_scores_of_rows_are_those_of_metrics(name):
     base, head = forecast(0.05), forecast(0.2, seed=1)
-    compared = COMPARISONS[name](base, head)
+    found = compare(name, METRICS[name], base, head)
     expected = [METRICS[name](side.observed, side.mean, side.sd) for side in (base, head)]
-    np.testing.assert_allclose([compared.base, compared.head], expected, rtol=1e-12)
-    assert compared.change == pytest.approx(expected[1] - expected[0], rel=1e-9)
+    np.testing.assert_allclose([found.base, found.head], expected, rtol=1e-12)
+    assert found.change == pytest.approx(expected[1] - expected[0], rel=1e-9)
 
 
 def test_a_forecast_farther_off_is_worse_and_the_other_way_round_better():
@@ -36,17 +38,31 @@ def test_a_forecast_farther_off_is_worse_and_the_other_way_round_better():
 
 def test_forecasts_equally_good_differ_within_noise():
     verdicts = [item.verdict for item in differences(forecast(0.1, seed=1), forecast(0.1, seed=2))]
-    assert verdicts == [WITHIN] * len(COMPARISONS)
+    assert verdicts == [WITHIN] * len(compared())
 
 
 def test_coverage_is_better_the_nearer_to_nominal_from_either_side():
     base = forecast(0.1, seed=1)
     wide, narrow = (Forecast(base.observed, base.mean, base.sd * factor) for factor in (4, 0.3))
-    compare = COMPARISONS["coverage_95"]
-    assert compare(narrow, base).verdict == BETTER
-    assert compare(base, narrow).verdict == WORSE
-    assert compare(base, wide).change > 0
-    assert compare(base, wide).verdict == WORSE
+    metric = METRICS["coverage_95"]
+    assert compare("coverage_95", metric, narrow, base).verdict == BETTER
+    assert compare("coverage_95", metric, base, narrow).verdict == WORSE
+    assert compare("coverage_95", metric, base, wide).change > 0
+    assert compare("coverage_95", metric, base, wide).verdict == WORSE
+
+
+def test_a_metric_says_which_way_is_better():
+    near, far = forecast(0.02), forecast(0.3, seed=1)
+    verdicts = [
+        compare("error", Metric(absolute_error, "error", better=better), near, far).verdict
+        for better in ("lower", "higher", 0.02, 0.9, None)
+    ]
+    assert verdicts == [WORSE, BETTER, WORSE, BETTER, UNJUDGED]
+
+
+def test_a_maximum_is_shown_and_not_judged():
+    found = compare("max_error", METRICS["max_error"], forecast(0.02), forecast(0.3, seed=1))
+    assert (found.se, found.verdict) == (None, UNJUDGED)
 
 
 def test_rounding_of_another_machine_is_no_difference():
@@ -90,7 +106,7 @@ def test_a_model_that_suits_some_inputs_better_is_better_though_not_everywhere()
     one_level, both_levels = (Forecast(observed, mean, level) for level in (np.full(120, 0.7), sd))
     found = {item.name: item for item in differences(one_level, both_levels)}["nlpd"]
     assert found.verdict == BETTER
-    rows = [nlpd_rows(made.observed, made.mean, made.sd) for made in (one_level, both_levels)]
+    rows = [nlpd(made.observed, made.mean, made.sd) for made in (one_level, both_levels)]
     difference = rows[1] - rows[0]
     assert found.se == pytest.approx(difference.std(ddof=1) / np.sqrt(120), rel=0.2)
 
