@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
+from gp.adam import adam_step
 from gp.parameters.hyperparameters import Parameter, Parameters
 from gp.spec import Count, InputError, PositiveFloat, Spec
 from gp.training.objective import Problem, Search
@@ -23,17 +24,13 @@ class Adam(Spec):
         problem = problem.prepared(problem.parameters.start, seed)
         parameters = problem.parameters
         raw = _to_softplus(parameters)
-        first, second = np.zeros_like(raw), np.zeros_like(raw)
+        moments = np.zeros_like(raw), np.zeros_like(raw)
         values = []
         for step in tqdm(range(1, self.steps + 1), desc="adam", disable=None, leave=False):
             vector, slope = _from_softplus(parameters, raw)
             value, gradient = problem(vector)
             values.append(value)
-            gradient = -gradient * slope / problem.n
-            first = 0.9 * first + 0.1 * gradient
-            second = 0.999 * second + 0.001 * gradient**2
-            size = self.learning_rate / (1 - 0.9**step)
-            raw = raw - size * first / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            raw, moments = adam_step(raw, -gradient * slope / problem.n, moments, step, self.learning_rate)
         vector, _ = _from_softplus(parameters, raw)
         return Search(vector, tuple(values), (), 1, self.steps)
 

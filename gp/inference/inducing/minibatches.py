@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gp.adam import adam_step
 from gp.inference.inducing.bound import BLOCK, Inducing, Natural
 from gp.inference.inducing.checkpoint import Arrays, Checkpoint
 from gp.inference.inducing.rows import Batch, ModelRows, Rows, draw, gather, minibatches, total
@@ -154,11 +155,9 @@ class Training:
         return np.concatenate([self._parameters.gradient() + by_prior, (by_z.numpy() * self._unit).reshape(-1)])
 
     def _descend(self, state: State, gradient: np.ndarray, rate: float) -> None:
-        """Take Adam's step (Kingma & Ba 2015, Alg. 1), within the hyperparameters' bounds."""
-        state.first = 0.9 * state.first + 0.1 * gradient
-        state.second = 0.999 * state.second + 0.001 * gradient**2
-        first, second = state.first / (1 - 0.9**state.step), state.second / (1 - 0.999**state.step)
-        place = state.place - rate * first / (np.sqrt(second) + 1e-8)
+        """Take Adam's step, within the hyperparameters' bounds."""
+        moments = state.first, state.second
+        place, (state.first, state.second) = adam_step(state.place, gradient, moments, state.step, rate)
         low, high = np.array(self._parameters.bounds).reshape(-1, 2).T
         place[: len(low)] = np.clip(place[: len(low)], low, high)
         state.place = place
