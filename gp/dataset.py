@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")  # headers with a meaning of their own in the files of a study
 _BY_ROW = ("y", "f", "noise_sd")
@@ -49,21 +49,29 @@ class Dataset:
         n, d = self.x.shape
         if len(self.columns) != d:
             raise InputError(
-                f"{d} input columns but {len(self.columns)} names {list(self.columns)}: name each column once"
+                Fault(
+                    "", f"{d} input columns but {len(self.columns)} names {list(self.columns)}", "name each column once"
+                )
             )
         if len(set(self.columns)) != d:
-            raise InputError(f"input columns {list(self.columns)} are not distinct: name each column once")
+            raise InputError(Fault("", f"input columns {list(self.columns)} are not distinct", "name each column once"))
         if taken := [name for name in self.columns if name in RESERVED or name.startswith("component.")]:
             raise InputError(
-                f"the input column name {taken[0]!r} has a meaning of its own in a study's files: rename the column"
+                Fault(
+                    "",
+                    f"the input column name {taken[0]!r} has a meaning of its own in a study's files",
+                    "rename the column",
+                )
             )
         for name in _BY_ROW:
             values = getattr(self, name)
             if values is not None and len(values) != n:
-                raise InputError(f"x has {n} rows but {name} has {len(values)}: give one {name} for every row of x")
+                raise InputError(
+                    Fault("", f"x has {n} rows but {name} has {len(values)}", f"give one {name} for every row of x")
+                )
         if self.noise_sd is not None and not (self.noise_sd > 0).all():
             row = int(np.flatnonzero(self.noise_sd <= 0)[0])
-            raise InputError(f"noise_sd is {self.noise_sd[row]:g} in row {row}: it must be greater than 0")
+            raise InputError(Fault("", f"noise_sd is {self.noise_sd[row]:g} in row {row}", "it must be greater than 0"))
 
     @property
     def n(self) -> int:
@@ -79,7 +87,7 @@ class Dataset:
     def observed(self) -> np.ndarray:
         """Return y (n,); raises InputError where it is not known."""
         if self.y is None:
-            raise InputError("the rows have no observed y: give targets")
+            raise InputError(Fault("", "the rows have no observed y", "give targets"))
         return self.y
 
     def save(self, path: Path) -> None:
@@ -108,19 +116,23 @@ def checked(name: str, values: Sequence[float] | np.ndarray, ndim: int) -> np.nd
     kind = np.asarray(values).dtype.kind
     if kind not in "biufO" or isinstance(values, np.ma.MaskedArray):
         seen = "a masked array" if isinstance(values, np.ma.MaskedArray) else f"of type {np.asarray(values).dtype}"
-        raise InputError(f"{name} is not an array of numbers ({seen}): give finite floats")
+        raise InputError(Fault("", f"{name} is not an array of numbers ({seen})", "give finite floats"))
     try:
         array = np.array(values, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not an array of numbers ({error}): give finite floats") from None
+        raise InputError(Fault("", f"{name} is not an array of numbers ({error})", "give finite floats")) from None
     if array.ndim != ndim:
-        raise InputError(f"{name} has shape {array.shape}: it must have {ndim} dimension{'s' if ndim > 1 else ''}")
+        raise InputError(
+            Fault("", f"{name} has shape {array.shape}", f"it must have {ndim} dimension{('s' if ndim > 1 else '')}")
+        )
     if array.size == 0:
-        raise InputError(f"{name} has shape {array.shape}: at least one row and one column are needed")
+        raise InputError(Fault("", f"{name} has shape {array.shape}", "at least one row and one column are needed"))
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise InputError(
-            f"{name} has a value that is not finite in row {row} (got {array[row]}): remove or mend the row"
+            Fault(
+                "", f"{name} has a value that is not finite in row {row} (got {array[row]})", "remove or mend the row"
+            )
         )
     array.setflags(write=False)
     return array

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from gp.spec import InputError, Spec
+from gp.spec import Fault, InputError, Spec
 
 MOST = 1_000_000  # points of a grid
 
@@ -38,10 +38,12 @@ class Grid(Spec):
         d = rows.shape[1]
         ranges = self.range
         if ranges is not None and len(ranges) != d:
-            raise InputError(f"predict.grid.range: {len(ranges)} ranges for {d} inputs: give [low, high] for each")
+            raise InputError(
+                Fault("predict.grid.range", f"{len(ranges)} ranges for {d} inputs", "give [low, high] for each")
+            )
         if d > 2:
             if self.n or ranges:
-                raise InputError(f"predict.grid: there is no grid over {d} inputs: write `predict: {{}}`")
+                raise InputError(Fault("predict.grid", f"there is no grid over {d} inputs", "write `predict: {}`"))
             return None
         if ranges is None:
             low, high = rows.min(axis=0), rows.max(axis=0)
@@ -49,7 +51,9 @@ class Grid(Spec):
             ranges = np.column_stack([low - margin, high + margin]).tolist()
         n = self.n or (500 if d == 1 else 60)
         if n**d > MOST:
-            raise InputError(f"predict.grid.n: {n} points along each of {d} inputs are more than {MOST}: give fewer")
+            raise InputError(
+                Fault("predict.grid.n", f"{n} points along each of {d} inputs are more than {MOST}", "give fewer")
+            )
         axes = np.meshgrid(*(np.linspace(low, high, n) for low, high in ranges), indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes])
 

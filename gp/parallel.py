@@ -21,7 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -102,12 +102,18 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
         from dask.distributed import as_completed as finished  # noqa: PLC0415
     except ImportError:
         raise InputError(
-            f"{ADDRESS} is {address}, but dask.distributed is not installed: `pip install distributed`, or unset it"
+            Fault(
+                "",
+                f"{ADDRESS} is {address}, but dask.distributed is not installed",
+                "`pip install distributed`, or unset it",
+            )
         ) from None
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except OSError as error:
-        raise InputError(f"{ADDRESS}: no scheduler answers at {address} ({error}): start one, or unset it") from None
+        raise InputError(
+            Fault("", f"no scheduler answers at {address} ({error})", "start one, or unset it", source=ADDRESS)
+        ) from None
     with client:
         # `pure=False`: Dask otherwise takes two equal tasks for one.
         futures = [client.submit(_run, function, *task, pure=False) for task in tasks]
@@ -117,15 +123,24 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
             return list(client.gather(futures))
         except KilledWorker as error:
             raise InputError(
-                f"{ADDRESS}: a task ended the workers at {address} again and again: give each more memory"
+                Fault(
+                    "",
+                    f"a task ended the workers at {address} again and again",
+                    "give each more memory",
+                    source=ADDRESS,
+                )
             ) from error
         except (ModuleNotFoundError, RuntimeError) as error:
             # What a scheduler says of a task that it cannot read.
             if isinstance(error, RuntimeError) and "deserialization" not in str(error):
                 raise
             raise InputError(
-                f"{ADDRESS}: the scheduler at {address}, or a worker of it, cannot load this project: start them all "
-                "in its environment, with PYTHONPATH set to its root"
+                Fault(
+                    "",
+                    f"the scheduler at {address}, or a worker of it, cannot load this project",
+                    "start them all in its environment, with PYTHONPATH set to its root",
+                    source=ADDRESS,
+                )
             ) from error
 
 

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 from gp.dataset import Dataset
 from gp.posterior import Posterior
 from gp.row_scores import RowScore, nlpd, squared_error
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 # Where a study's scores are in metrics.json → what rows they are of.
 BLOCKS = {
@@ -83,7 +83,11 @@ def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[st
     """
     if not np.array_equal(posterior.x, test.x):
         raise InputError(
-            f"the posterior's {len(posterior.x)} inputs are not the {test.n} rows of the test data: predict at those"
+            Fault(
+                "",
+                f"the posterior's {len(posterior.x)} inputs are not the {test.n} rows of the test data",
+                "predict at those",
+            )
         )
     blocks: dict[str, Any] = {}
     if test.y is not None:
@@ -154,11 +158,11 @@ def trivial_forecast(train: Dataset) -> tuple[float, float]:
     R&W 2006, sec. 2.5.
     """
     if train.y is None:
-        raise InputError("the training data has no y: give the observed targets")
+        raise InputError(Fault("", "the training data has no y", "give the observed targets"))
     mean, sd = float(train.y.mean()), float(train.y.std())
     if not sd > 0:
         raise InputError(
-            f"all {train.n} training targets are {mean:g}: there is nothing to score, give a y that varies"
+            Fault("", f"all {train.n} training targets are {mean:g}", "there is nothing to score, give a y that varies")
         )
     return mean, sd
 
@@ -229,7 +233,9 @@ def _checked(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[np
     arrays = [np.asarray(values, dtype=np.float64) for values in (observed, mean, sd)]
     shapes = [array.shape for array in arrays]
     if shapes[0] != shapes[1] or shapes[0] != shapes[2] or len(shapes[0]) != 1 or not len(arrays[0]):
-        raise InputError(f"observed, mean and sd have shapes {shapes}: give three arrays (m,) of the same length m > 0")
+        raise InputError(
+            Fault("", f"observed, mean and sd have shapes {shapes}", "give three arrays (m,) of the same length m > 0")
+        )
     for name, array in zip(("observed", "mean", "sd"), arrays, strict=True):
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array))[0])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, TypeVar, Union, get_args, overload
 
 from pydantic import (
     BaseModel,
@@ -30,12 +30,38 @@ Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class InputError(ValueError):
-    """The user's input is at fault: one message a line, each naming the place, the value seen and the mend."""
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the user's input, and what to do.
 
-    def __init__(self, messages: str | Sequence[str]) -> None:
-        self.messages = [messages] if isinstance(messages, str) else list(messages)
+    `str(fault)` is one line, `source: path: why: fix`, without what is empty.
+    """
+
+    path: str  # the keys that lead to it, joined by dots: "model.kernel.nu"
+    why: str  # what is wrong, and the value seen
+    fix: str = ""  # what to do
+    source: str = ""  # the file, with its line if known, or the environment variable that it is in
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.source, self.path, self.why, self.fix) if part)
+
+
+class InputError(ValueError):
+    """The user's input is at fault: one or several faults, each a line of the message."""
+
+    def __init__(self, faults: str | Fault | Sequence[str | Fault]) -> None:
+        given = [faults] if isinstance(faults, str | Fault) else faults
+        self.faults = [Fault("", fault) if isinstance(fault, str) else fault for fault in given]
         super().__init__("\n".join(self.messages))
+
+    @property
+    def messages(self) -> list[str]:
+        """Return each fault's line."""
+        return [str(fault) for fault in self.faults]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to pickle it, faults and all: an error in a worker process is raised in this one."""
+        return type(self), (self.faults,)
 
 
 class Spec(BaseModel):
@@ -47,6 +73,9 @@ class Spec(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return what the user wrote, as mappings, lists and scalars (what was left to its default stays out)."""
         return self.model_dump(exclude_unset=True)
+
+
+S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True)
@@ -93,15 +122,19 @@ def kind_of(cls: type[Spec]) -> str:
     return str(kind)
 
 
+@overload
+def parse(kind: type[S], value: Any, where: str = "") -> S: ...
+@overload
+def parse(kind: Any, value: Any, where: str = "") -> Any: ...
 def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return `value` (mappings, lists, scalars) as the spec class or union `kind`.
 
-    Raises InputError with a line for every fault, each beginning with its path below `where`.
+    Raises InputError with every fault, each with its path below `where`.
     """
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise InputError([_explain(fault, kind, value, where) for fault in error.errors()]) from None
+        raise InputError([_fault_of(fault, kind, value, where) for fault in error.errors()]) from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -113,11 +146,15 @@ def read_yaml(path: Path) -> Any:
     try:
         return _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file: run from the project's root, where {path.name} is") from None
+        raise InputError(
+            Fault("", "no such file", f"run from the project's root, where {path.name} is", source=str(path))
+        ) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
+        raise InputError(
+            Fault("", f"byte {error.start} is not UTF-8", "save the file as UTF-8", source=str(path))
+        ) from None
     except YAMLError as error:
-        raise InputError(_explain_yaml(path, error)) from None
+        raise InputError(_fault_in_yaml(path, error)) from None
 
 
 @cache
@@ -126,22 +163,22 @@ def _parse_yaml(text: str) -> Any:
     return YAML(typ="safe").load(text)
 
 
-def _explain_yaml(path: Path, error: YAMLError) -> str:
+def _fault_in_yaml(path: Path, error: YAMLError) -> Fault:
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
-        return f"{path}: not valid YAML: {error}"
+        return Fault("", f"not valid YAML: {error}", source=str(path))
     problem = str(error.problem).splitlines()[0]
-    mend = ": keep one of the two" if "duplicate key" in problem else ""
-    return f"{path}:{error.problem_mark.line + 1}: not valid YAML: {problem}{mend}"
+    fix = "keep one of the two" if "duplicate key" in problem else ""
+    return Fault("", f"not valid YAML: {problem}", fix, source=f"{path}:{error.problem_mark.line + 1}")
 
 
 def _tag(cls: type) -> str:
     return f"<{cls.__module__}.{cls.__qualname__}>"
 
 
-def _explain(fault: Any, kind: Any, value: Any, where: str) -> str:
-    """Return one line for a pydantic fault: `where.path.of.key: what was wrong (got value): what to do`."""
+def _fault_of(found: Any, kind: Any, value: Any, where: str) -> Fault:
+    """Return the fault that pydantic found while it read `value` as a `kind`."""
     path, seen = [where] if where else [], value
-    for step in fault["loc"]:
+    for step in found["loc"]:
         if str(step).startswith("<") or step == "[key]":  # a union's tag, or pydantic's: no key of the user's
             continue
         inside = isinstance(seen, Mapping | list) and not isinstance(seen, str)
@@ -149,62 +186,62 @@ def _explain(fault: Any, kind: Any, value: Any, where: str) -> str:
             break
         path.append(str(step))
         seen = seen.get(step) if isinstance(seen, Mapping) else seen[step] if isinstance(step, int) else seen
-    if fault["type"] == "union_tag_invalid":
+    if found["type"] == "union_tag_invalid":
         path.append("kind")
-    return f"{'.'.join(path)}: {_message(fault, kind)}".removeprefix(": ")
+    return Fault(".".join(path), *_explain(found, kind))
 
 
-def _message(fault: Any, kind: Any) -> str:
-    context, got = fault.get("ctx", {}), _shorten(fault["input"])
-    match fault["type"]:
+def _explain(found: Any, kind: Any) -> tuple[str, str]:
+    """Return what is wrong and what to do, in our words."""
+    context, seen, what = found.get("ctx", {}), found["input"], found["type"]
+    got = _shorten(seen)
+    match what:
         case "extra_forbidden":
-            known = _known_keys(kind, fault["loc"])
-            return f"unknown key{suggest(str(fault['loc'][-1]), known)}"
+            known, fix = suggest(str(found["loc"][-1]), _known_keys(kind, found["loc"]))
+            return f"unknown key{known}", fix
         case "missing":
-            return "is required and was not given"
+            return "is required and was not given", ""
         case "union_tag_invalid":
             # No kind was named, and there is no default.
             wrong = "is required" if context["tag"] == "None" else f"{context['tag']} is no kind known here"
             tags = [tag.strip("' ") for tag in context["expected_tags"].split(", ")]
-            known = [_kind_of_tag(tag) for tag in tags if tag]
-            return wrong + suggest(context["tag"].strip("'"), known)
+            known, fix = suggest(context["tag"].strip("'"), [_kind_of_tag(tag) for tag in tags if tag])
+            return wrong + known, fix
         case "union_tag_not_found":
-            return f"must be a mapping such as {{kind: …}} or {{}} (got {got})"
+            fix = f"write {{kind: {seen}}}" if isinstance(seen, str) and seen else ""
+            return f"must be a mapping such as {{kind: …}} or {{}} (got {got})", fix
         case "model_type" | "model_attributes_type":
-            keys = ", ".join(_known_keys(kind, (*fault["loc"], "")))
-            return f"must be a mapping of {keys}, or {{}} (got {got})"
-        case "dict_type":
-            return f"must be a mapping such as {{name: …}} (got {got})"
-        case "greater_than":
-            return f"must be greater than {context['gt']:g} (got {got})"
-        case "greater_than_equal":
-            return f"must be at least {context['ge']:g} (got {got})"
-        case "less_than":
-            return f"must be less than {context['lt']:g} (got {got})"
-        case "less_than_equal":
-            return f"must be at most {context['le']:g} (got {got})"
-        case "float_type" | "int_type" | "finite_number":
-            what = "a whole number" if fault["type"] == "int_type" else "a finite number"
-            whole = isinstance(fault["input"], float) and fault["input"].is_integer()
-            return f"must be {what} (got {got})" + (f": write {int(fault['input'])}" if whole else "")
-        case "bool_type":
-            return f"must be true or false (got {got})"
+            keys = ", ".join(_known_keys(kind, (*found["loc"], "")))
+            return f"must be a mapping of {keys}, or {{}} (got {got})", ""
+        case "int_type" | "float_type" | "finite_number":
+            number = "a whole number" if what == "int_type" else "a finite number"
+            whole = isinstance(seen, float) and seen.is_integer()
+            return f"must be {number} (got {got})", f"write {int(seen)}" if whole else ""
         case "string_type":
-            return f"must be text (got {got}): put quotes around it if it is a name"
-        case "list_type":
-            return f"must be a list (got {got})"
-        case "too_short":
-            return f"must not be shorter than {context['min_length']} (got {got})"
-        case "too_long":
-            return f"must not be longer than {context['max_length']} (got {got})"
+            return f"must be text (got {got})", "put quotes around it if it is a name"
         case "string_pattern_mismatch":
-            return f"does not match {context['pattern']} (got {got}): choose another name"
-        case "literal_error":
-            return f"must be {context['expected']} (got {got})"
+            return f"does not match {context['pattern']} (got {got})", "choose another name"
         case "value_error":
-            return str(context["error"])
+            return str(context["error"]), ""
+        case _ if what in _RULES:
+            return f"{_RULES[what].format(**context)} (got {got})", ""
         case _:
-            return f"{fault['msg'][0].lower()}{fault['msg'][1:]} (got {got})"
+            return f"{found['msg'][0].lower()}{found['msg'][1:]} (got {got})", ""
+
+
+# pydantic's type of fault → our words; in braces, numbers from its context.
+_RULES = {
+    "dict_type": "must be a mapping such as {{name: …}}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "too_short": "must not be shorter than {min_length}",
+    "too_long": "must not be longer than {max_length}",
+    "literal_error": "must be {expected}",
+}
 
 
 def _shorten(value: Any) -> str:
@@ -212,9 +249,10 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def suggest(word: str, known: Sequence[str]) -> str:
+def suggest(word: str, known: Sequence[str]) -> tuple[str, str]:
+    """Return ` (known: …)`, which says what is known, and what to do: whether one of it was meant."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f" (known: {', '.join(known)})" + (f": did you mean {close[0]}?" if close else "") if known else ""
+    return f" (known: {', '.join(known)})" if known else "", f"did you mean {close[0]}?" if close else ""
 
 
 def _subclasses(cls: type[Spec] = Spec) -> list[type[Spec]]:

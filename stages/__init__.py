@@ -21,15 +21,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gp.spec import InputError, Spec, parse, read_yaml, suggest
+from gp.spec import Fault, InputError, Spec, parse, read_yaml, suggest
 from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
-SECTION_OF = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}  # in messages from gp
+# The library names a hyperparameter, and a key of data, without the section that it is in.
+OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}
 
 
 class Refused(Exception):
@@ -78,12 +80,12 @@ def read_studies() -> dict[str, Any]:
     """Return `studies` of params.yaml, a mapping of at least one."""
     params = read_yaml(PARAMS)
     if not isinstance(params, dict):
-        raise InputError(f"{PARAMS}: must be a mapping with the key studies (got {params!r:.60})")
+        raise _error("", f"must be a mapping with the key studies (got {params!r:.60})")
     if strangers := [str(key) for key in params if key != "studies"]:
-        raise InputError(f"{PARAMS}: {', '.join(strangers)}: unknown beside studies: if it is a study, indent it below")
+        raise _error("", f"{', '.join(strangers)}: unknown beside studies", "if it is a study, indent it below")
     studies = params.get("studies")
     if not isinstance(studies, dict) or not studies:
-        raise InputError(f"{PARAMS}: studies: must be a mapping of at least one study (got {studies!r:.60})")
+        raise _error("studies", f"must be a mapping of at least one study (got {studies!r:.60})")
     return studies
 
 
@@ -91,16 +93,17 @@ def parse_params(study: str, params_class: type[Spec]) -> Any:
     """Return the sections of `study` that `params_class` names, validated; all its sections' names are."""
     studies = read_studies()
     if study not in studies:
-        raise InputError(f"{PARAMS}: studies: no study {study!r}{suggest(study, [str(name) for name in studies])}")
-    given, where = studies[study], f"{PARAMS}: studies.{study}"
+        known, fix = suggest(study, [str(name) for name in studies])
+        raise _error("studies", f"no study {study!r}{known}", fix)
+    given, where = studies[study], f"studies.{study}"
     faults = list(_faults_of(study, given))
     if not isinstance(given, dict):
         raise InputError(faults)
     try:
         params = parse(params_class, {name: given[name] for name in params_class.model_fields if name in given}, where)
     except InputError as error:
-        missing = tuple(f"{where}.{name}: " for name in SECTIONS if name not in given)
-        faults += [message for message in error.messages if not message.startswith(missing)]
+        missing = {f"{where}.{name}" for name in SECTIONS if name not in given}  # told by _faults_of
+        faults += [replace(fault, source=str(PARAMS)) for fault in error.faults if fault.path not in missing]
     if faults:
         raise InputError(faults)
     return params
@@ -110,11 +113,16 @@ def check_versions(packages: list[str]) -> None:
     """Raise InputError where what is installed is not what versions.yaml says."""
     recorded = read_yaml(VERSIONS)
     if not isinstance(recorded, dict):
-        raise InputError(f"{VERSIONS}: must be a mapping of packages (got {recorded!r:.60}): `make versions` writes it")
+        why = f"must be a mapping of packages (got {recorded!r:.60})"
+        raise InputError(Fault("", why, "`make versions` writes it", source=str(VERSIONS)))
     faults = [
-        f"{VERSIONS}: {name}: {recorded.get(name, 'nothing')} is recorded, but {installed_version(name)} is installed: "
-        "`make versions` records what is installed (and the stages it reaches run again), "
-        "`pip install -r requirements.lock` brings the recorded ones back"
+        Fault(
+            name,
+            f"{recorded.get(name, 'nothing')} is recorded, but {installed_version(name)} is installed",
+            "`make versions` records what is installed (and the stages it reaches run again), "
+            "`pip install -r requirements.lock` brings the recorded ones back",
+            source=str(VERSIONS),
+        )
         for name in packages
         if recorded.get(name) != installed_version(name)
     ]
@@ -139,47 +147,57 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _faults_of(name: Any, study: Any) -> Iterator[str]:
+def _error(path: str, why: str, fix: str = "") -> InputError:
+    """Return the error of one fault in params.yaml."""
+    return InputError(Fault(path, why, fix, source=str(PARAMS)))
+
+
+def _faults_of(name: Any, study: Any) -> Iterator[Fault]:
     """Yield what is wrong with a study's name and with its sections' names."""
-    where = f"{PARAMS}: studies.{name}"
+    where, source = f"studies.{name}", str(PARAMS)
     if not (isinstance(name, str) and name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
-        yield f"{where}: a study's name is made of letters, digits, - and _ (got {name!r}): rename it"
+        why = f"a study's name is made of letters, digits, - and _ (got {name!r})"
+        yield Fault(where, why, "rename it", source)
     if name == "raw":
-        yield f"{where}: data/raw is the folder of tables, which a study's results may not mix with: rename the study"
+        why = "data/raw is the folder of tables, which a study's results may not mix with"
+        yield Fault(where, why, "rename the study", source)
     if not isinstance(study, dict):
-        yield f"{where}: must be a mapping of sections (got {study!r:.60})"
+        yield Fault(where, f"must be a mapping of sections (got {study!r:.60})", source=source)
         return
     for key in study:
         if key not in SECTIONS:
-            yield f"{where}.{key}: no stage knows this section{suggest(str(key), SECTIONS)}"
+            known, fix = suggest(str(key), SECTIONS)
+            yield Fault(f"{where}.{key}", f"no stage knows this section{known}", fix, source)
     for key in SECTIONS:
         if key not in study:
             example = {"seed": "0", "data": "{kind: …}"}.get(key, "{}")
-            yield f"{where}.{key}: is required and was not given: write `{key}: {example}`"
+            yield Fault(f"{where}.{key}", "is required and was not given", f"write `{key}: {example}`", source)
 
 
 def _check_deps(declared: dict[str, list[str]], stage: str, study: str) -> None:
+    fix = f"`dvc repro {stage}@{study}` makes it first"
     missing = [path for path in declared["deps"] if not Path(path).exists()]
     if missing:
-        raise InputError([f"{path}: is not there: `dvc repro {stage}@{study}` makes it first" for path in missing])
+        raise InputError([Fault("", "is not there", fix, source=path) for path in missing])
 
 
 @contextmanager
 def _placing(study: str) -> Iterator[None]:
-    """Put the study's place in params.yaml before what the library refuses, unless that names a file of its own."""
+    """Put the study's place in params.yaml before what the library refuses, unless that names a source of its own."""
     try:
         yield
     except InputError as error:
-        raise InputError([_place(message, study) for message in error.messages]) from error
+        raise InputError([_place(fault, study) for fault in error.faults]) from error
 
 
-def _place(message: str, study: str) -> str:
-    if message.startswith("data/"):
-        return message
-    owner = SECTION_OF.get(message.partition(":")[0].partition(".")[0])
-    message = f"{owner}.{message}" if owner else message
-    joint = "." if message.partition(":")[0].partition(".")[0] in SECTIONS else ": "
-    return f"{PARAMS}: studies.{study}{joint}{message}"
+def _place(fault: Fault, study: str) -> Fault:
+    """Return the library's fault, its path from the root of params.yaml."""
+    if fault.source:
+        return fault
+    first = fault.path.partition(".")[0]
+    section = OWNERS.get(first, first)
+    path = fault.path if section == first else f"{section}.{fault.path}"
+    return replace(fault, source=str(PARAMS), path=f"studies.{study}.{path}" if path else f"studies.{study}")
 
 
 def _check_finite(out: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from gp.spec import InputError, Spec, read_yaml
+from gp.spec import Fault, InputError, Spec, read_yaml
 from stages import (
     check_versions,
     evaluate,
@@ -35,7 +35,7 @@ LOCK, RUNNING = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 def validate() -> None:
     """Raise InputError with every fault of every study, of versions.yaml and of dvc.lock."""
-    faults: list[str] = []
+    faults: list[Fault] = []
     for study in read_studies():
         for params in PARAMS_OF.values():
             faults += _faults(parse_params, study, params)
@@ -52,10 +52,12 @@ def check_lock() -> None:
         if LOCK.exists():
             COMPILED_LOCKFILE_SCHEMA(read_yaml(LOCK))
     except (InputError, Invalid) as error:
-        raise InputError(
-            f"{LOCK}: is cut off, as `dvc` was killed while it wrote it ({error}): `git checkout {LOCK}` brings the "
-            "committed one back, and `dvc repro` then takes what has run since from its cache"
-        ) from None
+        why = f"is cut off, as `dvc` was killed while it wrote it ({error})"
+        fix = (
+            f"`git checkout {LOCK}` brings the committed one back, and `dvc repro` then takes what has run since from "
+            "its cache"
+        )
+        raise InputError(Fault("", why, fix, source=str(LOCK))) from None
 
 
 def check_running() -> None:
@@ -64,16 +66,15 @@ def check_running() -> None:
         if RUNNING.exists():
             json.loads(RUNNING.read_text(encoding="utf-8"))
     except ValueError:
-        raise InputError(
-            f"{RUNNING}: is cut off, as `dvc` was killed while it wrote it: if no other `dvc` runs, `rm {RUNNING}`"
-        ) from None
+        why, fix = "is cut off, as `dvc` was killed while it wrote it", f"if no other `dvc` runs, `rm {RUNNING}`"
+        raise InputError(Fault("", why, fix, source=str(RUNNING))) from None
 
 
-def _faults(check: Any, *arguments: Any) -> list[str]:
+def _faults(check: Any, *arguments: Any) -> list[Fault]:
     try:
         check(*arguments)
     except InputError as error:
-        return error.messages
+        return error.faults
     return []
 
 

@@ -1,5 +1,6 @@
 """Specs: what a user may write is read as it stands or refused in one readable line."""
 
+import pickle
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import pytest
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 from pydantic import Field, ValidationError, model_validator
 
-from gp.spec import Count, FiniteFloat, InputError, OneOf, PositiveFloat, Spec, kind_of, kinds, parse, read_yaml
+from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, PositiveFloat, Spec, kind_of, kinds, parse, read_yaml
 
 
 class Hen(Spec):
@@ -91,6 +92,25 @@ def test_all_faults_are_told_at_once():
         parse(Farm, {"thing": {"eggs": 0, "weight": 0}, "spare": {"loud": "no"}})
     assert [message.split(":")[0] for message in refused.value.messages] == ["thing.eggs", "thing.weight", "spare.loud"]
     assert str(refused.value) == "\n".join(refused.value.messages)
+
+
+def test_a_fault_has_its_path_what_is_wrong_and_what_to_do():
+    with pytest.raises(InputError) as refused:
+        parse(Farm, {"thing": {"egs": 1}}, where="farms.mine")
+    why = "unknown key (known: kind, eggs, weight, loud)"
+    assert refused.value.faults == [Fault("farms.mine.thing.egs", why, "did you mean eggs?")]
+
+
+def test_a_bare_name_for_a_section_is_shown_as_a_kind():
+    with pytest.raises(InputError, match=r"^thing: must be a mapping .* \(got 'hen'\): write \{kind: hen\}$"):
+        parse(Farm, {"thing": "hen"})
+
+
+def test_faults_cross_processes():
+    error = InputError([Fault("a.b", "is wrong", "mend it", source="params.yaml"), "another"])
+    again = pickle.loads(pickle.dumps(error))
+    assert again.faults == error.faults
+    assert str(again) == str(error) == "params.yaml: a.b: is wrong: mend it\nanother"
 
 
 def test_an_empty_mapping_is_the_default_kind_with_its_defaults():

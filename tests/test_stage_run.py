@@ -16,7 +16,7 @@ from conftest import ROOT, STAGES
 
 import stages
 from gp.fitted.fit import fit
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 from stages import synthesize
 from stages.__main__ import validate
 
@@ -452,14 +452,17 @@ def test_a_test_row_that_is_nan_stops_the_prediction_and_is_named(finished, tmp_
 # What the library refuses in the midst of a stage
 
 PLACES = {
-    "model.kernel.lengthscale: 3 values for 2": "params.yaml: studies.sine.model.kernel.lengthscale: 3 values for 2",
-    "predict.grid.range: 2 ranges for 1 inputs": "params.yaml: studies.sine.predict.grid.range: 2 ranges for 1 inputs",
-    "data/raw/lake.csv:3: column 'y': no": "data/raw/lake.csv:3: column 'y': no",
-    "the kernel matrix is singular: mend it": "params.yaml: studies.sine: the kernel matrix is singular: mend it",
+    Fault(
+        "model.kernel.lengthscale", "3 values for 2"
+    ): "params.yaml: studies.sine.model.kernel.lengthscale: 3 values for 2",
+    Fault("kernel.lengthscale", "3 values"): "params.yaml: studies.sine.model.kernel.lengthscale: 3 values",
+    Fault("predict.grid.range", "2 ranges for 1"): "params.yaml: studies.sine.predict.grid.range: 2 ranges for 1",
+    Fault("", "column 'y': no", source="data/raw/lake.csv:3"): "data/raw/lake.csv:3: column 'y': no",
+    Fault("", "the matrix is singular", "mend it"): "params.yaml: studies.sine: the matrix is singular: mend it",
 }
 
 
-def test_a_refusal_of_the_library_is_told_with_its_study_unless_it_names_a_file(here, capsys):
+def test_a_refusal_of_the_library_is_told_with_its_study_unless_it_names_a_source(here, capsys):
     def main(study, params, out):
         raise InputError(list(PLACES))
 

@@ -14,7 +14,7 @@ from pydantic import Field, PlainValidator, ValidationInfo, field_validator, mod
 
 from gp.data.source import Source
 from gp.dataset import Dataset, default_columns
-from gp.spec import Count, InputError, Spec
+from gp.spec import Count, Fault, InputError, Spec
 
 Formula = Callable[[np.ndarray], np.ndarray]  # (n, d) inputs → values that broadcast to (n,)
 
@@ -139,8 +139,11 @@ class Function(Source):
             i = int(np.flatnonzero(~np.isfinite(f))[0])
             place = ", ".join(f"{name}={value:.6g}" for name, value in zip(self.columns, x[i], strict=True))
             raise InputError(
-                f"function: '{self.function}' is not finite at {place} (got {f[i]}): "
-                f"choose a {field} where it is, or another function"
+                Fault(
+                    "function",
+                    f"'{self.function}' is not finite at {place} (got {f[i]})",
+                    f"choose a {field} where it is, or another function",
+                )
             )
         return f
 

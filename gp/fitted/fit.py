@@ -114,7 +114,7 @@ def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
         try:
             parsed[name] = parse(kind, {} if value is None else value, name)
         except InputError as error:
-            faults += error.messages
+            faults += error.faults
     if faults:
         raise InputError(faults)
     return parsed

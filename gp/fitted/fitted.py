@@ -20,7 +20,7 @@ from gp.inference.exact import ExactPosterior
 from gp.matrices.cholesky import condition_number
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Component, Posterior
-from gp.spec import InputError, parse
+from gp.spec import Fault, InputError, parse
 from gp.training import Adam, Problem, Search, Train, polish
 
 FORMAT = 1  # of the model file; raised when an older file can no longer be read
@@ -151,8 +151,12 @@ class Fitted:
         inputs = checked("x", columns_of(x, self.columns), ndim=2)
         if inputs.shape[1] != self.data.d:
             raise InputError(
-                f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} "
-                f"({', '.join(self.columns)}): give as many"
+                Fault(
+                    "",
+                    f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} ("
+                    f"{', '.join(self.columns)})",
+                    "give as many",
+                )
             )
         internal = self.gp.inputs(inputs)
         moments, scale = self._posterior.moments(internal), self.gp.scope.y_scale
@@ -206,12 +210,23 @@ class Fitted:
                 header = json.loads(file.metadata()["gp"])
         except FileNotFoundError:
             raise InputError(
-                f"{path}: no such file: run the stage train first, or give the path of a saved model"
+                Fault(
+                    "", "no such file", "run the stage train first, or give the path of a saved model", source=str(path)
+                )
             ) from None
         except Exception as error:
-            raise InputError(f"{path}: not a saved model ({error}): give a file that Fitted.save wrote") from error
+            raise InputError(
+                Fault("", f"not a saved model ({error})", "give a file that Fitted.save wrote", source=str(path))
+            ) from error
         if header.get("format") != FORMAT:
-            raise InputError(f"{path}: format {header.get('format')} is not {FORMAT}, this version's: train again")
+            raise InputError(
+                Fault(
+                    "",
+                    f"format {header.get('format')} is not {FORMAT}, this version's",
+                    "train again",
+                    source=str(path),
+                )
+            )
         rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
         whole = Whole(header["whole"], tensors["whole.x"], tensors["whole.y"]) if "whole" in header else None
         data = Dataset(**rows, columns=tuple(header["columns"]), whole=whole)
@@ -222,7 +237,7 @@ class Fitted:
         fitted = cls(data, **specs, vector=vector, search=search)
         gp = fitted.model.build(data)
         if gp.parameters.names != header["names"]:
-            raise InputError(f"{path}: its hyperparameters are not this version's: train again")
+            raise InputError(Fault("", "its hyperparameters are not this version's", "train again", source=str(path)))
         return fitted
 
 
@@ -232,7 +247,9 @@ def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
         x = x.set_axis([str(name) for name in x.columns], axis=1)
         missing = [name for name in names or () if name not in x.columns]
         if missing:
-            raise InputError(f"x has no column {missing[0]!r} (got {list(x.columns)}): the model was fitted with it")
+            raise InputError(
+                Fault("", f"x has no column {missing[0]!r} (got {list(x.columns)})", "the model was fitted with it")
+            )
         return (x[list(names)] if names else x).to_numpy()
     array = np.asarray(x)
     return array[:, None] if array.ndim == 1 else array

@@ -21,7 +21,7 @@ from gp.fitted.fitted import Fitted
 from gp.inference.inducing.rows import Batch, draw
 from gp.inference.inducing.svgp import Svgp
 from gp.model.model import GaussianProcess, Model
-from gp.spec import InputError, OneOf
+from gp.spec import Fault, InputError, OneOf
 from gp.training import Problem, Train
 
 Streaming = Annotated[Svgp, OneOf(default="svgp")]
@@ -50,7 +50,9 @@ def fit_parquet(
     specs = parse_all(model=(Model, model), inference=(Streaming, inference), train=(Train, train))
     method, model, train = specs["inference"], specs["model"], specs["train"]
     if model.search is not None:
-        raise InputError("model.search: kernels are not ranked while rows are streamed: rank them on a sample, by fit")
+        raise InputError(
+            Fault("model.search", "kernels are not ranked while rows are streamed", "rank them on a sample, by fit")
+        )
     table = Table(Path(path), tuple(x), y, noise_sd)
     n = sum(table.sizes)
     method.check(n)
@@ -86,7 +88,12 @@ class Table:
                 return tuple(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"{self.path}: is no readable Parquet file ({str(error).splitlines()[0]:.80}): write it again"
+                Fault(
+                    "",
+                    f"is no readable Parquet file ({str(error).splitlines()[0]:.80})",
+                    "write it again",
+                    source=str(self.path),
+                )
             ) from None
 
     def read(self, group: int) -> np.ndarray:
@@ -97,8 +104,13 @@ class Table:
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(
-                f"{self.path}: column {self.columns[column]!r}: {values[row, column]} in row "
-                f"{sum(self.sizes[:group]) + row + 1} is not finite: remove or mend the row"
+                Fault(
+                    "",
+                    f"column {self.columns[column]!r}: {values[row, column]} in row "
+                    f"{sum(self.sizes[:group]) + row + 1} is not finite",
+                    "remove or mend the row",
+                    source=str(self.path),
+                )
             )
         return values
 

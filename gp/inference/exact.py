@@ -26,7 +26,7 @@ from gp.matrices.tiles import TILE, Blocks, Kept, lower_tiles, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import available_memory, keep_freed_memory, lapack_threads, one_thread
 from gp.parameters.scope import spread
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
@@ -55,16 +55,23 @@ class Exact(Method):
         needed, available = MATRICES * 8 * n**2, available_memory()
         if needed > available:
             raise InputError(
-                f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory, and this machine has "
-                f"{available / 2**30:.1f} GiB: {INSTEAD}"
+                Fault(
+                    "",
+                    f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory, and this machine has "
+                    f"{available / 2**30:.1f} GiB",
+                    INSTEAD,
+                )
             )
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where some of the rows cannot stand for all."""
         if gp.noise.by_row and self._chosen(gp) is not None:
             raise InputError(
-                f"inference.rows: noise of this kind learns something for every row, and rows is {self.rows} of "
-                f"n={gp.n}: remove inference.rows, or take noise of kind gaussian or known"
+                Fault(
+                    "inference.rows",
+                    f"noise of this kind learns something for every row, and rows is {self.rows} of n={gp.n}",
+                    "remove inference.rows, or take noise of kind gaussian or known",
+                )
             )
 
     def learnt_on(self, gp: GaussianProcess) -> GaussianProcess:
@@ -211,8 +218,11 @@ def _refuse_rounding(gp: GaussianProcess, factor: np.ndarray) -> None:
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
     noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
     return NotPositiveDefinite(
-        f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: raise model.noise.sd "
-        "(its `lower`, where it is learnt) or remove duplicate inputs"
+        Fault(
+            "",
+            f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}",
+            "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
+        )
     )
 
 

@@ -21,7 +21,7 @@ from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
 from gp.model.noise.gaussian import GaussianNoise
 from gp.parallel import one_thread
-from gp.spec import Count, InputError
+from gp.spec import Count, Fault, InputError
 
 TAIL = 1e-9  # of a kernel's variance that waves beyond the last may hold
 ROWS = 8192  # at a time
@@ -42,21 +42,32 @@ class Harmonic(Method):
             base = kernel.base_kernel if isinstance(kernel, ScaleKernel) else kernel
             if not isinstance(kernel, ScaleKernel) or not isinstance(base, PeriodicKernel):
                 raise InputError(
-                    "inference: harmonic inference takes a periodic kernel, or a sum of such "
-                    f"(got {type(base).__name__}): write {{kind: exact}}, or change model.kernel"
+                    Fault(
+                        "inference",
+                        f"harmonic inference takes a periodic kernel, or a sum of such (got {type(base).__name__})",
+                        "write {kind: exact}, or change model.kernel",
+                    )
                 )
             if base.ard_num_dims != 1 or len(base.active_dims) != 1:
                 raise InputError(
-                    "inference: harmonic inference takes periodic kernels over one column each "
-                    f"(got {len(base.active_dims)}): name one in `columns`, and sum over them"
+                    Fault(
+                        "inference",
+                        f"harmonic inference takes periodic kernels over one column each (got {len(base.active_dims)})",
+                        "name one in `columns`, and sum over them",
+                    )
                 )
             if id(base.raw_period_length) in learnt:
                 raise InputError(
-                    "inference: harmonic inference needs a known period: write period_length: {fixed: …}, "
-                    "or {kind: exact}"
+                    Fault(
+                        "inference",
+                        "harmonic inference needs a known period",
+                        "write period_length: {fixed: …}, or {kind: exact}",
+                    )
                 )
         if not isinstance(gp.noise, GaussianNoise):
-            raise InputError("inference: harmonic inference takes noise of kind gaussian alone: write {kind: exact}")
+            raise InputError(
+                Fault("inference", "harmonic inference takes noise of kind gaussian alone", "write {kind: exact}")
+            )
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
@@ -135,8 +146,12 @@ class Harmonic(Method):
             values = twice * bessel[:-1]
             if 1 - values.sum() > TAIL:
                 raise NotPositiveDefinite(
-                    f"{self.harmonics} harmonics leave out {1 - values.sum():.1e} of a periodic kernel's variance at "
-                    f"lengthscale {math.exp(raw.item()):.3g}: raise inference.harmonics, or that lengthscale's `lower`"
+                    Fault(
+                        "",
+                        f"{self.harmonics} harmonics leave out {1 - values.sum():.1e} of a periodic kernel's variance "
+                        f"at lengthscale {math.exp(raw.item()):.3g}",
+                        "raise inference.harmonics, or that lengthscale's `lower`",
+                    )
                 )
             # d(e^{−κ}I_m)/dκ = ½ (I_{m−1} + I_{m+1}) e^{−κ} − e^{−κ}I_m, and dκ/d(log ℓ) = −2κ.
             slope = 0.5 * (np.abs(bessel[np.abs(orders - 1)]) + bessel[1:]) - bessel[:-1]

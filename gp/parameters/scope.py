@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gp.parameters.hyperparameters import Hyperparameter, Parameter, RealHyperparameter
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 
 @dataclass(eq=False)
@@ -35,9 +35,11 @@ class Scope:
             return list(range(len(self.columns)))
         for name in names:
             if name not in self.columns:
-                raise InputError(f"{path}.columns: no input column {name!r} (known: {', '.join(self.columns)})")
+                raise InputError(
+                    Fault(f"{path}.columns", f"no input column {name!r} (known: {', '.join(self.columns)})")
+                )
         if len(set(names)) < len(names):
-            raise InputError(f"{path}.columns: {names} are not distinct: name each column once")
+            raise InputError(Fault(f"{path}.columns", f"{names} are not distinct", "name each column once"))
         return [self.columns.index(name) for name in names]
 
     def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
@@ -91,7 +93,7 @@ class Scope:
         given = written.fixed if written.fixed is not None else written.start
         size = tensor.numel()
         if given is not None and len(given) not in (1, size):
-            raise InputError(f"{name}: {len(given)} values for {size}: give one number, or one for each")
+            raise InputError(Fault(name, f"{len(given)} values for {size}", "give one number, or one for each"))
         units = np.broadcast_to(np.asarray(unit, dtype=float), (size,))
 
         def internal(value: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gp.dataset import Dataset
 from gp.posterior import Posterior
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Study:
 
     def __post_init__(self) -> None:
         if not 0 < self.interval < 1:
-            raise InputError(f"interval is {self.interval}: give a probability between 0 and 1 such as 0.95")
+            raise InputError(
+                Fault("", f"interval is {self.interval}", "give a probability between 0 and 1 such as 0.95")
+            )
         if self.prediction is not None and (self.test is None or not np.array_equal(self.prediction.x, self.test.x)):
-            raise InputError("the prediction is not at the test rows: predict at the test rows")
+            raise InputError(Fault("", "the prediction is not at the test rows", "predict at the test rows"))

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from gp.adam import adam_step
 from gp.parameters.hyperparameters import Parameter, Parameters
-from gp.spec import Count, InputError, PositiveFloat, Spec
+from gp.spec import Count, Fault, InputError, PositiveFloat, Spec
 from gp.training.objective import Problem, Search
 
 
@@ -43,7 +43,9 @@ class _SoftplusForm:
         power = parameter.power
         floor = parameter.floor if parameter.positive else -np.inf
         if has_upper and not has_lower and not parameter.positive:
-            raise InputError(f"{parameter.name}: adam needs a lower bound beside the upper one: give both, or neither")
+            raise InputError(
+                Fault(parameter.name, "adam needs a lower bound beside the upper one", "give both, or neither")
+            )
         self.parameter, self.power = parameter, power
         self.lower = np.maximum(parameter.lower**power, floor) if has_lower else np.full(parameter.size, floor)
         self.upper = parameter.upper**power if has_upper else np.full(parameter.size, np.inf)
@@ -55,8 +57,12 @@ class _SoftplusForm:
             name = self.parameter.name
             seen = self.parameter.in_data_units(self.parameter.raw(start)).tolist()
             raise InputError(
-                f"{name}: adam cannot start at {seen}, on or beyond a bound (a noise variance has gpytorch's floor, "
-                "1e-4 in the model's units): move the start inside, or train with lbfgs"
+                Fault(
+                    name,
+                    f"adam cannot start at {seen}, on or beyond a bound (a noise variance has gpytorch's floor, 1e-4 "
+                    "in the model's units)",
+                    "move the start inside, or train with lbfgs",
+                )
             )
         if np.isfinite(self.upper).all():
             return np.log(value - self.lower) - np.log(self.upper - value)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from gp.data.oscillators.systems import System
 from gp.data.source import Source
 from gp.dataset import Dataset
-from gp.spec import Count, FiniteFloat, InputError, PositiveFloat
+from gp.spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
 
 TURN = 2 * math.pi
 
@@ -79,7 +79,7 @@ class Oscillators(Source):
         if self.arc:
             kept = ((x - self.arc[0]) % TURN <= self.arc[1] - self.arc[0]).all(axis=1)
             if not kept.any():
-                raise InputError(f"data.arc: no sample lies on {self.arc}: widen it, or simulate longer")
+                raise InputError(Fault("data.arc", f"no sample lies on {self.arc}", "widen it, or simulate longer"))
             x, y = x[kept], y[kept]
         grid = self._grid()
         return Dataset(x=x, columns=self.columns, y=y), Dataset(x=grid, columns=self.columns, f=self.truth(grid))

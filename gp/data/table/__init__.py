@@ -14,7 +14,7 @@ from gp.data.table.holdout import Holdout
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
 from gp.dataset import RESERVED, Dataset
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 FOLDER = PurePosixPath("data/raw")  # the one that the pipeline tracks: an edit of a table elsewhere would go unnoticed
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
@@ -117,8 +117,12 @@ class Table(Source):
         held_out = self.holdout.mask(rows, seed)
         if held_out.all() or not held_out.any():
             raise InputError(
-                f"{self.path}: holdout {self.holdout.to_dict()} keeps {held_out.sum()} of {held_out.size} rows "
-                "from training: leave at least one on both sides"
+                Fault(
+                    "",
+                    f"holdout {self.holdout.to_dict()} keeps {held_out.sum()} of {held_out.size} rows from training",
+                    "leave at least one on both sides",
+                    source=str(self.path),
+                )
             )
         return self._dataset(rows, ~held_out), self._dataset(rows, held_out)
 
@@ -132,7 +136,9 @@ class Table(Source):
         rows = READERS[path.suffix.lower()](path, roles, self.missing)
         there = np.all([~np.isnan(values) for values in rows.values()], axis=0)
         if not there.any():
-            raise InputError(f"{path}: every row has a missing value in {', '.join(roles)}: fill some in")
+            raise InputError(
+                Fault("", f"every row has a missing value in {', '.join(roles)}", "fill some in", source=str(path))
+            )
         if not there.all():
             _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
         return {name: values[there] for name, values in rows.items()}
@@ -142,20 +148,23 @@ class Table(Source):
         sd = rows[self.noise_sd][chosen] if self.noise_sd else None
         if sd is not None and not (sd > 0).all():
             raise InputError(
-                f"{self.path}: {self.noise_sd}: a standard deviation must be greater than 0 (got {sd.min():g}): "
-                "mend the row, or take it out"
+                Fault(
+                    "",
+                    f"{self.noise_sd}: a standard deviation must be greater than 0 (got {sd.min():g})",
+                    "mend the row, or take it out",
+                    source=str(self.path),
+                )
             )
         return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd)
 
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise InputError(f"{path}: is a folder: name the table in it")
+        raise InputError(Fault("", "is a folder", "name the table in it", source=str(path)))
     if not path.is_file():
         names = [str(file) for file in path.parent.glob("*")]
         close = difflib.get_close_matches(str(path), names, n=1)
-        raise InputError(
-            f"{path}: no such file: " + (f"did you mean {close[0]}?" if close else f"put the table below {FOLDER}/")
-        )
+        fix = f"did you mean {close[0]}?" if close else f"put the table below {FOLDER}/"
+        raise InputError(Fault("", "no such file", fix, source=str(path)))
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty: it needs a header line and rows")
+        raise InputError(Fault("", "is empty", "it needs a header line and rows", source=str(path)))

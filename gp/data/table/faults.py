@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 SHOWN = 10
 
@@ -26,9 +26,8 @@ class Faults:
         """Raise InputError with the first faults by line, and the number of the others."""
         if not self._found:
             return
-        messages = [
-            f"{self._path}:{line}: {message}" for line, message in sorted(self._found, key=lambda at: at[0])[:SHOWN]
-        ]
-        if (more := self._counts.total() - len(messages)) > 0:
-            messages.append(f"{self._path}: and {more} more")
-        raise InputError(messages)
+        first = sorted(self._found, key=lambda at: at[0])[:SHOWN]
+        faults = [Fault("", message, source=f"{self._path}:{line}") for line, message in first]
+        if (more := self._counts.total() - len(faults)) > 0:
+            faults.append(Fault("", f"and {more} more", source=str(self._path)))
+        raise InputError(faults)

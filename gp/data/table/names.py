@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 LISTED = 20  # names shown of a wide table
 
@@ -16,18 +16,26 @@ def check_names(header: Sequence[str], used: Iterable[str], *, place: str) -> No
             if unnamed[0] == len(header)
             else "write the table without an index"
         )
-        raise InputError(f"{place}: column {unnamed[0]} has no name: {mend}, or name the column")
+        raise InputError(Fault("", f"column {unnamed[0]} has no name", f"{mend}, or name the column", source=place))
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(
-            f"{place}: column {twice[0]!r} is there {header.count(twice[0])} times: give each its own name"
+            Fault(
+                "",
+                f"column {twice[0]!r} is there {header.count(twice[0])} times",
+                "give each its own name",
+                source=place,
+            )
         )
     if unknown := [name for name in used if name not in header]:
         known = ", ".join(header[:LISTED]) + (", …" if len(header) > LISTED else "")
         raise InputError(
-            [f"{place}: no column {name!r} (columns: {known}){_nearest(name, header)}" for name in unknown]
+            [
+                Fault("", f"no column {name!r} (columns: {known})", _nearest(name, header), source=place)
+                for name in unknown
+            ]
         )
 
 
 def _nearest(name: str, header: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, header, n=1)
-    return f": did you mean {close[0]!r}?" if close else ": name one of them"
+    return f"did you mean {close[0]!r}?" if close else "name one of them"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from gp.data.table.cells import MISSING_MEND, Role, decimal_years
 from gp.data.table.faults import Faults
 from gp.data.table.names import check_names
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 
 def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[str, np.ndarray]:
@@ -24,10 +24,15 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[st
             table = file.read(columns=list(roles))
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: is no readable Parquet file ({str(error).splitlines()[0]:.80}): write it again"
+            Fault(
+                "",
+                f"is no readable Parquet file ({str(error).splitlines()[0]:.80})",
+                "write it again",
+                source=str(path),
+            )
         ) from None
     if table.num_rows == 0:
-        raise InputError(f"{path}: the table has columns and no rows: add some")
+        raise InputError(Fault("", "the table has columns and no rows", "add some", source=str(path)))
     faults = Faults(path)
     columns = {name: floats_of(table[name], name, path) for name in roles}
     for name, role in roles.items():
@@ -45,7 +50,14 @@ def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise InputError(f"{path}: column {name!r} has type {kind}: write it as numbers, booleans, dates or timestamps")
+        raise InputError(
+            Fault(
+                "",
+                f"column {name!r} has type {kind}",
+                "write it as numbers, booleans, dates or timestamps",
+                source=str(path),
+            )
+        )
     # safe=False: an integer beyond 2**53 becomes the nearest float, as it does from a CSV.
     return np.array(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 

@@ -15,7 +15,7 @@ import numpy as np
 from gp.data.table.cells import Role, TextColumn, looks_like_a_value
 from gp.data.table.faults import Faults
 from gp.data.table.names import check_names
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SEPARATOR_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "blanks"}
@@ -39,7 +39,7 @@ def read_text(path: Path, roles: Mapping[str, Role], missing: str) -> dict[str, 
     faults.raise_any()
     rows = {name: column.values() for name, column in columns.items()}
     if not any(values.size for values in rows.values()):
-        raise InputError(f"{path}:1: the table has a header and no rows: add some")
+        raise InputError(Fault("", "the table has a header and no rows", "add some", source=f"{path}:1"))
     return rows
 
 
@@ -60,7 +60,14 @@ def _read_columns(
 def _text_lines(file: Iterator[str], path: Path) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
         if "\0" in line:
-            raise InputError(f"{path}:{number}: has a NUL byte, so it is no UTF-8 text table: save it as UTF-8 CSV")
+            raise InputError(
+                Fault(
+                    "",
+                    "has a NUL byte, so it is no UTF-8 text table",
+                    "save it as UTF-8 CSV",
+                    source=f"{path}:{number}",
+                )
+            )
         yield line
 
 
@@ -69,18 +76,26 @@ def _read_header(reader: Iterator[list[str]], path: Path, roles: Mapping[str, Ro
     try:
         header = next(reader)
     except StopIteration:
-        raise InputError(f"{path}: is empty: it needs a header line and rows") from None
+        raise InputError(Fault("", "is empty", "it needs a header line and rows", source=str(path))) from None
     except csv.Error as error:
-        raise InputError(f"{path}:1: {error}: mend the quotes") from None
+        raise InputError(Fault("", str(error), "mend the quotes", source=f"{path}:1")) from None
     if not any(header):
-        raise InputError(f"{path}:1: is blank: begin the file with a header line of column names")
+        raise InputError(Fault("", "is blank", "begin the file with a header line of column names", source=f"{path}:1"))
     separator, complete = SEPARATORS[path.suffix.lower()], set(roles) <= set(header)
     if not complete and all(looks_like_a_value(name) for name in header):
-        raise InputError(f"{path}:1: holds values, not names (got {','.join(header)[:60]!r}): add a header line")
+        raise InputError(
+            Fault(
+                "", f"holds values, not names (got {','.join(header)[:60]!r})", "add a header line", source=f"{path}:1"
+            )
+        )
     if not complete and (other := _other_separator(header, separator)):
         raise InputError(
-            f"{path}:1: is separated by {_SEPARATOR_NAMES[other]} (got {separator.join(header)[:60]!r}): "
-            f"save it separated by {_SEPARATOR_NAMES[separator]}, with '.' in decimals"
+            Fault(
+                "",
+                f"is separated by {_SEPARATOR_NAMES[other]} (got {separator.join(header)[:60]!r})",
+                f"save it separated by {_SEPARATOR_NAMES[separator]}, with '.' in decimals",
+                source=f"{path}:1",
+            )
         )
     check_names(header, roles, place=f"{path}:1")
     return header
@@ -141,12 +156,13 @@ def _explain_width(row: list[str], width: int) -> str:
     return f"{counts} (got {','.join(row)[:60]!r}): {mend}, write decimals with '.'"
 
 
-def _explain_encoding(path: Path) -> str:
+def _explain_encoding(path: Path) -> Fault:
     data = path.read_bytes()
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         line, value = before.count(b"\n") + 1, data[error.start]
-        return f"{path}:{line}: byte {error.start} of the file (0x{value:02x}) is not UTF-8: save the table as UTF-8"
-    return f"{path}: changed while it was read: try again"
+        why = f"byte {error.start} of the file (0x{value:02x}) is not UTF-8"
+        return Fault("", why, "save the table as UTF-8", source=f"{path}:{line}")
+    return Fault("", "changed while it was read", "try again", source=str(path))

@@ -24,6 +24,7 @@ from gp.inference.inducing.rows import Batch
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal
 from gp.model.model import GaussianProcess
+from gp.spec import Fault
 
 JITTER = 1e-8  # added to K_ZZ's diagonal, relative to its mean: inducing inputs come close, some kernels are smooth
 BLOCK = 512  # rows at a time, where all are gone through
@@ -86,8 +87,11 @@ class Inducing:
             self.factor = torch.linalg.cholesky(covariance + jitter)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise NotPositiveDefinite(
-                f"the kernel matrix of {m} inducing inputs is not positive definite: lower inference.inducing, or give "
-                "the kernel's lengthscales an upper bound"
+                Fault(
+                    "",
+                    f"the kernel matrix of {m} inducing inputs is not positive definite",
+                    "lower inference.inducing, or give the kernel's lengthscales an upper bound",
+                )
             ) from None
         self._inverse = np.asfortranarray(lapack.dtrtri(self.factor.numpy(), lower=1)[0])
         self._by_factor_of_prior = torch.zeros(m, m)

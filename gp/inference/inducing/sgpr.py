@@ -18,7 +18,7 @@ from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.spec import Count, InputError
+from gp.spec import Count, Fault, InputError
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
 PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters, and steps are cheap
@@ -47,8 +47,11 @@ class Sgpr(Method):
         """Raise InputError where the noise has parameters for each row."""
         if gp.noise.by_row:
             raise InputError(
-                "noise.kind: sgpr takes noise of kind gaussian or known, as others learn something for every row: "
-                "choose one of the two, or inference: {kind: exact}"
+                Fault(
+                    "noise.kind",
+                    "sgpr takes noise of kind gaussian or known, as others learn something for every row",
+                    "choose one of the two, or inference: {kind: exact}",
+                )
             )
 
     def for_rows(self, n: int) -> Method:

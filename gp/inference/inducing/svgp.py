@@ -18,7 +18,7 @@ from gp.inference.method import Method
 from gp.inference.profile import Profile
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.spec import Count, InputError, PositiveFloat
+from gp.spec import Count, Fault, InputError, PositiveFloat
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
 PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters
@@ -52,14 +52,17 @@ class Svgp(Method):
     def check(self, n: int) -> None:
         """Raise InputError where there are too few rows to hold some out."""
         if n < FEWEST:
-            raise InputError(f"inference: svgp needs at least {FEWEST} rows (got {n}): write {{kind: exact}}")
+            raise InputError(Fault("inference", f"svgp needs at least {FEWEST} rows (got {n})", "write {kind: exact}"))
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the noise has parameters for each row."""
         if gp.noise.by_row:
             raise InputError(
-                "noise.kind: svgp takes noise of kind gaussian or known, as others learn something for every row: "
-                "choose one of the two, or inference: {kind: exact}"
+                Fault(
+                    "noise.kind",
+                    "svgp takes noise of kind gaussian or known, as others learn something for every row",
+                    "choose one of the two, or inference: {kind: exact}",
+                )
             )
 
     def for_rows(self, n: int) -> Method:

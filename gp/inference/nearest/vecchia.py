@@ -21,7 +21,7 @@ from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
 from gp.parameters.scope import spread
-from gp.spec import Count, InputError
+from gp.spec import Count, Fault, InputError
 
 FEW_ROWS = 1000  # that are fitted exactly
 ELEMENTS = 2**19  # of small matrices at a time: a few such arrays stay in a core's caches
@@ -58,8 +58,11 @@ class Vecchia(Method):
         """Raise InputError where the noise has parameters for each row."""
         if gp.noise.by_row:
             raise InputError(
-                "noise.kind: vecchia takes noise of kind gaussian or known, as others learn something for every row: "
-                "choose one of the two, or inference: {kind: exact}"
+                Fault(
+                    "noise.kind",
+                    "vecchia takes noise of kind gaussian or known, as others learn something for every row",
+                    "choose one of the two, or inference: {kind: exact}",
+                )
             )
 
     def for_rows(self, n: int) -> Method:
@@ -229,8 +232,11 @@ def _at_once(k: int) -> int:
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
     noise = gp.parameters.in_data_units().get("noise.sd", float("nan"))
     return NotPositiveDefinite(
-        f"the kernel matrix of a row and its neighbours is not positive definite at noise.sd={noise:g}: raise "
-        "model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs"
+        Fault(
+            "",
+            f"the kernel matrix of a row and its neighbours is not positive definite at noise.sd={noise:g}",
+            "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
+        )
     )
 
 

@@ -8,7 +8,7 @@ from gpytorch.constraints import Positive as PositiveConstraint
 from pydantic import Field
 
 from gp.parameters.scope import Scope
-from gp.spec import InputError, Spec
+from gp.spec import Fault, InputError, Spec
 
 
 class LogConstraint(PositiveConstraint):
@@ -44,7 +44,9 @@ class Leaf(Spec):
         if factor:
             refuse_amplitude(self, path)
             if self.amplitude == "variance" and getattr(self, "ard", False):
-                raise InputError(f"{path}.ard: a linear factor has no variances to be learnt one a column: drop it")
+                raise InputError(
+                    Fault(f"{path}.ard", "a linear factor has no variances to be learnt one a column", "drop it")
+                )
         active = scope.active(self.columns, path)
         base = self.base(scope, path, active)
         return base if factor else self.scaled(base, scope, path, share, active)
@@ -61,8 +63,11 @@ class Leaf(Spec):
 def refuse_amplitude(spec: Any, path: str) -> None:
     if getattr(spec, spec.amplitude) is not None:
         raise InputError(
-            f"{path}.{spec.amplitude}: a factor of a product has no amplitude of its own "
-            f"(got {spec.to_dict()[spec.amplitude]}): give the product's outputscale instead"
+            Fault(
+                f"{path}.{spec.amplitude}",
+                f"a factor of a product has no amplitude of its own (got {spec.to_dict()[spec.amplitude]})",
+                "give the product's outputscale instead",
+            )
         )
 
 

@@ -11,7 +11,7 @@ from gp.model.kernels.leaf import Leaf, log_constraint
 from gp.model.kernels.stationary import Stationary
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
-from gp.spec import Count, InputError
+from gp.spec import Count, Fault, InputError
 
 
 class Periodic(Stationary):
@@ -52,7 +52,9 @@ class Cosine(Leaf):
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
         """Return gpytorch's CosineKernel, whose own period is half of ours."""
         if len(active) != 1:
-            raise InputError(f"{path}.columns: a cosine kernel takes one column (got {len(active)}): name one")
+            raise InputError(
+                Fault(f"{path}.columns", f"a cosine kernel takes one column (got {len(active)})", "name one")
+            )
         kernel = kernels.CosineKernel(active_dims=active, period_length_constraint=log_constraint(factor=0.5))
         _declare_period(self, scope, path, active, kernel, per_column=False)
         return kernel

@@ -6,7 +6,7 @@ import torch
 
 from gp.model.noise.base import NoiseModel
 from gp.parameters.scope import Scope
-from gp.spec import InputError, Spec
+from gp.spec import Fault, InputError, Spec
 
 
 class KnownNoise(NoiseModel):
@@ -39,7 +39,10 @@ class Known(Spec):
         """Return the module; nothing is declared, so nothing is learnt."""
         if scope.noise_sd is None:
             raise InputError(
-                f"{path}: the data name no standard deviation of each row: name its column, `data.noise_sd`, "
-                "or learn it: {kind: gaussian}"
+                Fault(
+                    path,
+                    "the data name no standard deviation of each row",
+                    "name its column, `data.noise_sd`, or learn it: {kind: gaussian}",
+                )
             )
         return KnownNoise(float((scope.noise_sd**2).mean()))
