@@ -75,7 +75,9 @@ class Autograd:
                 value.backward(torch.from_numpy(factor * weight))
 
         def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
-            here = value.detach().numpy()
+            with torch.no_grad():
+                # Not `value`: with gradients on, gpytorch's distance of a row to itself is 1e-8 and not 0.
+                here = self._forward(rows, columns).numpy()
             for raw in self._kernel.parameters():
                 product = self._products.setdefault(raw, np.zeros((len(self._x1), raw.numel())))
                 for j, ahead in enumerate(self._shifted(raw, rows, columns)):

@@ -28,6 +28,9 @@ class Periodic(Stationary):
             lengthscale_constraint=log_constraint(power=2),
             period_length_constraint=log_constraint(),
         )
+        if not self.ard:
+            # gpytorch makes no parameters of None columns, and refuses two where it was told one.
+            kernel.ard_num_dims = None
         # Unlike others', this lengthscale is no distance: it compares sines, and has no unit.
         scope.declare(
             f"{path}.lengthscale",

@@ -1,0 +1,212 @@
+"""`check_kernel`: the laws of every kernel."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel as GpytorchKernel
+from linear_operator import to_dense
+
+from gp.dataset import Dataset
+from gp.inference.inducing.sgpr import Sgpr
+from gp.inference.profile import profile_of
+from gp.matrices.algebra import closed_form
+from gp.matrices.tiles import autograd
+from gp.model.kernels import Kernel, Product, Rbf, Sum
+from gp.model.model import GaussianProcess, Standardize
+from gp.spec import InputError
+from gp.testing import models
+from gp.testing.laws import differences, require, require_equal, require_slope
+from gp.testing.models import SETTINGS, model_of
+from gp.testing.specs import as_spec, with_values, without_values
+from gp.training import Problem
+
+EXACT = 1e-10  # of the largest element: the same arithmetic in another order
+LARGE = 3.0  # factor that amplitudes are moved by
+
+
+def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
+    """Check a kernel (a spec, or what params.yaml would say) over inputs of these names.
+
+    Its matrix is symmetric, positive semi-definite, and made of blocks that agree; the closed form agrees with
+    gpytorch's own; the likelihood's gradient by hyperparameters and by inputs is that of differences; hyperparameters
+    have units; amplitudes scale the matrix; it reads its own columns only; it keeps all this as a term of a sum and
+    as a factor of a product; and what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    """
+    spec = as_spec(Kernel, kernel)
+    data, name = models.rows(columns), f"kernel {spec.kind}"
+    for standardize in SETTINGS:
+        _check_one(name, spec, data, standardize)
+        _check_input_gradient(name, model_of("kernel", spec, standardize).build(data))
+    models.check_units(name, "kernel", spec, data, of_x=_starts_know_x(spec))
+    models.check_written_back(name, "kernel", spec, data)
+    models.check_saved(name, "kernel", Kernel, spec, data)
+    _check_columns(name, spec, data)
+    _check_sum(name, spec, data)
+    _check_product(name, spec, data)
+
+
+def _check_one(name: str, spec: Any, data: Dataset, standardize: Standardize) -> None:
+    gp = model_of("kernel", spec, standardize).build(data)
+    for vector in models.moves(gp):
+        gp.parameters.set(vector)
+        # Without the row that repeats another: gpytorch's distance of these two is 1e-8, and not 0.
+        _check_matrix(name, gp.kernel, gp.x[:-1])
+        _check_closed_form(name, gp.kernel, gp.x[:-1])
+        _check_repeated_row(name, gp.kernel, gp.x)
+        _check_derivatives(name, gp)
+        _check_amplitude(name, gp, vector)
+    models.check_gradient(name, gp)
+    models.check_profile(name, gp)
+
+
+def matrix(kernel: GpytorchKernel, x1: torch.Tensor, x2: torch.Tensor) -> np.ndarray:
+    """Return k(x1, x2) by gpytorch."""
+    with torch.no_grad():
+        return np.asarray(to_dense(kernel(x1, x2)).numpy())
+
+
+def _check_matrix(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> None:
+    K = matrix(kernel, x, x)
+    size = float(np.abs(K).max())
+    require(bool(np.isfinite(K).all()), f"{name}: the matrix has elements that are not finite")
+    require_equal(f"{name}: the matrix is symmetric", K, K.T, atol=EXACT * size)
+    lowest = float(np.linalg.eigvalsh(0.5 * (K + K.T)).min())
+    require(
+        lowest >= -EXACT * size * len(K),
+        f"{name}: the matrix is positive semi-definite: its lowest eigenvalue is {lowest:g}",
+    )
+    with torch.no_grad():
+        diagonal = to_dense(kernel(x, diag=True)).numpy()
+    require_equal(f"{name}: `diag=True` gives the matrix's diagonal", diagonal, np.diagonal(K), atol=EXACT * size)
+    half = len(x) // 3
+    block = matrix(kernel, x[:half].clone(), x[half:].clone())
+    require_equal(f"{name}: a block is that part of the whole matrix", block, K[:half, half:], atol=EXACT * size)
+
+
+def _check_closed_form(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> None:
+    K, half = matrix(kernel, x, x), len(x) // 3
+    with torch.no_grad():
+        blocks, other = closed_form(kernel, x, x), closed_form(kernel, x[:half], x)
+        law, size = f"{name}: blocks are gpytorch's own matrix", float(np.abs(K).max())
+        everything = slice(0, len(x))
+        require_equal(law, blocks.block(everything, everything)[0], K, atol=EXACT * size)
+        require_equal(law, other.block(slice(0, half), everything)[0], K[:half], atol=EXACT * size)
+        law = f"{name}: the blocks' diagonal is the matrix's"
+        require_equal(law, blocks.diagonal(), np.diagonal(K), atol=EXACT * size)
+
+
+def _check_repeated_row(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> None:
+    """Check that the first row and the last, which are equal, are equal to the kernel."""
+    with torch.no_grad():
+        K, _ = closed_form(kernel, x, x).block(slice(0, len(x)), slice(0, len(x)))
+    law = f"{name}: two equal rows have equal covariances"
+    require_equal(law, [K[-1, 0], *K[-1]], [K[0, 0], *K[0]], atol=EXACT * float(np.abs(K).max()))
+
+
+def _check_derivatives(name: str, gp: GaussianProcess) -> None:
+    """Check ∂(Σ W ∘ K)/∂θ (pullback) and (∂K/∂θ) v (pushforward), by the closed form and by autograd."""
+    # Distinct rows, as some distances have a kink at zero that autograd rounds its own way.
+    x, vector, rng = gp.x[:-1], gp.parameters.vector, np.random.default_rng(0)
+    weights, direction = np.tril(rng.normal(size=(len(x), len(x))), -1), rng.normal(size=len(x))
+
+    def at(raw: np.ndarray) -> np.ndarray:
+        gp.parameters.set(raw)
+        K = matrix(gp.kernel, x, x)
+        return np.concatenate([[(weights * K).sum()], K @ direction])
+
+    expected = np.array([differences(at, vector, step) for step in np.eye(len(vector))]).reshape(len(vector), -1)
+    gp.parameters.set(vector)
+    size = max(float(np.abs(expected).max(initial=0.0)), 1e-3 * float(np.abs(matrix(gp.kernel, x, x)).max()))
+    for way, make in (("closed form", closed_form), ("autograd", autograd)):
+        blocks, everything = make(gp.kernel, x, x), slice(0, len(x))
+        _, derivative = blocks.block(everything, everything)
+        derivative.pull(weights.copy(), 1.0)
+        for tensor, gradient in blocks.gradients():
+            if tensor.requires_grad:
+                tensor.backward(torch.from_numpy(np.asarray(gradient)).reshape(tensor.shape), retain_graph=True)
+        law = f"{name}: the matrix's gradient by {way} is that of differences"
+        require_equal(law, gp.parameters.gradient(), expected[:, 0], atol=1e-6 * size)
+        derivative.push(np.ones_like(weights), 1.0, direction)
+        products = {id(raw): product for raw, product in blocks.products()}
+        pushed = [
+            products.get(id(parameter.tensor), np.zeros((len(x), parameter.size))) * parameter.reference
+            for parameter in gp.parameters.free
+        ]
+        law = f"{name}: the matrix's derivative forwards by {way} is that of differences"
+        require_equal(law, np.hstack(pushed).T, expected[:, 1:], atol=1e-5 * size)
+
+
+def _check_amplitude(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
+    """Check that the declared amplitudes scale the covariance as a whole: training profiles that scale out."""
+    before = matrix(gp.kernel, gp.x, gp.x)
+    gp.parameters.set(vector + np.log(LARGE) * profile_of(gp).amplitude)
+    after = matrix(gp.kernel, gp.x, gp.x)
+    gp.parameters.set(vector)
+    law = f"{name}: moving every hyperparameter as its `amplitude` says multiplies the matrix by {LARGE:g}"
+    require_equal(law, after, LARGE * before, atol=1e-9 * LARGE * float(np.abs(before).max()))
+
+
+def _check_input_gradient(name: str, gp: GaussianProcess) -> None:
+    """Check the gradient by inputs as the methods with inducing inputs ask for it."""
+    method = Sgpr(inducing=4)
+    objective = Problem(method.prepare(gp, 0), method)
+    rng = np.random.default_rng(3)
+    at = objective.parameters.vector
+    inputs = slice(len(gp.parameters.vector), len(at))
+    at[inputs] += 0.1 * rng.normal(size=len(at[inputs]))  # away from rows: some kernels have a kink there
+    directions = np.zeros((4, len(at)))
+    directions[:, inputs] = 0.3 * rng.normal(size=(4, len(at[inputs])))
+    law = f"{name}: the gradient by inducing inputs is that of differences"
+    require_slope(law, objective, at, directions, rtol=1e-5)
+
+
+def _check_columns(name: str, spec: Any, data: Dataset) -> None:
+    if "columns" not in type(spec).model_fields:
+        return
+    for column in data.columns:
+        only = without_values(spec).model_copy(update={"columns": [column]})
+        j = data.columns.index(column)
+        narrow = Dataset(x=data.x[:, [j]], y=data.y, columns=(column,), noise_sd=data.noise_sd)
+        wide, alone = (model_of("kernel", only, SETTINGS[0]).build(d) for d in (data, narrow))
+        seen, expected = (matrix(gp.kernel, gp.x, gp.x) for gp in (wide, alone))
+        law = f"{name}: with columns: [{column}] it is the kernel of that input alone"
+        require_equal(law, seen, expected, atol=EXACT * float(np.abs(expected).max()))
+
+
+def _check_sum(name: str, spec: Any, data: Dataset) -> None:
+    terms = {"own": without_values(spec), "other": Rbf()}
+    both = Sum.model_construct(kind="sum", terms=terms)
+    _check_one(f"{name} as a term", both, data, SETTINGS[0])
+    gp = model_of("kernel", both, SETTINGS[0]).build(data)
+    parts = []
+    for term, alone in terms.items():
+        prefix = f"kernel.{term}."
+        values = {k.removeprefix(prefix): v for k, v in gp.parameters.in_data_units().items() if k.startswith(prefix)}
+        one = model_of("kernel", with_values(alone, values), SETTINGS[0]).build(data)
+        parts.append(matrix(one.kernel, one.x[:-1], one.x[:-1]))
+    law = f"{name}: a sum's matrix is the sum of its terms'"
+    size = float(np.abs(parts[0]).max() + np.abs(parts[1]).max())
+    require_equal(law, matrix(gp.kernel, gp.x[:-1], gp.x[:-1]), parts[0] + parts[1], atol=EXACT * size)
+
+
+def _check_product(name: str, spec: Any, data: Dataset) -> None:
+    product = Product.model_construct(
+        kind="product", outputscale=None, factors={"own": without_values(spec), "other": Rbf()}
+    )
+    try:
+        model_of("kernel", product, SETTINGS[0]).build(data)
+    except InputError:
+        return  # a kernel may say that it is no factor
+    _check_one(f"{name} as a factor", product, data, SETTINGS[0])
+    models.check_units(f"{name} as a factor", "kernel", product, data, of_x=())
+
+
+def _starts_know_x(spec: Any) -> tuple[Standardize, ...]:
+    """Return the settings under which a kernel that starts from the data is the same in other units of x.
+
+    A product starts at an outputscale that does not know how large its factors are, so not one over inputs as they are.
+    """
+    parts = getattr(spec, "terms", {}).values()
+    has_product = isinstance(spec, Product) or any(isinstance(part, Product) for part in parts)
+    return () if has_product else SETTINGS

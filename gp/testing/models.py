@@ -1,0 +1,171 @@
+"""What the laws of kernels, means and noise models share: rows, models of one odd part, and laws of any part."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gp.dataset import Dataset
+from gp.fitted.fit import fit_dataset
+from gp.fitted.fitted import Fitted
+from gp.inference.exact import Exact
+from gp.model.model import GaussianProcess, Model, Standardize
+from gp.spec import kinds
+from gp.testing.laws import require, require_equal, require_slope
+from gp.testing.specs import with_values, without_values
+from gp.training import Lbfgs, Problem
+
+SAME = 1e-9  # the same arithmetic in another order, at condition numbers up to 1e4
+SETTINGS = (Standardize(x=True, y=True), Standardize(x=False, y=False))
+N = 16
+
+
+def rows(columns: tuple[str, ...], *, n: int = N, seed: int = 0) -> Dataset:
+    """Return n rows of y = 5 + 4 sin(x₁) + noise; every input has mean 0 and sd 3.
+
+    The last row repeats the inputs of the first.  With inputs of mean 0 and one sd, a hyperparameter in the data's units
+    is the same model whether or not inputs are standardised inside.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, len(columns)))
+    x[-1] = x[0]
+    x = 3 * (x - x.mean(axis=0)) / x.std(axis=0)
+    y = 5 + 4 * np.sin(x[:, 0]) + rng.normal(size=n)
+    return Dataset(x=x, y=y, columns=columns, noise_sd=rng.uniform(0.5, 1.0, n))
+
+
+def scaled(data: Dataset, *, x: float = 1.0, y: float = 1.0) -> Dataset:
+    """Return the rows in other units: every input times `x`, every target (and its known noise) times `y`."""
+    sd = None if data.noise_sd is None else data.noise_sd * y
+    return Dataset(x=data.x * x, y=data.observed * y, columns=data.columns, noise_sd=sd)
+
+
+def model_of(section: str, spec: Any, standardize: Standardize, **others: Any) -> Model:
+    """Return the default model with `spec` as its section; unchecked, as `spec` need not be registered."""
+    return Model().model_copy(update={section: spec, "standardize": standardize, **others})
+
+
+def objective_of(gp: GaussianProcess, *, profiled: bool = False) -> Problem:
+    """Return raw vector → (log marginal likelihood of the internal targets, gradient) by exact inference."""
+    return Problem(gp, Exact(), profiled=profiled)
+
+
+def moves(gp: GaussianProcess, size: float = 0.3) -> Iterator[np.ndarray]:
+    """Yield raw vectors: the starts, and some near them, within the bounds of a search."""
+    start = gp.parameters.start
+    yield start
+    yield moved(gp, size)
+
+
+def moved(gp: GaussianProcess, size: float = 0.3) -> np.ndarray:
+    """Return a raw vector near the starts, within the bounds of a search."""
+    start = gp.parameters.start
+    lower, upper = np.array(gp.parameters.bounds).reshape(-1, 2).T
+    return np.clip(start + size * np.random.default_rng(1).normal(size=len(start)), lower, upper)
+
+
+def log_likelihood(model: Model, data: Dataset) -> float:
+    """Return the exact log marginal likelihood (nats) of y in its own units at the model's starts."""
+    gp = model.build(data)
+    value, _ = objective_of(gp)(gp.parameters.start)
+    return value + gp.log_jacobian
+
+
+def check_gradient(name: str, gp: GaussianProcess) -> None:
+    """Check the likelihood's gradient by every hyperparameter, also where scale and mean are profiled out."""
+    names = [f"{parameter.name}[{i}]" for parameter in gp.parameters.free for i in range(parameter.size)]
+    for profiled in (False, True):
+        objective = objective_of(gp, profiled=profiled)
+        law = f"{name}: the {'profiled ' if profiled else ''}likelihood's gradient is that of differences"
+        vector = moved(gp)
+        require_slope(law, objective, vector, np.eye(len(vector)), names=names)
+
+
+def check_profile(name: str, gp: GaussianProcess) -> None:
+    """Check that no likelihood is above the profiled one: scale and mean coefficients end at their optimum."""
+    plain, profiled = objective_of(gp), objective_of(gp, profiled=True)
+    for vector in moves(gp):
+        best, value = profiled(vector)[0], plain(vector)[0]
+        slack = SAME * max(1.0, abs(best))
+        require(
+            value <= best + slack,
+            f"{name}: the profiled likelihood {best:.9g} is below {value:.9g}, one of those it is the largest of",
+        )
+        settled = profiled.settle(vector)
+        require_equal(
+            f"{name}: the profiled likelihood is the one where the model is moved to",
+            plain(settled)[0],
+            best,
+            atol=slack,
+        )
+
+
+def check_units(name: str, section: str, spec: Any, data: Dataset, *, of_x: tuple[Standardize, ...] = SETTINGS) -> None:
+    """Check that a part that starts from the data is the same model in other units of y, and of x under `of_x`.
+
+    Where inputs are standardised, that is so of any part.
+    """
+    bare = without_values(spec)
+    for standardize in SETTINGS:
+        model = model_of(section, bare, standardize)
+        here = log_likelihood(model, data)
+        for factor in (1024.0, 1 / 1024):
+            expected = here - data.n * np.log(factor)
+            law = f"{name}: y times {factor:g} changes the log likelihood by −n log {factor:g} alone ({standardize!r})"
+            require_equal(law, log_likelihood(model, scaled(data, y=factor)), expected, atol=1e-7)
+            if not standardize.x and standardize not in of_x:
+                continue
+            law = f"{name}: x times {factor:g} does not change the log likelihood ({standardize!r})"
+            require_equal(law, log_likelihood(model, scaled(data, x=factor)), here, atol=1e-7)
+
+
+def check_written_back(name: str, section: str, spec: Any, data: Dataset) -> None:
+    """Check that hyperparameters, read in the data's units and written back, are the same model."""
+    for standardize in SETTINGS:
+        gp = model_of(section, spec, standardize).build(data)
+        for vector in moves(gp, size=0.1):
+            gp.parameters.set(vector)
+            written = write(model_of(section, spec, standardize), gp)
+            expected = objective_of(gp)(vector)[0] + gp.log_jacobian
+            law = f"{name}: hyperparameters read and written back in the data's units are the same model"
+            require_equal(law, log_likelihood(written, data), expected, atol=1e-7)
+
+
+def write(model: Model, gp: GaussianProcess) -> Model:
+    """Return `model` with the hyperparameters that `gp` has now, in the data's units."""
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in gp.parameters.in_data_units().items():
+        section, _, rest = name.partition(".")
+        sections.setdefault(section, {})[rest] = value
+    return model.model_copy(update={key: with_values(getattr(model, key), named) for key, named in sections.items()})
+
+
+def check_saved(name: str, section: str, union: Any, spec: Any, data: Dataset) -> None:
+    """Check that a fitted model that was saved and loaded is the same, bit for bit; only registered parts load."""
+    if kinds(union).get(spec.kind) is not type(spec):
+        return
+    model = model_of(section, spec, SETTINGS[0])
+    fitted = fit_dataset(data, model=model, inference=Exact(), train=Lbfgs(restarts=0), seed=0)
+    check_file(name, fitted)
+
+
+def check_file(name: str, fitted: Fitted) -> None:
+    """Check that a fitted model saves to the same bytes twice, and is the same when loaded."""
+    new = fitted.data.x[:5] + 0.1
+    with TemporaryDirectory() as folder:
+        first, second = Path(folder, "first"), Path(folder, "second")
+        fitted.save(first)
+        fitted.save(second)
+        require(first.read_bytes() == second.read_bytes(), f"{name}: a model saved twice gives two files")
+        loaded = Fitted.load(first)
+    require(
+        loaded.hyperparameters == fitted.hyperparameters,
+        f"{name}: a loaded model has hyperparameters {loaded.hyperparameters}, and had {fitted.hyperparameters}",
+    )
+    one, two = fitted.predict(new), loaded.predict(new)
+    for part in ("mean", "sd_f", "sd_y"):
+        require_equal(f"{name}: a loaded model predicts the same {part}", getattr(two, part), getattr(one, part))
+    law = f"{name}: a loaded model has the same log marginal likelihood"
+    require_equal(law, loaded.log_marginal_likelihood, fitted.log_marginal_likelihood)

@@ -1,0 +1,151 @@
+"""`check_mean` and `check_noise`: the laws of mean functions and of noise models."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from gp.dataset import Dataset
+from gp.inference.profile import profile_of
+from gp.model.means import Mean
+from gp.model.model import GaussianProcess
+from gp.model.noise import Noise
+from gp.testing import models
+from gp.testing.laws import require, require_equal
+from gp.testing.models import SETTINGS, model_of
+from gp.testing.specs import as_spec, without_values
+
+EXACT = 1e-10  # of the largest element: the same arithmetic in another order
+LARGE = 3.0  # factor that amplitudes are moved by
+
+
+def check_mean(mean: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
+    """Check a mean function (a spec, or what params.yaml would say) over inputs of these names.
+
+    It is a function of each row by itself; what it says it is linear in, it is; the likelihood's gradient is that of
+    differences, also where its coefficients are profiled out; coefficients have units, and shift with y where y is not
+    standardised; what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    """
+    spec = as_spec(Mean, mean)
+    data, name = models.rows(columns), f"mean {spec.kind}"
+    for standardize in SETTINGS:
+        gp = model_of("mean", spec, standardize).build(data)
+        for vector in models.moves(gp):
+            gp.parameters.set(vector)
+            _check_rowwise(name, gp)
+            _check_linear(name, gp)
+        models.check_gradient(name, gp)
+        models.check_profile(name, gp)
+    models.check_units(name, "mean", spec, data)
+    models.check_written_back(name, "mean", spec, data)
+    models.check_saved(name, "mean", Mean, spec, data)
+
+
+def _check_rowwise(name: str, gp: GaussianProcess) -> None:
+    with torch.no_grad():
+        values = gp.mean(gp.x).numpy()
+        order = torch.arange(gp.n - 1, 3, -1)
+        some = gp.mean(gp.x[order]).numpy()
+    require(
+        values.shape == (gp.n,), f"{name}: the mean of {gp.n} rows has shape {values.shape}, and should have ({gp.n},)"
+    )
+    size = max(1.0, float(np.abs(values).max()))
+    require_equal(f"{name}: each row's mean is its own", some, values[order.numpy()], atol=EXACT * size)
+
+
+def _check_linear(name: str, gp: GaussianProcess) -> None:
+    """Check that the mean is Σ columns · coefficients of what `columns` names: training solves for those at once."""
+    with torch.no_grad():
+        designs = [(tensor, design.clone()) for tensor, design in gp.mean.columns(gp.x)]  # type: ignore[operator]
+        for tensor, design in designs:
+            before, kept = gp.mean(gp.x).numpy().copy(), tensor.clone()
+            change = torch.from_numpy(np.random.default_rng(0).normal(size=tensor.shape))
+            tensor += change
+            after = gp.mean(gp.x).numpy().copy()
+            tensor.copy_(kept)
+            expected = before + (design @ change.reshape(-1)).numpy()
+            law = f"{name}: the mean moves with its coefficients as the design matrix of `columns` says"
+            require_equal(law, after, expected, atol=EXACT * max(1.0, float(np.abs(expected).max())))
+
+
+def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
+    """Check a noise model (a spec, or what params.yaml would say) over inputs of these names.
+
+    Variances are positive, finite, and each row's own; `by_row` and `scalable` say what it is; amplitudes scale its
+    variances and leave the excess of its bound; the likelihood's gradient is that of differences; hyperparameters have
+    units; what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    """
+    spec = as_spec(Noise, noise)
+    data, name = models.rows(columns), f"noise {spec.kind}"
+    for standardize in SETTINGS:
+        gp = model_of("noise", spec, standardize).build(data)
+        require(
+            spec.by_row == gp.noise.by_row,
+            f"{name}: the spec says by_row = {spec.by_row}, and what it builds {gp.noise.by_row}",
+        )
+        for vector in models.moves(gp):
+            gp.parameters.set(vector)
+            _check_variances(name, gp)
+            _check_scale(name, gp, vector)
+        models.check_gradient(name, gp)
+        models.check_profile(name, gp)
+    models.check_units(name, "noise", spec, data)
+    if not gp.noise.by_row:  # what is learnt for each row is not written by a user
+        models.check_written_back(name, "noise", spec, data)
+    _check_known_scale(name, spec, data)
+    models.check_saved(name, "noise", Noise, spec, data)
+
+
+def _variances(gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the variances of new observations and of the training rows (n,), and the bound's excess (0: none)."""
+    with torch.no_grad():
+        variance, excess = gp.training_noise()
+        return gp.noise(gp.x).numpy().copy(), variance.numpy().copy(), 0.0 if excess is None else float(excess)
+
+
+def _check_variances(name: str, gp: GaussianProcess) -> None:
+    new, own, excess = _variances(gp)
+    for what, values in (("a new observation", new), ("the training rows", own)):
+        require(
+            values.shape == (gp.n,),
+            f"{name}: the variance of {what} has shape {values.shape}, and should have ({gp.n},)",
+        )
+        good = bool(np.isfinite(values).all() and (values > 0).all())
+        require(good, f"{name}: the variance of {what} is positive and finite (the smallest is {values.min():g})")
+    require(bool(np.isfinite(excess)), f"{name}: the bound's excess is finite (got {excess})")
+    with torch.no_grad():
+        order = torch.arange(gp.n - 1, 3, -1)
+        some = gp.noise(gp.x[order]).numpy()
+        require_equal(f"{name}: each row's variance is its own", some, new[order.numpy()], rtol=EXACT)
+        if not gp.noise.by_row:
+            law = f"{name}: noise that learns nothing by row has no excess, and says the same of some rows as of all"
+            require_equal(law, excess, 0.0)
+            some_rows = gp.subset(order.numpy())
+            require_equal(law, some_rows.training_noise()[0].numpy(), own[order.numpy()], rtol=EXACT)
+
+
+def _check_scale(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
+    amplitude = profile_of(gp).amplitude
+    declared = [p.name for p in gp.parameters.free if p.name.startswith("noise.") and p.amplitude]
+    if not gp.noise.scalable:
+        require(not declared, f"{name}: it is not scalable, yet {declared} have an amplitude")
+        return
+    new, own, excess = _variances(gp)
+    gp.parameters.set(vector + np.log(LARGE) * amplitude)
+    new_after, own_after, excess_after = _variances(gp)
+    gp.parameters.set(vector)
+    if amplitude.any():
+        law = f"{name}: moving every hyperparameter as its `amplitude` says multiplies variances by {LARGE:g}"
+        require_equal(law, new_after, LARGE * new, rtol=1e-9)
+        require_equal(law, own_after, LARGE * own, rtol=1e-9)
+        law = f"{name}: moving every hyperparameter as its `amplitude` says leaves the bound's excess"
+        require_equal(law, excess_after, excess, atol=1e-9 * max(1.0, abs(excess)))
+
+
+def _check_known_scale(name: str, spec: Any, data: Dataset) -> None:
+    """Check that noise in data units follows y's unit."""
+    for standardize in SETTINGS:
+        model = model_of("noise", without_values(spec), standardize)
+        here, there = (model.build(d) for d in (data, models.scaled(data, y=1024.0)))
+        seen, expected = (_variances(gp)[1] * gp.scope.y_scale**2 for gp in (there, here))
+        require_equal(f"{name}: the noise has the unit of y", seen, 1024.0**2 * expected, rtol=1e-9)

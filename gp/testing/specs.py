@@ -1,0 +1,99 @@
+"""Specs to judge: examples of every registered kind from its schema, and specs with other hyperparameters."""
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import TypeAdapter
+
+from gp.parameters.hyperparameters import Hyperparameter
+from gp.spec import Spec, kinds, parse
+
+
+def as_spec(union: Any, written: Any) -> Any:
+    """Return a spec as it is, or a mapping as params.yaml would have it, parsed as a member of `union`.
+
+    A spec need not be registered: a kernel of somebody's own project is judged before it is.
+    """
+    return written if isinstance(written, Spec) else parse(union, written)
+
+
+def examples(union: Any, given: Mapping[str, list[dict[str, Any]]] | None = None) -> dict[str, dict[str, Any]]:
+    """Return what a user may write of every kind of `union`, by a readable name.
+
+    Each kind with its defaults, then once with each other value of its switches (true or false, a literal's choices).
+    `given` lists, by kind, the keys that a spec cannot do without, or that deserve an example of their own.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for kind, cls in kinds(union).items():
+        for keys in (given or {}).get(kind, [{}]):
+            named = ", ".join(f"{key} {value}" for key, value in keys.items() if isinstance(value, str | int | float))
+            found[f"{kind} {named}".strip()] = {"kind": kind, **keys}
+            for key, value in _switches(cls):
+                if key not in keys:
+                    found[f"{kind} {named} {key} {value}".replace("  ", " ")] = {"kind": kind, **keys, key: value}
+    return found
+
+
+def _switches(cls: type[Spec]) -> list[tuple[str, Any]]:
+    """Return each (key, value) of a field that has few values, its default left out."""
+    return [
+        (name, value)
+        for name, field in cls.model_fields.items()
+        if name != "kind"
+        for value in _choices(field.annotation)
+        if value != field.default
+    ]
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    origin = get_origin(annotation)
+    if annotation is bool:
+        return (False, True)
+    if origin is Literal:
+        return get_args(annotation)
+    if origin is Annotated:
+        return _choices(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return tuple(value for part in get_args(annotation) for value in _choices(part))
+    return ()
+
+
+def without_values(spec: Any) -> Any:
+    """Return `spec` with no hyperparameter written: all start from the data."""
+    changed: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if isinstance(value, Hyperparameter):
+            changed[name] = type(spec).model_fields[name].default
+        elif isinstance(value, Spec):
+            changed[name] = without_values(value)
+        elif isinstance(value, dict) and value and all(isinstance(part, Spec) for part in value.values()):
+            changed[name] = {key: without_values(part) for key, part in value.items()}
+    return spec.model_copy(update=changed)
+
+
+def with_values(spec: Any, values: Mapping[str, Any]) -> Any:
+    """Return `spec` with hyperparameters written, by name below it (`lengthscale`, of a sum `trend.lengthscale`)."""
+    changed: dict[str, Any] = {}
+    for path, value in values.items():
+        first, _, rest = path.partition(".")
+        if first in type(spec).model_fields and not (rest and not isinstance(getattr(spec, first), Spec)):
+            old = changed.get(first, getattr(spec, first))
+            changed[first] = with_values(old, {rest: value}) if rest else _hyperparameter(spec, first, value)
+            continue
+        field = next(
+            name
+            for name in type(spec).model_fields
+            if isinstance(getattr(spec, name), dict) and first in getattr(spec, name)
+        )
+        parts = dict(changed.get(field, getattr(spec, field)))
+        parts[first] = with_values(parts[first], {rest: value})
+        changed[field] = parts
+    return spec.model_copy(update=changed)
+
+
+def _hyperparameter(spec: Spec, name: str, value: Any) -> Any:
+    field = type(spec).model_fields[name]
+    annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(annotation).validate_python(value)
