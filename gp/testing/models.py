@@ -25,8 +25,8 @@ N = 16
 def rows(columns: tuple[str, ...], *, n: int = N, seed: int = 0) -> Dataset:
     """Return n rows of y = 5 + 4 sin(x₁) + noise; every input has mean 0 and sd 3.
 
-    The last row repeats the inputs of the first.  With inputs of mean 0 and one sd, a hyperparameter in the data's units
-    is the same model whether or not inputs are standardised inside.
+    The last row repeats the inputs of the first.  With inputs of mean 0 and one sd, a hyperparameter in the data's
+    units is the same model whether or not inputs are standardised inside.
     """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, len(columns)))
