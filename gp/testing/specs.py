@@ -27,11 +27,11 @@ def examples(union: Any, given: Mapping[str, list[dict[str, Any]]] | None = None
     found: dict[str, dict[str, Any]] = {}
     for kind, cls in kinds(union).items():
         for keys in (given or {}).get(kind, [{}]):
-            named = ", ".join(f"{key} {value}" for key, value in keys.items() if isinstance(value, str | int | float))
-            found[f"{kind} {named}".strip()] = {"kind": kind, **keys}
-            for key, value in _switches(cls):
-                if key not in keys:
-                    found[f"{kind} {named} {key} {value}".replace("  ", " ")] = {"kind": kind, **keys, key: value}
+            written = [keys, *({**keys, name: value} for name, value in _switches(cls) if name not in keys)]
+            for one in written:
+                values = [f"{key} {value}" for key, value in one.items() if isinstance(value, str | int | float)]
+                name = " ".join([kind, ", ".join(values)]).strip()
+                found[name if name not in found else f"{name} ({len(found)})"] = {"kind": kind, **one}
     return found
 
 
