@@ -88,7 +88,7 @@ def test_known_noise_is_the_gaussian_process_of_these_variances():
     cross = KERNEL["outputscale"] * np.exp(-0.5 * ((new[:, None] - X) / KERNEL["lengthscale"]) ** 2)
     moments = Exact().condition(process).moments(torch.from_numpy(new[:, None]))
     assert moments.mean == pytest.approx(cross @ np.linalg.solve(noisy, Y))
-    mean, sd_y = Exact().leave_one_out(process)
+    mean, sd_y = Exact().condition(process).leave_one_out()
     rest = np.arange(30) != 7
     weights = np.linalg.solve(noisy[np.ix_(rest, rest)], noisy[rest, 7])
     assert mean[7] == pytest.approx(weights @ Y[rest])

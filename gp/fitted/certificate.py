@@ -1,14 +1,16 @@
 """What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gp.dataset import Dataset
+from gp.inference.method import Conditioned
+from gp.model.model import GaussianProcess
 from gp.parameters.hyperparameters import Parameters
-from gp.training import SAME, Search
+from gp.training import SAME, Problem, Search, polish
 from gp.training.newton import Objective, held, measure_curvature, newton_gain
 
 CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
@@ -118,48 +120,52 @@ class Certificate:
         return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
 
 
-def certify(
-    *,
-    objective: Objective,
-    parameters: Parameters,
-    vector: np.ndarray,
-    search: Search | None,
-    rows: int | None,
-    condition_number: float | None,
-    jitter: float,
-    noise_share: float,
-    noise_alone: float,
-    reads: list[tuple[str, str]],
-    extents: dict[str, float],
-    y_sd: float,
-    optimum: Callable[[], float] | None,
-) -> Certificate:
-    """Return the certificate of the fit at `vector`.
+def noise_share(gp: GaussianProcess, conditioned: Conditioned) -> float:
+    """Return the share of y's variance over the training rows that is noise, the rest being the posterior mean's."""
+    noise, explained = gp.noise_variance(gp.x).mean(), np.var(conditioned.training_mean())
+    return float(noise / (noise + explained))
 
-    `rows` are those of the objective, where they are not all, `noise_alone` is the largest log likelihood of noise
-    about a level, `reads` which part of the model reads which column, `extents` each input column's range and `y_sd`
-    y's sd in the data's units, and `optimum`, where Adam was asked for, finds the optimum (nats) nearby.
+
+def certify(
+    problem: Problem,
+    search: Search | None,
+    data: Dataset,
+    *,
+    noise_share: float,
+    condition_number: float | None,
+    by_adam: bool,
+) -> Certificate:
+    """Return the certificate of the fit that `search` ended with; None where nothing was free.
+
+    `problem` is that of the rows that hyperparameters were learnt on, some or all of `data`; its model is moved.
+    `by_adam`: whether Adam was asked for, and so how far the nearest optimum is.
     """
-    value, gradient = objective(vector)
+    gp, parameters = problem.gp, problem.parameters
+    vector = search.vector if search else np.zeros(0)
+    value, gradient = problem(vector)
     at_bound = held(vector, gradient, parameters.bounds)
     names = parameters.names
     inside = np.flatnonzero(~at_bound[: len(names)])
-    hessian = _curvature(objective, vector, len(names))[np.ix_(inside, inside)]
+    curvature = _curvature(problem, vector, len(names))
+    hessian = _of_hyperparameters(curvature, len(names))[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
-    irrelevant = _irrelevant(parameters, reads, extents, y_sd)
+    extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
+    irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(data.observed)))
     excused = {name for names in irrelevant.values() for name in names}
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)
     shortfall = newton_gain(gradient[inside], hessian)
+    # The largest log likelihood of noise about a level.
+    noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.scope.y), 1e-300)))
     return Certificate(
         converged=shortfall <= CONVERGED,
         gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
         shortfall=shortfall,
-        rows=rows,
+        rows=gp.n if search and search.rows is not None else None,
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
         starts_at_best=sum(value >= best - SAME for _, value in ends),
-        jitter=jitter,
+        jitter=problem.inference.jitter,
         condition_number=condition_number,
         noise_share=noise_share,
         signal=value - parameters.log_prior(vector)[0] - noise_alone,
@@ -169,23 +175,27 @@ def certify(
             name for name, bound in zip(names, at_bound[: len(names)], strict=True) if bound and name not in excused
         ),
         irrelevant_inputs=tuple(irrelevant),
-        adam_gap=max(0.0, optimum() - value) if optimum else None,
+        adam_gap=max(0.0, polish(problem, vector, curvature) - value) if by_adam and search else None,
     )
 
 
-MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are held while curvature is measured
+MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are fixed while curvature is measured
 
 
 def _curvature(objective: Objective, vector: np.ndarray, p: int) -> np.ndarray:
-    """Return −∂² of the objective by its first p elements, the hyperparameters, (p, p).
-
-    Its largest value over the auxiliary ones is meant, H_hh − H_ha H_aa⁻¹ H_ah; where they are too many for that they
-    are held, and intervals come out too narrow.
-    """
+    """Return −∂² of the objective by the vector; by its first p elements, the hyperparameters, where it is MANY."""
     if len(vector) > MANY:
         return measure_curvature(_Held(objective, vector[p:], objective.n), vector[:p])
-    curvature = measure_curvature(objective, vector)
-    if len(vector) == p:
+    return measure_curvature(objective, vector)
+
+
+def _of_hyperparameters(curvature: np.ndarray, p: int) -> np.ndarray:
+    """Return the curvature (p, p) of the profile objective: auxiliary parameters are maximised out.
+
+    That is the Schur complement H_hh − H_ha H_aa⁻¹ H_ah.  Where they are too many for that they are fixed instead, and
+    intervals come out too narrow.
+    """
+    if len(curvature) == p:
         return curvature
     cross = curvature[p:, :p]
     return curvature[:p, :p] - cross.T @ np.linalg.lstsq(curvature[p:, p:], cross, rcond=None)[0]

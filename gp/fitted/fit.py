@@ -65,7 +65,7 @@ def _fit_one(
     learns = gp.parameters.free or method.prepares
     search = method.learn(Problem(gp, method), train, seed, checkpoints) if learns else None
     vector = search.vector if search else np.zeros(0)
-    return Fitted(data, model, method, train, vector, search, why)
+    return Fitted(data, model, method, train, vector, search, why, built=gp)
 
 
 def _scored(
@@ -77,11 +77,11 @@ def _scored(
     """
     fitted = _fit_one(data, model, inference, train, seed, checkpoints)
     gp = fitted.inference.learnt_on(fitted.gp)
-    mean, sd_y = fitted.inference.leave_one_out(gp)
+    conditioned = fitted.inference.condition(gp)
+    mean, sd_y = conditioned.leave_one_out()
     left_out = nlpd(gp.scope.y, mean, sd_y).mean()
-    value, _ = fitted.inference.evaluate(gp, gradient=False)
     scores = {
-        "log_marginal_likelihood": value + gp.log_jacobian,
+        "log_marginal_likelihood": conditioned.log_likelihood + gp.log_jacobian,
         "loo_nlpd": float(left_out + np.log(gp.scope.y_scale)),
         "hyperparameters": float(len(fitted.gp.parameters.names)),
     }

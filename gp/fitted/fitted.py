@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,23 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import ndtr
 
 from gp.dataset import Dataset, Whole, checked
-from gp.fitted.certificate import Certificate, certify
+from gp.fitted.certificate import Certificate, certify, noise_share
 from gp.inference import Inference
-from gp.inference.exact import ExactPosterior
-from gp.matrices.cholesky import condition_number
+from gp.inference.method import Conditioned
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Component, Posterior
 from gp.spec import Fault, InputError, parse
-from gp.training import Adam, Problem, Search, Train, polish
+from gp.training import Adam, Problem, Search, Train
 
 FORMAT = 1  # of the model file; raised when an older file can no longer be read
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A model at learnt hyperparameters: what prediction needs, training rows included."""
+    """A model at learnt hyperparameters: what prediction needs, training rows included.
+
+    It is built once, and conditioned on its rows once: likelihood, leave-one-out and predictions share that.
+    """
 
     data: Dataset
     model: Model
@@ -38,22 +40,35 @@ class Fitted:
     search: Search | None  # None where nothing was free; of a loaded model without its values
     why: str = ""  # why this method, where it was not the user's own choice
     ranking: pd.DataFrame | None = None  # of the kernels that were tried, where several were
+    built: InitVar[GaussianProcess | None] = None  # the model over `data`, where it is built already
+
+    def __post_init__(self, built: GaussianProcess | None) -> None:
+        if built is not None:
+            self.__dict__["gp"] = self._learnt(built)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone: what is computed from them would not cross processes, and is computed again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def gp(self) -> GaussianProcess:
         """Return the built model, at the learnt hyperparameters."""
-        return self._built()
+        return self._learnt(self.model.build(self.data))
 
-    def _built(self) -> GaussianProcess:
-        gp = self.inference.prepare(self.model.build(self.data), None)
+    def _learnt(self, built: GaussianProcess) -> GaussianProcess:
+        # Nothing that training kept in the workspace is kept: a loaded model has none of it either.
+        gp = self.inference.prepare(replace(built, workspace={}), None)
         gp.parameters.set(self.vector)
         return gp
 
     @cached_property
+    def _conditioned(self) -> Conditioned:
+        return self.inference.condition(self.gp)
+
+    @cached_property
     def log_marginal_likelihood(self) -> float:
         """Return log p(y | x) in nats, of y in its own units."""
-        value, _ = self.inference.evaluate(self.gp, gradient=False)
-        return value + self.gp.log_jacobian
+        return self._conditioned.log_likelihood + self.gp.log_jacobian
 
     @property
     def hyperparameters(self) -> dict[str, float | list[float]]:
@@ -84,40 +99,33 @@ class Fitted:
 
         `pit`, the probability integral transform Φ((y − mean)/sd_y), is uniform where the model is calibrated.
         """
-        mean, sd_y = self.inference.leave_one_out(self.gp)
+        mean, sd_y = self._conditioned.leave_one_out()
         scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
         pit = ndtr((self.gp.scope.y - mean) / sd_y)
         return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale, "pit": pit})
 
     @cached_property
     def certificate(self) -> Certificate:
-        """Return what the fit can say for itself; it costs two evaluations for each free hyperparameter."""
-        # Built apart from the one that predicts: certifying moves its hyperparameters.
-        gp, on_some = self._built(), self.search is not None and self.search.rows is not None
-        if on_some:
-            gp = self.inference.learnt_on(gp)
-        problem = Problem(gp, self.inference)
-        posterior = self.inference.condition(gp)
-        noise, explained = gp.noise_variance(gp.x).mean(), np.var(posterior.moments(gp.x).mean)
-        predicting = self._posterior if on_some else posterior
-        condition = condition_number(predicting.factor) if isinstance(predicting, ExactPosterior) else None
-        by_adam = isinstance(self.train, Adam) and self.search and not self.inference.goes_on
-        del posterior  # its n×n factor, before evaluations need one
-        return certify(
-            objective=problem,
-            parameters=gp.parameters,
-            vector=self.vector,
-            search=self.search,
-            rows=gp.n if on_some else None,
-            condition_number=condition,
-            jitter=self.inference.jitter,
-            noise_share=float(noise / (noise + explained)),
-            noise_alone=-0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.scope.y), 1e-300))),
-            reads=gp.scope.reads,
-            extents=dict(zip(self.columns, np.ptp(self.data.x, axis=0).tolist(), strict=True)),
-            y_sd=float(np.std(self.data.observed)),
-            optimum=(lambda: polish(problem, self.vector)) if by_adam else None,
-        )
+        """Return what the fit can say for itself; it costs 2p + 1 evaluations for p free hyperparameters."""
+        on_some = self.search is not None and self.search.rows is not None
+        gp = self.inference.learnt_on(self.gp) if on_some else self.gp
+        condition_number = self._conditioned.condition_number
+        share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
+        if condition_number is not None and not on_some:
+            # Evaluations need an n×n matrix: let this factor go, when all that a report asks of it is known.
+            _ = self.log_marginal_likelihood
+            del self.__dict__["_conditioned"]
+        try:
+            return certify(
+                Problem(gp, self.inference),
+                self.search,
+                self.data,
+                noise_share=share,
+                condition_number=condition_number,
+                by_adam=isinstance(self.train, Adam) and not gp.auxiliary,
+            )
+        finally:
+            gp.parameters.set(self.vector)  # which certifying moves
 
     def report(self) -> dict[str, Any]:
         """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""
@@ -159,7 +167,7 @@ class Fitted:
                 )
             )
         internal = self.gp.inputs(inputs)
-        moments, scale = self._posterior.moments(internal), self.gp.scope.y_scale
+        moments, scale = self._conditioned.moments(internal), self.gp.scope.y_scale
         if noise_sd is None:
             noise = self.gp.noise_variance(internal)
         else:
@@ -175,10 +183,6 @@ class Fitted:
                 for name, (mean, variance) in moments.terms.items()
             },
         )
-
-    @cached_property
-    def _posterior(self) -> Any:
-        return self.inference.condition(self.gp)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file: training rows, learnt values, and the specs as one key of JSON.
@@ -234,11 +238,10 @@ class Fitted:
         specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
         vector, found = tensors["vector"], header.get("search")
         search = Search(vector, (), tuple(map(tuple, found.pop("ends"))), **found) if found else None
-        fitted = cls(data, **specs, vector=vector, search=search)
-        gp = fitted.model.build(data)
-        if gp.parameters.names != header["names"]:
+        built = specs["model"].build(data)
+        if built.parameters.names != header["names"]:
             raise InputError(Fault("", "its hyperparameters are not this version's", "train again", source=str(path)))
-        return fitted
+        return cls(data, **specs, vector=vector, search=search, built=built)
 
 
 def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:

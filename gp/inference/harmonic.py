@@ -77,35 +77,21 @@ class Harmonic(Method):
         Raises NotPositiveDefinite where the expansion would leave out more than TAIL of the kernel's variance.
         """
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = self._solve(gp)
-            noise = gp.noise(gp.x[:1])[0]
-            fit = solved.square / noise - solved.projected @ solved.projected
-            log_determinant = 2 * solved.factor.diagonal().log().sum()
-            value = -0.5 * (fit + log_determinant + gp.n * (2 * math.pi * noise).log())
+            value = self._solve(gp).log_likelihood(gp.n)
             if gradient and value.requires_grad:
                 value.backward()
         return value.item(), gp.parameters.gradient() if gradient else np.zeros(0)
 
     def condition(self, gp: GaussianProcess) -> "HarmonicPosterior":
-        """Return the posterior at the model's current hyperparameters."""
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread(), torch.no_grad():
             solved = self._solve(gp)
             upper = solved.factor.T
             # w ~ N(μ, CCᵀ), C = D^½ L⁻ᵀ.
             spread = solved.root[:, None] * torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
             mean = spread @ solved.projected
-        return HarmonicPosterior(gp, self, mean.numpy(), spread.numpy())
-
-    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
-
-        With h_i = φ_iᵀ CCᵀ φ_i/σ², the leverage, they are y_i − (y_i − f_i)/(1 − h_i) and σ/√(1 − h_i): R&W 2006
-        eq. 5.12, [K⁻¹]_ii being (1 − h_i)/σ².
-        """
-        moments = self.condition(gp).moments(gp.x)
-        noise = gp.noise_variance(gp.x)
-        rest = 1 - moments.variance / noise
-        return gp.scope.y - (gp.scope.y - moments.mean) / rest, np.sqrt(noise / rest)
+            value = solved.log_likelihood(gp.n).item()
+        return HarmonicPosterior(gp, self, mean.numpy(), spread.numpy(), value)
 
     def waves(self, gp: GaussianProcess, x: torch.Tensor) -> np.ndarray:
         """Return the waves at internal inputs x (m, d): for each term 1, cos and sin of every harmonic, (m, p)."""
@@ -134,7 +120,7 @@ class Harmonic(Method):
         factor = torch.linalg.cholesky(precision)
         target = (root * moment / noise)[:, None]
         projected = torch.linalg.solve_triangular(factor, target, upper=False)[:, 0]
-        return _Solved(root, factor, projected, square)
+        return _Solved(noise, root, factor, projected, square)
 
     def _variances(self, gp: GaussianProcess) -> torch.Tensor:
         """Return the prior variance (p,) of each wave's weight."""
@@ -200,12 +186,20 @@ class _Sums:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """D^½ (p,), the factor L of I + D^½ΦᵀΦD^½/σ², L⁻¹D^½Φᵀr/σ² (p,), and rᵀr, r = y − m."""
+    """σ², D^½ (p,), the factor L of I + D^½ΦᵀΦD^½/σ², L⁻¹D^½Φᵀr/σ² (p,), and rᵀr, r = y − m."""
 
+    noise: torch.Tensor
     root: torch.Tensor
     factor: torch.Tensor
     projected: torch.Tensor
     square: torch.Tensor
+
+    def log_likelihood(self, n: int) -> torch.Tensor:
+        """Return log N(r | 0, ΦDΦᵀ + σ²I) of n rows in nats, by the determinant lemma."""
+        fit = self.square / self.noise - self.projected @ self.projected
+        log_determinant = 2 * self.factor.diagonal().log().sum()
+        value: torch.Tensor = -0.5 * (fit + log_determinant + n * (2 * math.pi * self.noise).log())
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +210,23 @@ class HarmonicPosterior:
     method: Harmonic
     mean: np.ndarray
     spread: np.ndarray
+    log_likelihood: float
+    condition_number: None = None  # no n×n matrix is factorised
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the training rows, (n,), in internal units."""
+        return self.moments(self.gp.x).mean
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
+
+        With h_i = φ_iᵀ CCᵀ φ_i/σ², the leverage, they are y_i − (y_i − f_i)/(1 − h_i) and σ/√(1 − h_i): R&W 2006
+        eq. 5.12, [K⁻¹]_ii being (1 − h_i)/σ².
+        """
+        gp, moments = self.gp, self.moments(self.gp.x)
+        noise = gp.noise_variance(gp.x)
+        rest = 1 - moments.variance / noise
+        return gp.scope.y - (gp.scope.y - moments.mean) / rest, np.sqrt(noise / rest)
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too.

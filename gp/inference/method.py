@@ -23,11 +23,45 @@ class Moments:
 
 
 class Conditioned(Protocol):
-    """A model conditioned on its training rows."""
+    """A model conditioned on its training rows at one setting of the hyperparameters: solved once, asked many times.
+
+    It holds the model itself, not a copy: ask nothing of it while the model's hyperparameters are others.
+    """
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return the log marginal likelihood (or its bound) of the internal targets in nats."""
+        ...
+
+    @property
+    def condition_number(self) -> float | None:
+        """Return the condition number of K + noise; None where no n×n matrix is factorised."""
+        ...
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)."""
         ...
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the training rows, (n,), in internal units."""
+        ...
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included."""
+        ...
+
+
+def positive_part(variance: Any, prior: Any) -> Any:
+    """Return posterior variances (m,) without what rounding left below zero; `prior` (m,) are those before any data.
+
+    Arrays or tensors.  Raises ArithmeticError where they are more than rounding below zero.
+    """
+    if (variance < -1e-6 * prior).any():
+        raise ArithmeticError(
+            "the posterior variance came out negative: the covariance matrix is too close to singular; raise "
+            "model.noise.sd, remove nearly equal inputs, or give the kernel's lengthscales an upper bound"
+        )
+    return variance.clip(min=0.0)
 
 
 class Method(Spec):
@@ -82,9 +116,5 @@ class Method(Spec):
         raise NotImplementedError
 
     def condition(self, gp: GaussianProcess) -> Conditioned:
-        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
-        raise NotImplementedError
-
-    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included."""
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         raise NotImplementedError

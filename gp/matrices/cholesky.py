@@ -37,6 +37,29 @@ def invert(factor: np.ndarray) -> np.ndarray:
     return inverse.T
 
 
+def inverse_diagonal(factor: np.ndarray) -> np.ndarray:
+    """Return the diagonal (n,) of (L Lᵀ)⁻¹, L in the lower triangle of `factor` (n, n), which is kept.
+
+    [(L Lᵀ)⁻¹]_ii is the sum of squares down column i of X = L⁻¹.  X is made TILE columns at a time by forward
+    substitution, tile by tile: half the work of `invert`, and no second n×n matrix.
+    """
+    parts, diagonal = list(slices(len(factor), TILE)), np.zeros(len(factor))
+    with lapack_threads(len(factor)):
+        for j, columns in enumerate(parts):
+            # dtrtri leaves what was beyond the diagonal, which may be anything.
+            upper = lapack.dtrtri(np.ascontiguousarray(factor[columns, columns]).T, lower=0)[0]
+            above = [np.asfortranarray(np.triu(upper).T)]
+            for rows in parts[j + 1 :]:
+                tile = np.zeros_like(above[0], shape=(rows.stop - rows.start, columns.stop - columns.start))
+                for left, known in zip(parts[j:], above, strict=False):
+                    a = np.ascontiguousarray(factor[rows, left]).T
+                    tile = blas.dgemm(-1.0, a, known, beta=1.0, c=tile, trans_a=1, overwrite_c=1)
+                a = np.ascontiguousarray(factor[rows, rows]).T
+                above.append(blas.dtrsm(1.0, a, tile, lower=0, trans_a=1, overwrite_b=1))
+            diagonal[columns] = sum(np.einsum("ij,ij->j", tile, tile) for tile in above)
+    return diagonal
+
+
 def condition_number(factor: np.ndarray) -> float:
     """Return an estimate, from below, of the 2-norm condition number of L Lᵀ, L in the lower triangle of `factor`.
 

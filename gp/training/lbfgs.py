@@ -179,11 +179,10 @@ def _best(peaks: list[Peak]) -> list[Peak]:
     return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
 
 
-def polish(problem: Problem, vector: np.ndarray) -> float:
-    """Return the value (nats) of the optimum near `vector`."""
+def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float:
+    """Return the value (nats) of the optimum near `vector`, where the `curvature` is known (unless auxiliary)."""
     if problem.has_auxiliary:
         return max((peak.value for peak in _approach(problem, vector, within=1e-3)), default=-np.inf)
-    curvature = measure_curvature(problem, vector)
     return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
 
 

@@ -100,15 +100,16 @@ def held(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, flo
 
 
 def measure_curvature(objective: Objective, vector: np.ndarray, *, central: bool = True) -> np.ndarray:
-    """Return −∂²(objective) at `vector`, (p, p), by differences of the gradient: 2p evaluations, or p + 1.
+    """Return −∂²(objective) at `vector`, (p, p), by differences of the gradient: 2p evaluations `central`, else p + 1.
 
     An element whose neighbours have no value (the matrix there has no factor) counts as flat.
     """
     step = 1e-4  # balances truncation against the rounding of gradients
-    behind, rows = _try(objective, vector), []
+    here, rows = None if central else _try(objective, vector), []
     for shift in step * np.eye(len(vector)):
         ahead, width = _try(objective, vector + shift), step
-        if central:
+        behind = here
+        if behind is None:
             behind, width = _try(objective, vector - shift), 2 * step
         known = np.isfinite(ahead[0]) and np.isfinite(behind[0])
         rows.append((behind[1] - ahead[1]) / width if known else np.zeros_like(vector))

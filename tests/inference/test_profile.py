@@ -5,8 +5,9 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from gp.dataset import Dataset
-from gp.inference.exact import FEW_ROWS, Exact
+from gp.inference.exact import Exact
 from gp.inference.profile import profile_of
+from gp.inference.solved import FEW_ROWS
 from gp.model.model import Model
 from gp.spec import parse
 from gp.training import Problem

@@ -195,14 +195,17 @@ def test_inducing_inputs_that_have_no_factor_are_refused():
 
 def test_leave_one_out_is_exacts_where_inducing_inputs_are_the_rows():
     gp = _gp(RBF, 40)
-    ours, theirs = Svgp().leave_one_out(Svgp(inducing=40).prepare(gp, 0)), Exact().leave_one_out(gp)
+    ours, theirs = (
+        Svgp().condition(Svgp(inducing=40).prepare(gp, 0)).leave_one_out(),
+        Exact().condition(gp).leave_one_out(),
+    )
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=JITTERED)
 
 
 def test_leave_one_out_is_prediction_by_the_best_q_of_the_other_rows():
     gp = _gp(SUM, 30)
     sparse = Svgp(inducing=6).prepare(gp, 0)
-    means, sds = Svgp().leave_one_out(sparse)
+    means, sds = Svgp().condition(sparse).leave_one_out()
     z = sparse.auxiliary["inducing_inputs"].detach()
     for i in (0, 7, 29):
         others = gp.subset(np.delete(np.arange(30), i))
@@ -219,7 +222,7 @@ def test_leave_one_out_is_refused_where_q_is_wider_than_a_row_allows():
     with torch.no_grad():
         sparse.auxiliary["variational_factor"].mul_(1e3)
     with pytest.raises(ArithmeticError, match="not the optimum"):
-        Svgp().leave_one_out(sparse)
+        Svgp().condition(sparse).leave_one_out()
 
 
 # Rows
@@ -262,7 +265,7 @@ def test_training_ends_near_the_optimum_that_lbfgs_finds_from_there(quick):
     exact = fit(*_data(400), model={"kernel": {"kind": "rbf", "ard": True}})
     gp = replace(quick).gp  # apart from the one that predicts: polishing moves its parameters
     value = quick.search.ends[0][1]
-    best = polish(Problem(gp, quick.inference), quick.vector)
+    best = polish(Problem(gp, quick.inference), quick.vector, np.zeros((0, 0)))
     assert value <= best < value + 4.0  # of 400 rows, by minibatches of 50
     assert quick.log_marginal_likelihood < exact.log_marginal_likelihood
     assert quick.log_marginal_likelihood == pytest.approx(value + gp.log_jacobian, rel=SAME)

@@ -1,7 +1,8 @@
-"""What sparse methods share: a noise to start with, the posterior that q(u) gives, leave-one-out in one more pass."""
+"""What sparse methods share: the posterior that q(u) gives, leave-one-out in one more pass, a noise to start with."""
 
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from gpytorch.kernels import Kernel
 
 from gp.inference.inducing.bound import BLOCK, Gaussian, Inducing, optimum
 from gp.inference.inducing.rows import ModelRows, blocks
-from gp.inference.method import Moments
+from gp.inference.method import Moments, positive_part
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, matrix, slices
 from gp.model.model import GaussianProcess
@@ -18,11 +19,21 @@ from gp.parallel import one_thread
 
 @dataclass(frozen=True, eq=False)
 class SparsePosterior:
-    """The posterior of a sparse GP: K_ZZ factorised, and q(v)."""
+    """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if it is known already."""
 
     gp: GaussianProcess
     inducing: Inducing
     q: Gaussian
+    bound: float | None = None
+    condition_number: None = None  # no n×n matrix is factorised
+
+    @cached_property
+    def log_likelihood(self) -> float:
+        """Return the bound on the log marginal likelihood of the internal targets in nats."""
+        if self.bound is not None:
+            return self.bound
+        with one_thread(), torch.no_grad():
+            return bound_at(self.gp, self.inducing, self.q)
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (Hensman et al. 2013, eq. 2)."""
@@ -33,6 +44,40 @@ class SparsePosterior:
         mean, variance = parts.pop("")
         return Moments(prior_mean + mean, variance, parts)
 
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the training rows, (n,), in internal units."""
+        means = []
+        with one_thread(), torch.no_grad():
+            for batch in blocks(ModelRows(self.gp), BLOCK):
+                rows = self.inducing.project(batch)
+                means.append(rows.mean + self.q.mean @ rows.projected)
+        return torch.cat(means).numpy()
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
+
+        q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
+        function's mean is (μᵀa_i − h r_i)/(1 − h), and what q(v) adds to its variance h σ_i²/(1 − h) (Sherman &
+        Morrison).  Inducing inputs and hyperparameters stay.  Raises ArithmeticError where q(v) is so far from its
+        optimum that it does not hold a row's site.
+        """
+        q, means, variances = self.q, [], []
+        with one_thread(), torch.no_grad():
+            for batch in blocks(ModelRows(self.gp), BLOCK):
+                rows = self.inducing.project(batch)
+                share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
+                if not (share < 1).all():
+                    raise ArithmeticError(
+                        "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
+                        "hyperparameters and has no leave-one-out: fit again"
+                    )
+                mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
+                means.append(batch.y - rows.residual + mean)
+                unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
+                # The noise that was learnt for a row is not known before that row is seen.
+                variances.append(unexplained + share * rows.noise / (1 - share) + self.gp.noise(batch.x))
+        return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+
     def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of the term that `kernel` is, each (m,)."""
         means, variances = [], []
@@ -41,40 +86,18 @@ class SparsePosterior:
             projected = torch.linalg.solve_triangular(self.inducing.factor, cross, upper=False)
             means.append(self.q.mean @ projected)
             spread = self.q.factor.T @ projected
-            variances.append(prior - projected.square().sum(0) + spread.square().sum(0))
-            if (variances[-1] < -1e-6 * prior).any():
-                raise ArithmeticError(
-                    "the posterior variance came out negative: the inducing inputs' covariance is too close to "
-                    "singular; give the kernel's lengthscales an upper bound, or lower inference.inducing"
-                )
-        return torch.cat(means).numpy(), torch.cat(variances).clamp(min=0.0).numpy()  # what is left below is rounding
+            variances.append(positive_part(prior - projected.square().sum(0) + spread.square().sum(0), prior))
+        return torch.cat(means).numpy(), torch.cat(variances).numpy()
 
 
-def leave_one_out(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> tuple[np.ndarray, np.ndarray]:
-    """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
+def bound_at(gp: GaussianProcess, inducing: Inducing, q: Gaussian, *, with_q: bool = False) -> float:
+    """Return the bound (nats) at q(v), whether it is the best or not, and gather its gradient, `with_q` by q(v) too.
 
-    q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
-    function's mean is (μᵀa_i − h r_i)/(1 − h), and what q(v) adds to its variance h σ_i²/(1 − h) (Sherman &
-    Morrison).  Inducing inputs z (m, d) and hyperparameters stay.  Raises ArithmeticError where q(v) is so far from its
-    optimum that it does not hold a row's site.
+    Where the model's rows are a sample, it is what they say of the bound over all.
     """
-    means, variances = [], []
-    with one_thread(), torch.no_grad():
-        inducing = Inducing(gp, z)
-        for batch in blocks(ModelRows(gp), BLOCK):
-            rows = inducing.project(batch)
-            share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
-            if not (share < 1).all():
-                raise ArithmeticError(
-                    "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
-                    "hyperparameters and has no leave-one-out: fit again"
-                )
-            mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
-            means.append(batch.y - rows.residual + mean)
-            unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
-            # What a row's own noise was found to be is not known before it is seen.
-            variances.append(unexplained + share * rows.noise / (1 - share) + gp.noise(batch.x))
-    return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+    weight, batches = gp.total / gp.n, blocks(ModelRows(gp), BLOCK)
+    value = sum(inducing.expected(q, inducing.project(batch), weight, with_q=with_q) for batch in batches)
+    return value - q.divergence()
 
 
 def suit_noise(gp: GaussianProcess, z: torch.Tensor) -> int:

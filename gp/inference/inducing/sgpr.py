@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 from gp.inference.exact import Exact
-from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optimum
+from gp.inference.inducing.bound import BLOCK, JITTER, Inducing, optimum
 from gp.inference.inducing.points import cluster_centres
-from gp.inference.inducing.posterior import SparsePosterior, leave_one_out, suit_noise
+from gp.inference.inducing.posterior import SparsePosterior, suit_noise
 from gp.inference.inducing.rows import ModelRows, blocks, draw
 from gp.inference.method import Method
 from gp.inference.profile import Profile
@@ -135,21 +135,11 @@ class Sgpr(Method):
         return value, gp.parameters.gradient()
 
     def condition(self, gp: GaussianProcess) -> SparsePosterior:
-        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
+        z = _inducing_inputs(gp).detach()
         with one_thread(), torch.no_grad():
-            return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), self._best(gp))
-
-    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
-
-        Inducing inputs and hyperparameters stay (gp.inference.inducing.posterior).
-        """
-        return leave_one_out(gp, _inducing_inputs(gp).detach(), self._best(gp))
-
-    def _best(self, gp: GaussianProcess) -> Gaussian:
-        with one_thread():
-            best, _ = optimum(gp, _inducing_inputs(gp).detach(), blocks(ModelRows(gp), BLOCK))
-            return best.gaussian()
+            best, value = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
+            return SparsePosterior(gp, Inducing(gp, z), best.gaussian(), value)
 
 
 def _with(gp: GaussianProcess, z: torch.Tensor) -> GaussianProcess:

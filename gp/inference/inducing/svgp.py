@@ -12,7 +12,7 @@ from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optim
 from gp.inference.inducing.checkpoint import Checkpoint
 from gp.inference.inducing.minibatches import State, Training, key_of
 from gp.inference.inducing.points import cluster_centres
-from gp.inference.inducing.posterior import SparsePosterior, leave_one_out, suit_noise
+from gp.inference.inducing.posterior import SparsePosterior, bound_at, suit_noise
 from gp.inference.inducing.rows import ModelRows, Rows, blocks, draw, total
 from gp.inference.method import Method
 from gp.inference.profile import Profile
@@ -135,28 +135,19 @@ class Svgp(Method):
 
         Where the model's rows are a sample, it is what they say of the bound over all.  Raises NotPositiveDefinite.
         """
-        z, q, weight = _inducing_inputs(gp), _q(gp), gp.total / gp.n
+        q = _q(gp)
         with one_thread(), torch.set_grad_enabled(gradient):
-            inducing = Inducing(gp, z)
-            batches = blocks(ModelRows(gp), BLOCK)
-            value = sum(inducing.expected(q, inducing.project(batch), weight, with_q=True) for batch in batches)
+            inducing = Inducing(gp, _inducing_inputs(gp))
+            value = bound_at(gp, inducing, q, with_q=True)
             if gradient:
                 inducing.pull_back()
                 _pull_q(gp, q, inducing)
-        return value - q.divergence(), gp.parameters.gradient() if gradient else np.zeros(0)
+        return value, gp.parameters.gradient() if gradient else np.zeros(0)
 
     def condition(self, gp: GaussianProcess) -> SparsePosterior:
-        """Return the posterior at the model's current hyperparameters.  Raises NotPositiveDefinite."""
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread(), torch.no_grad():
             return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), _q(gp))
-
-    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd without its own site in q(u), where `learn` leaves it at its optimum.
-
-        (n,) each, in internal units, noise included (gp.inference.inducing.posterior).  Raises ArithmeticError where
-        q(u) is far from its optimum.
-        """
-        return leave_one_out(gp, _inducing_inputs(gp).detach(), _q(gp))
 
 
 def _with(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> GaussianProcess:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
 from gp.inference.exact import Exact
-from gp.inference.method import Method, Moments
+from gp.inference.method import Method, Moments, positive_part
 from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
 from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
 from gp.inference.profile import Profile
@@ -104,19 +105,8 @@ class Vecchia(Method):
         return value + rest, slope + gp.parameters.gradient() if gradient else slope
 
     def condition(self, gp: GaussianProcess) -> "NearestPosterior":
-        """Return the posterior at the model's current hyperparameters, given each input's nearest training rows."""
-        return NearestPosterior(gp, KDTree(_points(gp)), _units(gp), min(WIDER * self.neighbours, gp.n))
-
-    def leave_one_out(self, gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given its nearest other rows, (n,) each, in internal units, noise included.
-
-        Those may come before it or after, and are WIDER times as many as `neighbours`, as in prediction.
-        """
-        tree, m = KDTree(_points(gp)), min(WIDER * self.neighbours, gp.n - 1)
-        with one_thread(), torch.no_grad():
-            blocks = ((part, nearest_others(tree, np.arange(gp.n)[part], m)) for part in slices(gp.n, _at_once(m)))
-            mean, variance = _moments(gp, {"": gp.kernel}, gp.x, blocks)[""]
-            return gp.mean(gp.x).numpy() + mean, np.sqrt(variance + gp.noise_variance(gp.x))
+        """Return the model conditioned on its rows, at its current hyperparameters: each input on those nearest."""
+        return NearestPosterior(gp, self, KDTree(_points(gp)), _units(gp))
 
     def _neighbourhoods(self, gp: GaussianProcess) -> "_Neighbourhoods":
         """Return the neighbours that the model was first evaluated with."""
@@ -143,22 +133,47 @@ class _Neighbourhoods:
 
 @dataclass(frozen=True, eq=False)
 class NearestPosterior:
-    """The posterior of each input given its `neighbours` nearest training rows, which lie in `tree` in `units` (d,)."""
+    """The posterior of each input given its nearest training rows, which lie in `tree` in `units` (d,).
+
+    They are WIDER times as many as the method's `neighbours`.
+    """
 
     gp: GaussianProcess
+    method: Vecchia
     tree: KDTree
     units: np.ndarray
-    neighbours: int
+    condition_number: None = None  # no n×n matrix is factorised
+
+    @cached_property
+    def log_likelihood(self) -> float:
+        """Return the approximate log marginal likelihood of the internal targets in nats."""
+        return self.method.evaluate(self.gp, gradient=False)[0]
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)."""
-        terms, points, m = {"": self.gp.kernel, **self.gp.terms}, x.numpy() / self.units, self.neighbours
+        terms, points = {"": self.gp.kernel, **self.gp.terms}, x.numpy() / self.units
+        m = min(WIDER * self.method.neighbours, self.gp.n)
         with one_thread(), torch.no_grad():
             blocks = ((part, nearest(self.tree, points[part], m)) for part in slices(len(x), _at_once(m)))
             parts = _moments(self.gp, terms, x, blocks)
             prior_mean = self.gp.mean(x).numpy()
         mean, variance = parts.pop("")
         return Moments(prior_mean + mean, variance, parts)
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the training rows, (n,), in internal units."""
+        return self.moments(self.gp.x).mean
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given its nearest other rows, (n,) each, in internal units, noise included.
+
+        Those may come before it or after.
+        """
+        gp, tree, m = self.gp, self.tree, min(WIDER * self.method.neighbours, self.gp.n - 1)
+        with one_thread(), torch.no_grad():
+            blocks = ((part, nearest_others(tree, np.arange(gp.n)[part], m)) for part in slices(gp.n, _at_once(m)))
+            mean, variance = _moments(gp, {"": gp.kernel}, gp.x, blocks)[""]
+            return gp.mean(gp.x).numpy() + mean, np.sqrt(variance + gp.noise_variance(gp.x))
 
 
 def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[torch.Tensor]]:
@@ -209,19 +224,9 @@ def _moments(
         target, *crosses = whitened.unbind(2)
         for (name, kernel), cross in zip(terms.items(), crosses, strict=True):
             found[name][0][part] = (cross * target).sum(1)
-            found[name][1][part] = _left(diagonal(kernel, x[part]), cross.square().sum(1))
+            prior = diagonal(kernel, x[part])
+            found[name][1][part] = positive_part(prior - cross.square().sum(1), prior)
     return found
-
-
-def _left(prior: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
-    """Return a posterior variance."""
-    left = prior - explained
-    if (left < -1e-6 * prior).any():
-        raise ArithmeticError(
-            "the posterior variance came out negative: the covariance matrix is too close to singular; "
-            "raise model.noise.sd or remove nearly equal inputs"
-        )
-    return left.clamp(min=0.0)  # what is left below zero is rounding
 
 
 def _at_once(k: int) -> int:

@@ -1,0 +1,187 @@
+"""K + noise, factorised once: the exact likelihood, its gradient, the posterior and leave-one-out all come from it.
+
+K is filled tile by tile into one n×n buffer and factorised in place; of K only the lower triangle is ever computed.
+Where rows are many, no second n×n matrix is made: the gradient overwrites the factor by the inverse, and leave-one-out
+needs only the inverse's diagonal.  LAPACK is SciPy's.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+from scipy.linalg import blas
+
+from gp.inference.method import Moments, positive_part
+from gp.matrices.algebra import closed_form
+from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
+from gp.matrices.tiles import TILE, Blocks, Kept, lower_tiles, slices
+from gp.model.model import GaussianProcess
+from gp.parallel import keep_freed_memory, lapack_threads, one_thread
+
+FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
+ROWS = 1024  # predicted at a time
+
+keep_freed_memory()
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A model conditioned on its rows: the lower Cholesky factor L of K + noise (n, n), and what follows from it.
+
+    `residual` is y − m (n,) and `alpha` (K + noise)⁻¹(y − m) (n,).  Of `factor`, what is above the diagonal is not
+    read.  The tensors `noise` (n,), `mean` (n,) and `excess` are within autograd's graph where gradients are wanted.
+    """
+
+    gp: GaussianProcess
+    kernel: Blocks
+    noise: torch.Tensor
+    excess: torch.Tensor | None  # of the bound that the noise variance stands for, if any
+    mean: torch.Tensor
+    factor: np.ndarray
+    log_determinant: float
+    residual: np.ndarray
+    alpha: np.ndarray
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return log p(y | x) of the internal targets in nats  (R&W 2006 Alg. 2.1, line 7)."""
+        fit = float(self.residual @ self.alpha)
+        value = -0.5 * fit - 0.5 * self.log_determinant - 0.5 * self.gp.n * math.log(2 * math.pi)
+        return value + (0.0 if self.excess is None else self.excess.item())
+
+    @cached_property
+    def condition_number(self) -> float:
+        """Return an estimate, from below, of the condition number of K + noise."""
+        return condition_number(self.factor)
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)  (R&W 2006 Alg. 2.1, lines 4–6)."""
+        kernels = {"": self.gp.kernel, **self.gp.terms}
+        with one_thread(), torch.no_grad():
+            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
+            prior_mean = self.gp.mean(x).numpy()
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the training rows, (n,): y − noise · α, as (K + noise) α = y − m."""
+        fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self.alpha
+        return fitted
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
+
+        mean_i = y_i − α_i/[K⁻¹]_ii and variance_i = 1/[K⁻¹]_ii  (R&W 2006 eq. 5.12).
+        """
+        with one_thread(), torch.no_grad():
+            precision = inverse_diagonal(self.factor)
+            # The noise that was learnt for a row is not known before that row is seen.
+            surprise = (self.gp.noise(self.gp.x) - self.noise).numpy()
+        return self.gp.y.numpy() - self.alpha / precision, np.sqrt(1 / precision + surprise)
+
+    def pull_back(self) -> None:
+        """Add the gradient of the log likelihood to the model's tensors; the factor is overwritten by the inverse.
+
+        ∂L/∂K = ½(ααᵀ − K⁻¹) (R&W 2006 eq. 5.9) goes back through the kernel tile by tile.
+        """
+        kernel, alpha, inverse = self.kernel, self.alpha, invert(self.factor)
+        column = alpha[:, None]
+        for rows, columns in lower_tiles(len(alpha)):
+            # ααᵀ − K⁻¹, without ½: below the diagonal every element stands for its mirror image too.
+            weight = inverse[rows, columns].copy()
+            blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
+            if rows == columns:
+                weight *= _LOWER[: len(weight), : len(weight)]
+            _, derivative = kernel.block(rows, columns)
+            derivative.pull(weight, 1.0)
+        seeds = [*kernel.gradients(), (self.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (self.mean, alpha)]
+        learnt = [
+            torch.dot(tensor.reshape(-1), torch.from_numpy(seed).reshape(-1))
+            for tensor, seed in seeds
+            if tensor.requires_grad
+        ]
+        if self.excess is not None and self.excess.requires_grad:
+            learnt.append(self.excess)
+        if learnt:
+            # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
+            torch.stack(learnt).sum().backward()
+
+    def refuse_rounding(self) -> None:
+        """Raise NotPositiveDefinite where the matrix was factorised only thanks to rounding.
+
+        Its smallest pivot is then below 10 n ε of the largest: a search that ended there would be lost.
+        """
+        pivots = np.diagonal(self.factor) ** 2  # the variance of each row given those before it
+        if pivots.min() < 10 * self.gp.n * np.finfo(float).eps * pivots.max():
+            raise _without_factor(self.gp)
+
+    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)) for `kernel`, each (m,)."""
+        mean, variance = np.empty(len(x)), np.empty(len(x))
+        buffer = np.empty((min(ROWS, len(x)), self.gp.n))
+        for rows in slices(len(x), ROWS):
+            blocks, cross = closed_form(kernel, x[rows], self.gp.x), buffer[: rows.stop - rows.start]
+            for tile in _tiles(*cross.shape):
+                cross[tile], _ = blocks.block(*tile)
+            mean[rows] = cross @ self.alpha
+            with lapack_threads(self.gp.n):
+                blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)  # v = L⁻¹k, in place
+            prior = blocks.diagonal()
+            variance[rows] = positive_part(prior - np.einsum("ij,ij->i", cross, cross), prior)
+        return mean, variance
+
+
+def solve(gp: GaussianProcess) -> Solved:
+    """Return the model conditioned on its rows, at its current hyperparameters  (R&W 2006 Alg. 2.1, lines 2–3).
+
+    Raises NotPositiveDefinite.
+    """
+    kernel, mean = closed_form(gp.kernel, gp.x, gp.x), gp.mean(gp.x)
+    try:
+        noise, excess = gp.training_noise()
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        raise _without_factor(gp) from None
+    # What is kept serves the way back, so only where there is one.
+    kernel = Kept(kernel) if gp.n <= FEW_ROWS and torch.is_grad_enabled() else kernel
+    covariance = _covariance(kernel, noise.detach().numpy())
+    residual = gp.y.numpy() - mean.detach().numpy()
+    has_factor = factorise(covariance)  # line 2
+    factor = covariance.T  # in LAPACK's own order, where the lower triangle is the upper one
+    # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
+    log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if has_factor else math.nan
+    if not math.isfinite(log_determinant):
+        raise _without_factor(gp)
+    # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
+    alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
+    return Solved(gp, kernel, noise, excess, mean, factor.T, log_determinant, residual, alpha)
+
+
+def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
+    noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
+    return NotPositiveDefinite(
+        f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: raise model.noise.sd "
+        "(its `lower`, where it is learnt) or remove duplicate inputs"
+    )
+
+
+def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:
+    """Return K + noise, its lower triangle filled."""
+    n = len(noise)
+    covariance = np.empty((n, n))
+    with torch.set_grad_enabled(torch.is_grad_enabled() and n <= FEW_ROWS):
+        for tile in lower_tiles(n):
+            covariance[tile], _ = kernel.block(*tile)
+    covariance.flat[:: n + 1] += noise
+    return covariance
+
+
+# What the elements of a tile on the diagonal stand for.
+_LOWER = np.tril(np.ones((TILE[0], TILE[0]))) - 0.5 * np.eye(TILE[0])
+
+
+def _tiles(n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:
+    return ((rows, columns) for rows in slices(n_rows, TILE[0]) for columns in slices(n_columns, TILE[1]))

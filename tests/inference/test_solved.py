@@ -1,0 +1,81 @@
+"""A model is built and solved once, and everything that is asked of it comes from that."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import gp
+from gp.inference import solved
+from gp.model.model import Model
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 6, (60, 2))
+Y = 3 * np.sin(X[:, 0]) + X[:, 1] + 0.3 * RNG.standard_normal(60)
+TRAIN = {"kind": "lbfgs", "restarts": 0}
+
+
+@pytest.fixture
+def factors(monkeypatch):
+    """Return the numbers of rows of what exact inference factorises from here on."""
+    sizes, plain = [], solved.factorise
+    monkeypatch.setattr(solved, "factorise", lambda matrix: sizes.append(len(matrix)) or plain(matrix))
+    return sizes
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    built, plain = [], Model.build
+    monkeypatch.setattr(Model, "build", lambda self, data: built.append(data.n) or plain(self, data))
+    return built
+
+
+def asked(fitted, path):
+    """Ask for all that the stage train writes."""
+    fitted.save(path)
+    return fitted.trace, fitted.leave_one_out, fitted.report()
+
+
+def test_a_study_builds_its_model_twice(builds, tmp_path):
+    asked(gp.fit(X, Y, train=TRAIN), tmp_path / "model.safetensors")
+    gp.load(tmp_path / "model.safetensors").predict(X[:3])
+    assert builds == [60, 60]
+
+
+def test_all_rows_are_factorised_once_where_hyperparameters_are_learnt_on_some(factors, tmp_path):
+    fitted = gp.fit(X, Y, inference={"rows": 30}, train=TRAIN)
+    asked(fitted, tmp_path / "model.safetensors")
+    fitted.predict(X[:3])
+    assert factors.count(60) == 1
+
+
+def test_the_certificate_needs_one_factor_more_than_its_differences_do(factors, tmp_path):
+    fitted = gp.fit(X, Y, train=TRAIN)
+    factors.clear()
+    asked(fitted, tmp_path / "model.safetensors")
+    # One for likelihood, leave-one-out and condition number, one beside the gradient, two for each difference.
+    assert len(factors) == 1 + 1 + 2 * len(fitted.vector)
+
+
+def test_certifying_leaves_the_model_where_it_was():
+    fitted = gp.fit(X, Y, train=TRAIN)
+    before = fitted.predict(X[:3]).mean
+    assert fitted.certificate.converged
+    np.testing.assert_array_equal(fitted.predict(X[:3]).mean, before)
+
+
+@pytest.mark.parametrize("inference", [{}, {"kind": "sgpr", "inducing": 20}, {"kind": "vecchia"}])
+def test_the_posterior_mean_at_the_training_rows_is_that_of_its_moments(inference):
+    fitted = gp.fit(X, Y, inference=inference, train=TRAIN)
+    conditioned = fitted.inference.condition(fitted.gp)
+    np.testing.assert_allclose(conditioned.training_mean(), conditioned.moments(fitted.gp.x).mean, atol=1e-9)
+    value, _ = fitted.inference.evaluate(fitted.gp, gradient=False)
+    assert conditioned.log_likelihood == pytest.approx(value, rel=1e-12)
+
+
+def test_a_model_is_pickled_after_it_has_predicted():
+    fitted = gp.fit(X, Y, model={"kernel": {"kind": "periodic"}}, train=TRAIN)
+    posterior = fitted.predict(X[:3])
+    assert fitted.certificate
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X[:3]).mean, posterior.mean)
