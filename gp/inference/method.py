@@ -1,5 +1,6 @@
 """What every inference method is asked for."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 
 from gp.inference.profile import Profile
+from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess, Model
-from gp.spec import Spec
+from gp.spec import Fault, Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,18 @@ def positive_part(variance: Any, prior: Any) -> Any:
             "model.noise.sd, remove nearly equal inputs, or give the kernel's lengthscales an upper bound"
         )
     return variance.clip(min=0.0)
+
+
+def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
+    """Return the error that says that `matrix` has no Cholesky factor at the model's hyperparameters."""
+    noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
+    return NotPositiveDefinite(
+        Fault(
+            "",
+            f"{matrix} is not positive definite at noise.sd={noise:g}",
+            "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
+        )
+    )
 
 
 class Method(Spec):

@@ -15,7 +15,7 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
-from gp.inference.method import Moments, positive_part
+from gp.inference.method import Moments, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
 from gp.matrices.tiles import TILE, Blocks, Kept, lower_tiles, slices
@@ -161,11 +161,7 @@ def solve(gp: GaussianProcess) -> Solved:
 
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
-    noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
-    return NotPositiveDefinite(
-        f"the kernel matrix of n={gp.n} points is not positive definite at noise.sd={noise:g}: raise model.noise.sd "
-        "(its `lower`, where it is learnt) or remove duplicate inputs"
-    )
+    return without_factor(gp, f"the kernel matrix of n={gp.n} points")
 
 
 def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:

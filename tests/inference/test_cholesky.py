@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gp.matrices import cholesky
-from gp.matrices.cholesky import factorise, invert
+from gp.matrices.cholesky import factorise, inverse_diagonal, invert
 
 RNG = np.random.default_rng(0)
 
@@ -34,6 +34,16 @@ def test_the_inverse_is_that_of_the_matrix():
     assert factorise(factor)
     expected = np.linalg.inv(matrix)
     np.testing.assert_allclose(np.tril(invert(factor)), np.tril(expected), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 100, 128])
+def test_the_diagonal_of_the_inverse_keeps_the_factor(small, n):
+    matrix = covariance(n)
+    factor = matrix + np.triu(np.full((n, n), np.nan), 1)
+    assert factorise(factor)
+    before = factor.copy()
+    np.testing.assert_allclose(inverse_diagonal(factor), np.diagonal(np.linalg.inv(matrix)), rtol=1e-9)
+    np.testing.assert_array_equal(factor, before)
 
 
 @pytest.mark.parametrize("row", [0, 40, 99])

@@ -13,7 +13,7 @@ from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
 from gp.inference.exact import Exact
-from gp.inference.method import Method, Moments, positive_part
+from gp.inference.method import Method, Moments, positive_part, without_factor
 from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
 from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
 from gp.inference.profile import Profile
@@ -235,14 +235,7 @@ def _at_once(k: int) -> int:
 
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
-    noise = gp.parameters.in_data_units().get("noise.sd", float("nan"))
-    return NotPositiveDefinite(
-        Fault(
-            "",
-            f"the kernel matrix of a row and its neighbours is not positive definite at noise.sd={noise:g}",
-            "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
-        )
-    )
+    return without_factor(gp, "the kernel matrix of a row and its neighbours")
 
 
 def _points(gp: GaussianProcess) -> np.ndarray:
