@@ -48,7 +48,7 @@ class Harmonic(Method):
                         "write {kind: exact}, or change model.kernel",
                     )
                 )
-            if base.ard_num_dims != 1 or len(base.active_dims) != 1:
+            if len(base.active_dims) != 1:
                 raise InputError(
                     Fault(
                         "inference",
