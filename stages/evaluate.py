@@ -1,6 +1,6 @@
 """Score a study's predictions: metrics.json, and calibration.csv over the held-out rows (else leave-one-out ones).
 
-Where inputs are angles and the true function is known, a Fourier series is scored beside them.
+Where the stage synthesize wrote a baseline, its predictions are scored too.
 """
 
 import json
@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from gp.dataset import Dataset
-from gp.fourier import fourier_baseline
 from gp.posterior import Posterior
 from gp.scores import calibration, score, study_scores, trivial_forecast
 from gp.spec import Spec
@@ -35,10 +34,10 @@ def main(study: str, params: Params, out: Path) -> None:
         test = Dataset.load(rows / "test.csv")
         posterior = Posterior.load(folder(study, "predict") / "test.csv")
         metrics |= study_scores(posterior, train, test)
-        periods = json.loads((rows / "names.json").read_text(encoding="utf-8")).get("periods")
-        if periods and test.f is not None:
-            series, baseline = fourier_baseline(train, test.x, periods)
-            metrics["baseline"] = {"order": series.order, **study_scores(baseline, train, test)}
+        if (rows / "baseline.csv").exists():
+            baseline = Posterior.load(rows / "baseline.csv")
+            facts = json.loads((rows / "names.json").read_text(encoding="utf-8"))["baseline"]["facts"]
+            metrics["baseline"] = facts | study_scores(baseline, train, test)
         if test.y is not None:
             observed, mean, sd = test.y, posterior.mean, posterior.sd_y
     calibration(observed, mean, sd).to_csv(out / "calibration.csv", index=False, lineterminator="\n")

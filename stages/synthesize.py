@@ -1,7 +1,11 @@
-"""Draw a study's rows, or read them from a table: train.csv, test.csv (where there are any), names.json."""
+"""Draw a study's rows, or read them from a table: train.csv, test.csv (where there are any), names.json.
+
+Where the data's field has a standard method of its own, baseline.csv is what that predicts at the test rows.
+"""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from gp.data import Data
 from gp.spec import Seed, Spec
@@ -18,11 +22,16 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Write the rows."""
     train, test = params.data.sample(params.seed)
+    names: dict[str, Any] = {"target": params.data.target}
     train.save(out / "train.csv")
+    if params.data.periods:
+        names["periods"] = params.data.periods
     if test is not None:
         test.save(out / "test.csv")
-    periods = {"periods": params.data.periods} if params.data.periods else {}
-    write_json(out / "names.json", {"inputs": params.data.columns, "target": params.data.target, **periods})
+        if baseline := params.data.baseline(train, test.x):
+            baseline.posterior.save(out / "baseline.csv")
+            names["baseline"] = {"name": baseline.name, "facts": dict(baseline.facts)}
+    write_json(out / "names.json", names)
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 
 

@@ -14,7 +14,7 @@ from gp.dataset import Dataset, default_columns
 from gp.grid import slices
 from gp.plots import PLOTS, Study, draw_all, save
 from gp.plots.canvas import DRAWN_AT_MOST
-from gp.plots.forecasts import _binomial_quantile
+from gp.plots.values import binomial_quantile
 from gp.posterior import Component, Posterior
 from gp.scores import calibration
 from gp.spec import InputError
@@ -93,6 +93,7 @@ def circle_study(d):
         test=Dataset(grid, names, f=truth),
         prediction=Posterior(grid, names, truth + 0.05, sd, 2 * sd, parts if d > 1 else {}),
         baseline=Posterior(grid, names, truth - 0.05, sd, 2 * sd),
+        baseline_name="a Fourier series",
         periods=dict.fromkeys(names, 2 * np.pi),
     )
 
@@ -265,7 +266,7 @@ def test_a_loss_of_one_evaluation_is_no_curve():
 @pytest.mark.parametrize("tail", [0.025, 0.975])
 def test_the_band_of_a_calibration_is_the_binomial_one(n, tail):
     p = np.array([0.05, 0.3, 0.5, 0.95, 0.99])
-    np.testing.assert_array_equal(_binomial_quantile(tail, n, p), binom.ppf(tail, n, p))
+    np.testing.assert_array_equal(binomial_quantile(tail, n, p), binom.ppf(tail, n, p))
 
 
 def test_an_interval_that_is_no_probability_is_refused():

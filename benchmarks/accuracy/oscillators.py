@@ -12,7 +12,7 @@ import gp
 from benchmarks.accuracy.options import Options
 from benchmarks.machine import describe
 from gp.data import Data
-from gp.fourier import fit_fourier
+from gp.data.oscillators.fourier import fit_fourier
 from gp.parallel import fan_out
 from gp.spec import parse
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import matplotlib.style
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from gp.plots.study import Study
+from gp.plots.values import Curve, chosen
 
 Plot = Callable[[Study], Figure | None]
 
@@ -67,16 +67,6 @@ def new_figure(study: Study, width: float, height: float) -> Figure:
     return figure
 
 
-def quantile(study: Study) -> float:
-    """Return how many sds the study's interval reaches to each side: 1.96 for 0.95."""
-    return NormalDist().inv_cdf((1 + study.interval) / 2)
-
-
-def percent(study: Study) -> str:
-    """Return the study's interval as text."""
-    return f"{100 * study.interval:.6g} %"
-
-
 def scatter_train(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Draw training points."""
     scatter(axes, x, y, label="training data", color=BLACK, marker="o", linewidths=0)
@@ -103,28 +93,22 @@ def point_size(n: int) -> float:
     return float(np.clip(1500 / max(n, 1), 4, 14))
 
 
-def chosen(n: int, at_most: int) -> np.ndarray:
-    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
-    if n <= at_most:
-        return np.arange(n)
-    # Random, not every k-th: the rows may have a period.
-    return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
-
-
 def draw_truth(axes: Axes, x: np.ndarray, f: np.ndarray) -> None:
     """Draw the true function along sorted `x`."""
     axes.plot(x, f, label="true function", color=VERMILLION, linestyle="--", linewidth=1.4)
 
 
+def draw_curve(axes: Axes, curve: Curve, study: Study, *, label: str = "mean") -> None:
+    """Draw a posterior's mean over the bands of function and observation."""
+    band = f"{study.percent} band of"
+    draw_band(axes, curve.x, curve.mean, curve.half_y, color=PALE_BLUE, label=f"{band} a new observation")
+    draw_band(axes, curve.x, curve.mean, curve.half_f, color=MID_BLUE, label=f"{band} the function")
+    axes.plot(curve.x, curve.mean, color=BLUE, label=label, linewidth=1.2)
+
+
 def draw_band(axes: Axes, x: np.ndarray, mean: np.ndarray, half_width: np.ndarray, *, label: str, color: str) -> None:
     """Fill mean ± half_width along sorted `x`."""
     axes.fill_between(x, mean - half_width, mean + half_width, linewidth=0, label=label, color=color)
-
-
-def along(x: np.ndarray) -> np.ndarray:
-    """Return the rows of a curve over `x` (m,) from left to right, at most LINE_POINTS."""
-    order = np.argsort(x, kind="stable")
-    return order[np.linspace(0, len(x) - 1, min(len(x), LINE_POINTS)).round().astype(int)]
 
 
 def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:

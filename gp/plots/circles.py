@@ -16,8 +16,6 @@ from gp.plots.canvas import (
     draw_truth,
     legend_below,
     new_figure,
-    percent,
-    quantile,
     styled,
 )
 from gp.plots.study import Study
@@ -43,15 +41,15 @@ def coupling(study: Study) -> Figure | None:
     panels = figure.subplots(2, d, sharex="col", squeeze=False, height_ratios=[4, 1])
     parts = {"true function": test.f, "mean": prediction.mean}
     if study.baseline is not None:
-        parts["Fourier series, its order by evidence"] = study.baseline.mean
+        parts[study.baseline_name] = study.baseline.mean
     for j, column in enumerate(study.train.columns):
         axes, below = panels[:, j]
         x = np.unique(test.x[:, j])
         curves = {name: _part(test.x[:, j], values, x, centred=d > 1) for name, values in parts.items()}
         sd = _part_sd(study, prediction, j, x)
         if sd is not None:
-            label = f"{percent(study)} band of the function"
-            draw_band(axes, x, curves["mean"], quantile(study) * sd, color=MID_BLUE, label=label)
+            label = f"{study.percent} band of the function"
+            draw_band(axes, x, curves["mean"], study.quantile * sd, color=MID_BLUE, label=label)
         axes.plot(x, curves["mean"], color=BLUE, linewidth=1.4, label="mean")
         draw_truth(axes, x, curves["true function"])
         for name in list(parts)[2:]:

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gp.plots import values
 from gp.plots.canvas import (
     BLUE,
+    LINE_POINTS,
     Plot,
-    along,
     draw_truth,
     legend_below,
     new_figure,
@@ -19,8 +20,7 @@ from gp.plots.canvas import (
     styled,
 )
 from gp.plots.study import Study
-
-PANELS_AT_MOST = 24  # inputs of a figure that still prints on a page
+from gp.plots.values import PANELS_AT_MOST
 
 
 @styled
@@ -32,9 +32,8 @@ def data(study: Study) -> Figure:
     axes = figure.subplots()
     _scatter_column(axes, study, 0)
     limits = axes.get_xlim()  # those of the data; the truth may reach further
-    if study.test is not None and study.test.f is not None:
-        rows = along(study.test.x[:, 0])
-        draw_truth(axes, study.test.x[rows, 0], study.test.f[rows])
+    if truth := values.truth(study, LINE_POINTS):
+        draw_truth(axes, *truth)
     axes.set(xlim=limits, xlabel=study.train.columns[0], ylabel=study.target)
     legend_below(figure, axes, n_columns=3)
     return figure
@@ -69,13 +68,13 @@ def _scatter_column(axes: Axes, study: Study, j: int) -> None:
 @styled
 def loss(study: Study) -> Figure | None:
     """Return the negative log marginal likelihood per datum against the evaluation."""
-    if study.trace is None or len(study.trace) < 2:  # nothing was trained
+    trained = values.training(study, LINE_POINTS)
+    if trained is None:
         return None
     figure = new_figure(study, 7, 4.2)
     axes = figure.subplots()
-    values = study.trace["nats_per_datum"].to_numpy()
-    marker = "." if np.isfinite(values).sum() <= 60 else ""  # few evaluations: show where they are
-    axes.plot(study.trace["evaluation"], values, color=BLUE, marker=marker)
+    marker = "." if np.isfinite(trained[1]).sum() <= 60 else ""  # few evaluations: show where they are
+    axes.plot(*trained, color=BLUE, marker=marker)
     axes.set(xlabel="evaluation", ylabel="negative log marginal likelihood\nper datum [nats]")
     axes.locator_params(axis="x", integer=True)
     return figure

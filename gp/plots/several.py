@@ -6,25 +6,22 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
+from gp.plots import values
 from gp.plots.canvas import (
     BLACK,
     BLUE,
     GREY,
-    MID_BLUE,
-    PALE_BLUE,
+    LINE_POINTS,
     SKY,
     VERMILLION,
     Plot,
-    chosen,
-    draw_band,
+    draw_curve,
     legend_below,
     new_figure,
-    percent,
-    quantile,
     styled,
 )
-from gp.plots.inputs import PANELS_AT_MOST
 from gp.plots.study import Study
+from gp.plots.values import chosen
 
 RUGS_AT_MOST = 300  # marks of a rug that can be told apart
 SPAN = 1e3  # of a relevance axis: what lies below a thousandth of the largest says nothing
@@ -33,22 +30,16 @@ SPAN = 1e3  # of a relevance axis: what lies below a thousandth of the largest s
 @styled
 def slices(study: Study) -> Figure | None:
     """Return the posterior along each input, the others at their medians, where lines were predicted (d > 2)."""
-    if study.slices is None:
+    curves = values.slices(study, LINE_POINTS)
+    if not curves:
         return None
-    d = study.train.d
-    n_panels = min(d, PANELS_AT_MOST)
-    n_columns = min(4, n_panels)
-    n_rows = math.ceil(n_panels / n_columns)
+    n_columns = min(4, len(curves))
+    n_rows = math.ceil(len(curves) / n_columns)
     figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.9)
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
-    size, z, label = len(study.slices.x) // d, quantile(study), f"{percent(study)} band of"
     rugs = chosen(study.train.n, RUGS_AT_MOST)
-    for j, axes in enumerate(panels[:n_panels]):
-        rows = slice(j * size, (j + 1) * size)
-        x, mean = study.slices.x[rows, j], study.slices.mean[rows]
-        draw_band(axes, x, mean, z * study.slices.sd_y[rows], color=PALE_BLUE, label=f"{label} a new observation")
-        draw_band(axes, x, mean, z * study.slices.sd_f[rows], color=MID_BLUE, label=f"{label} the function")
-        axes.plot(x, mean, color=BLUE, linewidth=1.2, label="mean, the other inputs at their medians")
+    for j, (axes, (column, curve)) in enumerate(zip(panels, curves.items(), strict=False)):
+        draw_curve(axes, curve, study, label="mean, the other inputs at their medians")
         axes.plot(
             study.train.x[rugs, j],
             np.full(len(rugs), 0.02),
@@ -60,13 +51,13 @@ def slices(study: Study) -> Figure | None:
             label="training data",
         )
         axes.margins(x=0.02)
-        axes.set_xlabel(fill(study.train.columns[j], 26))
+        axes.set_xlabel(fill(column, 26))
         axes.locator_params(axis="x", nbins=4)
-    for axes in panels[n_panels:]:
+    for axes in panels[len(curves) :]:
         axes.remove()
     figure.supylabel(study.target, fontsize=10)
-    if d > n_panels:
-        panels[0].set_title(f"the first {n_panels} of {d} inputs", loc="left")
+    if study.train.d > len(curves):
+        panels[0].set_title(f"the first {len(curves)} of {study.train.d} inputs", loc="left")
     legend_below(figure, panels[0])
     return figure
 
@@ -90,17 +81,17 @@ def relevance(study: Study) -> Figure | None:
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     spread = dict(zip(study.train.columns, study.train.x.std(axis=0), strict=True))
     for axes, (head, columns) in zip(panels, groups.items(), strict=True):
-        values = {c: spread[c] / study.hyperparameters[f"{head}.lengthscale.{c}"] for c in columns}
-        columns = sorted(columns, key=lambda c: values[c])
-        floor = max(values.values()) / SPAN
+        ratios = {c: spread[c] / study.hyperparameters[f"{head}.lengthscale.{c}"] for c in columns}
+        columns = sorted(columns, key=lambda c: ratios[c])
+        floor = max(ratios.values()) / SPAN
         for place, column in enumerate(columns):
             interval = study.intervals.get(f"{head}.lengthscale.{column}")
-            value = max(values[column], floor)
+            value = max(ratios[column], floor)
             color = BLUE if interval else GREY
             if interval:
                 ends = [max(spread[column] / interval[end], floor) for end in ("upper", "lower")]
                 axes.plot(ends, [place, place], color=SKY, linewidth=3, solid_capstyle="butt", label="95 % interval")
-            marker = "<" if values[column] < floor else "o"
+            marker = "<" if ratios[column] < floor else "o"
             label = "estimate" if interval else "the data do not bound it"
             axes.plot([value], [place], marker, color=color, markersize=6, label=label)
         axes.set_xscale("log")

@@ -1,7 +1,11 @@
-"""Study: everything the figures of one study draw."""
+"""Study: everything that the figures of one study show, as the stages wrote it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -10,17 +14,19 @@ from gp.dataset import Dataset
 from gp.posterior import Posterior
 from gp.spec import Fault, InputError
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
     """A study's data and results; figures that need what is None do not apply.
 
-    `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2).  `trace` has columns evaluation and
-    nats_per_datum (negative log marginal likelihood); `calibration` nominal and observed, of the held-out rows or,
-    where no y was held out, of leave-one-out predictions.  `slices` are lines along each input (gp.grid.slices),
-    `baseline` another prediction at `test`'s rows.  Inputs that are angles have `periods`.  `hyperparameters` are by
-    name, in the data's units, `intervals` their 95 % intervals, {lower, upper}.  `interval` is the probability of every
-    band.
+    `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2), `slices` on lines along each input
+    (gp.grid.slices); `baseline` is another prediction at `test`'s rows, by the method `baseline_name`.  `trace` has
+    columns evaluation and nats_per_datum (negative log marginal likelihood), `loo` y, mean and sd_y of each training
+    row predicted from all others, `calibration` nominal and observed coverage of the held-out rows or, where no y was
+    held out, of `loo`.  Inputs that are angles have `periods`.  `hyperparameters` are by name, in the data's units,
+    `intervals` their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
     """
 
     train: Dataset
@@ -29,9 +35,11 @@ class Study:
     prediction: Posterior | None = None
     grid: Posterior | None = None
     trace: pd.DataFrame | None = None
+    loo: pd.DataFrame | None = None
     calibration: pd.DataFrame | None = None
     slices: Posterior | None = None
     baseline: Posterior | None = None
+    baseline_name: str = ""
     periods: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
@@ -45,3 +53,55 @@ class Study:
             )
         if self.prediction is not None and (self.test is None or not np.array_equal(self.prediction.x, self.test.x)):
             raise InputError(Fault("", "the prediction is not at the test rows", "predict at the test rows"))
+
+    @classmethod
+    def load(
+        cls, find: Callable[[str], Path | None], *, title: str = "", interval: float = 0.95, current: bool = True
+    ) -> "Study | None":
+        """Return the study whose files `find` finds by <stage>/<name>, None where it has no training rows.
+
+        `find` returns the file's path, or None where there is none.  Where files need not be `current`, as when some
+        stages have not run again, a prediction that is not at the test rows is left out; otherwise it is refused.
+        """
+        if (train := _read(find("synthesize/train.csv"), Dataset.load)) is None:
+            return None
+        names, fit = (_read(find(path), _json) or {} for path in ("synthesize/names.json", "train/fit.json"))
+        test = _read(find("synthesize/test.csv"), Dataset.load)
+        prediction = _read(find("predict/test.csv"), Posterior.load)
+        at_test = test is not None and prediction is not None and np.array_equal(prediction.x, test.x)
+        return cls(
+            train=train,
+            target=names.get("target", "y"),
+            test=test,
+            prediction=prediction if current or at_test else None,
+            grid=_read(find("predict/grid.csv"), Posterior.load),
+            trace=_read(find("train/trace.csv"), pd.read_csv),
+            loo=_read(find("train/loo.csv"), pd.read_csv),
+            calibration=_read(find("evaluate/calibration.csv"), pd.read_csv),
+            slices=_read(find("predict/slices.csv"), Posterior.load),
+            baseline=_read(find("synthesize/baseline.csv"), Posterior.load),
+            baseline_name=names.get("baseline", {}).get("name", ""),
+            periods=names.get("periods", {}),
+            intervals=fit.get("certificate", {}).get("intervals", {}),
+            hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
+            interval=interval,
+            title=title,
+        )
+
+    @property
+    def quantile(self) -> float:
+        """Return how many standard deviations the interval reaches to each side: 1.96 for 0.95."""
+        return NormalDist().inv_cdf((1 + self.interval) / 2)
+
+    @property
+    def percent(self) -> str:
+        """Return the interval as text: 95 %."""
+        return f"{100 * self.interval:.6g} %"
+
+
+def _read(path: Path | None, load: Callable[[Path], T]) -> T | None:
+    return None if path is None else load(path)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -52,7 +52,7 @@ class Repository:
         predicted = f"x,mean,sd_f,sd_y\n{rows}"
         self.studies[study] = params
         self.outs[study] = {
-            "synthesize": {"train.csv": test, "test.csv": test, "names.json": '{"inputs": ["x"], "target": "height"}'},
+            "synthesize": {"train.csv": test, "test.csv": test, "names.json": '{"target": "height"}'},
             "predict": {"test.csv": predicted, "grid.csv": predicted},
             "train/fit.json": json.dumps({"alarms": list(alarms)}),
         }

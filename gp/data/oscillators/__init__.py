@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from gp.data.oscillators.fourier import fit_fourier
 from gp.data.oscillators.systems import System
-from gp.data.source import Source
+from gp.data.source import Baseline, Source
 from gp.dataset import Dataset
+from gp.posterior import Posterior
 from gp.spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
 
 TURN = 2 * math.pi
@@ -83,6 +85,13 @@ class Oscillators(Source):
             x, y = x[kept], y[kept]
         grid = self._grid()
         return Dataset(x=x, columns=self.columns, y=y), Dataset(x=grid, columns=self.columns, f=self.truth(grid))
+
+    def baseline(self, train: Dataset, x: np.ndarray) -> Baseline:
+        """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
+        series = fit_fourier(train.x, train.observed)
+        mean, sd_f = series.predict(x)
+        posterior = Posterior(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
+        return Baseline("Fourier series, its order by evidence", posterior, {"order": series.order})
 
     def truth(self, x: np.ndarray) -> np.ndarray:
         """Return ω + Σ_j Γ_j(x_j) at differences x (m, N − 1), shape (m,)."""

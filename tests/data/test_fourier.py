@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import gammaln
 from scipy.stats import multivariate_t
 
-from gp.dataset import Dataset
-from gp.fourier import fit_fourier, fourier_baseline
+from gp.data.oscillators import Oscillators
+from gp.data.oscillators.fourier import fit_fourier
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 2 * math.pi, (60, 2))
@@ -36,7 +35,6 @@ def test_the_evidence_is_that_of_the_marginal_t():
     covariance = np.eye(60) + f @ prior_of(order) @ f.T
     expected = multivariate_t(centre, covariance, df=2 * shape).logpdf(Y)
     assert fit_fourier(X, Y, order).log_evidence == pytest.approx(expected, rel=1e-9)
-    assert math.isfinite(gammaln(shape))
 
 
 def test_the_posterior_is_that_of_the_linear_model():
@@ -58,26 +56,19 @@ def test_the_order_is_that_of_most_evidence():
     assert chosen.order == int(np.argmax(every)) == 2
 
 
-def test_parts_are_centred_and_add_up():
-    series = fit_fourier(X, Y)
-    circle = np.arange(50) * 2 * math.pi / 50
-    first, second = (series.component(j, circle)[0] for j in range(2))
-    assert first.mean() == pytest.approx(0, abs=1e-12)
-    whole, _ = series.predict(np.column_stack([circle, circle]))
-    assert first + second + whole.mean() - (first + second).mean() == pytest.approx(whole)
-
-
 def test_rows_are_taken_in_blocks(monkeypatch):
     whole = fit_fourier(X, Y)
-    monkeypatch.setattr("gp.fourier.BLOCK", 7)
+    monkeypatch.setattr("gp.data.oscillators.fourier.BLOCK", 7)
     parts = fit_fourier(X, Y)
     assert parts.log_evidence == pytest.approx(whole.log_evidence, rel=1e-12)
     assert parts.mean == pytest.approx(whole.mean, rel=1e-9)
 
 
-def test_other_periods_are_turned_into_angles():
-    train = Dataset(x=X * 12 / (2 * math.pi), columns=("a", "b"), y=Y)
-    series, posterior = fourier_baseline(train, train.x[:4], {"a": 12.0, "b": 12.0})
-    assert posterior.mean == pytest.approx(fit_fourier(X, Y).predict(X[:4])[0])
-    assert series.order == 2
-    assert posterior.sd_y**2 == pytest.approx(posterior.sd_f**2 + series.noise_sd**2)
+def test_the_baseline_of_oscillators_is_the_series_of_their_rows():
+    source = Oscillators(system={"kind": "van_der_pol"}, trials=2, cycles=3, test=10)
+    train, test = source.sample(0)
+    baseline, series = source.baseline(train, test.x), fit_fourier(train.x, train.y)
+    mean, sd_f = series.predict(test.x)
+    np.testing.assert_array_equal(baseline.posterior.mean, mean)
+    assert baseline.posterior.sd_y**2 == pytest.approx(sd_f**2 + series.noise_sd**2)
+    assert baseline.facts == {"order": series.order}

@@ -1,4 +1,4 @@
-"""The baseline of coupled oscillators: a Bayesian Fourier series, its order chosen by evidence.
+"""The field's own method for coupling functions: a Bayesian Fourier series, its order chosen by evidence.
 
 Ota & Aoyagi, "Direct extraction of phase dynamics from fluctuating rhythmic data based on a Bayesian approach",
 arXiv:1405.4126: y = F w + noise, F the columns 1, cos(m x_j), sin(m x_j), m = 1 … order of each angle x_j;
@@ -6,14 +6,10 @@ w | s² ~ N(μ₀, s² S₀), s² ~ IG(0.1, 0.1), μ₀ = (mean of y, 0, …), S
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln
-
-from gp.dataset import Dataset
-from gp.posterior import Posterior
 
 PRIOR_SHAPE = PRIOR_RATE = 0.1  # of s²: α₀, β₀
 PRECISION = 10.0  # λ₀
@@ -26,7 +22,6 @@ class FourierSeries:
     """A fitted series: the posterior mean (p,) and covariance (p, p) of its weights, and its log evidence, nats."""
 
     order: int
-    d: int
     log_evidence: float
     noise_sd: float
     mean: np.ndarray
@@ -37,15 +32,6 @@ class FourierSeries:
         design = _design(x, self.order)
         return design @ self.mean, np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance, design))
 
-    def component(self, j: int, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and sd (m,) of the part of angle j, whose own mean over the circle is zero."""
-        x = np.zeros((len(angle), self.d))
-        x[:, j] = angle
-        design, own = _design(x, self.order), np.zeros(len(self.mean))
-        own[1 + 2 * self.order * j : 1 + 2 * self.order * (j + 1)] = 1
-        design = design * own
-        return design @ self.mean, np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance, design))
-
 
 def fit_fourier(x: np.ndarray, y: np.ndarray, order: int | None = None) -> FourierSeries:
     """Return the series fitted to y (n,) at angles x (n, d), radians; without an `order`, that with most evidence."""
@@ -54,14 +40,6 @@ def fit_fourier(x: np.ndarray, y: np.ndarray, order: int | None = None) -> Fouri
     gram, moment = _sums(x, y, largest)
     series = [_of_order(m, largest, x.shape[1], gram, moment, y) for m in tried]
     return max(series, key=lambda one: one.log_evidence)
-
-
-def fourier_baseline(train: Dataset, x: np.ndarray, periods: Mapping[str, float]) -> tuple[FourierSeries, Posterior]:
-    """Return the series fitted to `train`, whose inputs have these periods, and its posterior at x (m, d)."""
-    turn = 2 * math.pi / np.array([periods[name] for name in train.columns])
-    series = fit_fourier(train.x * turn, train.observed)
-    mean, sd_f = series.predict(x * turn)
-    return series, Posterior(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
 
 
 def _design(x: np.ndarray, order: int) -> np.ndarray:
@@ -105,4 +83,4 @@ def _of_order(order: int, largest: int, d: int, gram: np.ndarray, moment: np.nda
     )
     # w given the data is Student's t of 2α degrees of freedom; its variance is β/(α − 1) S.
     variance = rate / max(shape - 1, 1e-9)
-    return FourierSeries(order, d, log_evidence, math.sqrt(variance), mean, variance * covariance)
+    return FourierSeries(order, log_evidence, math.sqrt(variance), mean, variance * covariance)

@@ -1,0 +1,205 @@
+"""What figures show, as arrays: computed once, drawn by matplotlib in this folder and by Vega on the review's pages.
+
+Every function takes a Study, and returns None or nothing where the figure does not apply to it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import bdtr, bdtrik
+
+from gp.plots.study import Study
+from gp.posterior import Posterior
+
+PANELS_AT_MOST = 24  # inputs of a figure that still prints on a page
+TAILS = (0.025, 0.975)  # of a band in which 95 % of calibrated forecasts lie
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A posterior along sorted `x`: its `mean`, half the width of the function's band and of an observation's, (m,)."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    half_f: np.ndarray
+    half_y: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """One term of a posterior along sorted `x`: its `mean`, and half the width of its band, (m,)."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A posterior over a lattice: its two `sides` (n1,) and (n2,), and `mean` and `sd_f` (n2, n1)."""
+
+    sides: tuple[np.ndarray, np.ndarray]
+    mean: np.ndarray
+    sd_f: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The rows that the fit is judged by, "held-out" or "left-out", and their forecasts, each (m,)."""
+
+    rows: str
+    observed: np.ndarray
+    mean: np.ndarray
+    sd_y: np.ndarray
+
+    @property
+    def residuals(self) -> np.ndarray | None:
+        """Return (observed − mean) / sd_y, None where an sd is 0: it standardizes nothing."""
+        return (self.observed - self.mean) / self.sd_y if self.sd_y.all() else None
+
+    def outside(self, quantile: float) -> np.ndarray:
+        """Return for each row whether it lies more than `quantile` standard deviations from its mean."""
+        return np.asarray(np.abs(self.observed - self.mean) > quantile * self.sd_y)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Coverage `observed` at `nominal` levels on `n` rows, and where 95 % of calibrated forecasts lie.
+
+    The band has 0 and 1 as further `levels`.  It is binomial: it takes rows for independent, which neighbours and
+    left-out rows are not quite.
+    """
+
+    rows: str
+    n: int
+    nominal: np.ndarray
+    observed: np.ndarray
+    levels: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def n_beyond(self) -> int:
+        """Return how many levels are outside the band."""
+        lower, upper = self.lower[1:-1], self.upper[1:-1]
+        return int(((self.observed < lower) | (self.observed > upper)).sum())
+
+
+def chosen(n: int, at_most: int) -> np.ndarray:
+    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
+    if n <= at_most:
+        return np.arange(n)
+    # Random, not every k-th: the rows may have a period.
+    return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
+
+
+def along(x: np.ndarray, at_most: int) -> np.ndarray:
+    """Return at most `at_most` rows of a curve over `x` (m,), from left to right."""
+    order = np.argsort(x, kind="stable")
+    return order[np.linspace(0, len(x) - 1, min(len(x), at_most)).round().astype(int)]
+
+
+def posterior(study: Study, at_most: int) -> Curve | None:
+    """Return the posterior over one input: at the test rows if the truth is known there, else on the grid."""
+    found = _over_one_input(study)
+    return None if found is None else _curve(study, found, at_most)
+
+
+def truth(study: Study, at_most: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return x and the true function there, from left to right (d = 1)."""
+    test = study.test
+    if test is None or test.f is None or test.d > 1:
+        return None
+    rows = along(test.x[:, 0], at_most)
+    return test.x[rows, 0], test.f[rows]
+
+
+def components(study: Study, at_most: int) -> dict[str, Component]:
+    """Return each named component of the posterior over one input."""
+    candidates = (_over_one_input(study), study.grid, study.prediction)
+    found = next((candidate for candidate in candidates if candidate is not None and candidate.components), None)
+    if found is None or study.train.d > 1:
+        return {}
+    rows = along(found.x[:, 0], at_most)
+    return {
+        name: Component(found.x[rows, 0], part.mean[rows], study.quantile * part.sd_f[rows])
+        for name, part in found.components.items()
+    }
+
+
+def slices(study: Study, at_most: int) -> dict[str, Curve]:
+    """Return the posterior along each of the first PANELS_AT_MOST inputs, the others at their medians (d > 2)."""
+    lines, d = study.slices, study.train.d
+    if lines is None or len(lines.x) % d:
+        return {}
+    size = len(lines.x) // d
+    return {
+        name: _curve(study, lines, at_most, j, slice(j * size, (j + 1) * size))
+        for j, name in enumerate(study.train.columns[:PANELS_AT_MOST])
+    }
+
+
+def surface(study: Study) -> Surface | None:
+    """Return the posterior over a lattice of two inputs; scattered inputs make none."""
+    grid = study.grid
+    if study.train.d != 2 or grid is None:
+        return None
+    first, second = (np.unique(column) for column in grid.x.T)
+    if len(grid.x) != len(first) * len(second):
+        return None
+    order, shape = np.lexsort((grid.x[:, 0], grid.x[:, 1])), (len(second), len(first))
+    return Surface((first, second), grid.mean[order].reshape(shape), grid.sd_f[order].reshape(shape))
+
+
+def judged(study: Study) -> Judged | None:
+    """Return the held-out rows with their forecasts, else the training rows, each forecast from all others."""
+    if study.test is not None and study.test.y is not None:
+        p = study.prediction
+        return None if p is None else Judged("held-out", study.test.y, p.mean, p.sd_y)
+    if study.loo is None:
+        return None
+    observed, mean, sd_y = (study.loo[name].to_numpy(dtype=np.float64) for name in ("y", "mean", "sd_y"))
+    return Judged("left-out", observed, mean, sd_y)
+
+
+def calibration(study: Study) -> Calibration | None:
+    """Return observed against nominal coverage of the rows that the fit is judged by."""
+    if study.calibration is None:
+        return None
+    held_out = study.test is not None and study.test.y is not None
+    n = study.test.n if study.test is not None and held_out else study.train.n
+    nominal, observed = (study.calibration[name].to_numpy(dtype=np.float64) for name in ("nominal", "observed"))
+    lower, upper = (np.r_[0, binomial_quantile(tail, n, nominal) / n, 1] for tail in TAILS)
+    rows = "held-out" if held_out else "left-out"
+    return Calibration(rows, n, nominal, observed, np.r_[0, nominal, 1], lower, upper)
+
+
+def training(study: Study, at_most: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the evaluation and the nats per datum there; None where nothing was trained."""
+    if study.trace is None or len(study.trace) < 2:
+        return None
+    trace = study.trace.iloc[along(study.trace["evaluation"].to_numpy(), at_most)]
+    return trace["evaluation"].to_numpy(), trace["nats_per_datum"].to_numpy(dtype=np.float64)
+
+
+def binomial_quantile(tail: float, n: int, p: np.ndarray) -> np.ndarray:
+    """Return the smallest count k with P(K ≤ k) ≥ tail for K ~ Binomial(n, p)."""
+    count = np.ceil(bdtrik(tail, n, p))
+    # bdtrik inverts a function that is continuous in k; below its first step one less may do.
+    less = np.maximum(count - 1, 0)
+    return np.where(bdtr(less, n, p) >= tail, less, count)
+
+
+def _over_one_input(study: Study) -> Posterior | None:
+    if study.train.d > 1:
+        return None
+    knows_truth = study.test is not None and study.test.f is not None
+    return study.prediction if knows_truth and study.prediction is not None else study.grid
+
+
+def _curve(study: Study, found: Posterior, at_most: int, j: int = 0, part: slice = slice(None)) -> Curve:
+    """Return the rows `part` of a posterior along input j, from left to right."""
+    rows = np.arange(len(found.x))[part]
+    rows = rows[along(found.x[rows, j], at_most)]
+    half_f, half_y = (study.quantile * sd[rows] for sd in (found.sd_f, found.sd_y))
+    return Curve(found.x[rows, j], found.mean[rows], half_f, half_y)
