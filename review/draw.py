@@ -1,4 +1,4 @@
-"""What figures of a page share: a legend, layers over common axes, thinning that says so."""
+"""What the figures of a page share: a legend, layers over common axes, thinning that says so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from gp.plots.study import Study
 from review import page
-from review.results import Results
 
 HEIGHT = 300  # pixels of a figure
 PANEL = 170  # pixels of one of many
@@ -25,17 +25,21 @@ class Key:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading, its legend and what a reader must know about it."""
+    """A chart with its heading, its legend and what a reader must know about it.
+
+    `shows` are the names of the figures of gp.plots whose content it has: these need not be shown as pictures too.
+    """
 
     name: str
     title: str
     chart: Any
+    shows: tuple[str, ...]
     legend: tuple[Key, ...] = ()
     note: str = ""
     small: bool = False
 
 
-Draw = Callable[[Results], list[Figure]]
+Draw = Callable[[Study], list[Figure]]
 
 
 def layered(layers: list[Any], x: str, y: str | list[str], description: str, height: int = HEIGHT) -> Any:
@@ -65,20 +69,6 @@ def points(x: np.ndarray, y: np.ndarray, look: str, color: str, titles: tuple[st
     return mark.encode(x="x:Q", y="y:Q", tooltip=tips(x=titles[0], y=titles[1]))
 
 
-def chosen(n: int, at_most: int = page.DRAWN_AT_MOST) -> np.ndarray:
-    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
-    if n <= at_most:
-        return np.arange(n)
-    # Random, not every k-th: the rows may have a period.
-    return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
-
-
 def drawn(rows: np.ndarray, n: int) -> str:
     """Return, for a legend, how many points of n are drawn; nothing where all are."""
     return "" if len(rows) == n else f" ({page.number(len(rows))} of {page.number(n)} points drawn)"
-
-
-def along(x: np.ndarray) -> np.ndarray:
-    """Return the rows of a curve over `x` (m,) from left to right, at most LINE_POINTS."""
-    order = np.argsort(x, kind="stable")
-    return order[np.linspace(0, len(x) - 1, min(len(x), page.LINE_POINTS)).round().astype(int)]

@@ -1,107 +1,126 @@
 """Charts of two revisions in one picture: colours are revisions, vermillion the base and blue the head."""
 
-import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import altair
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset
-from gp.posterior import Posterior
+from gp.plots import values
+from gp.plots.study import Study
+from gp.plots.values import Curve, chosen
 from gp.row_scores import nlpd
 from gp.scores import BLOCKS
 from review.compare.paired import FEWEST
 from review.compare.scores import Rows, pairs
-from review.draw import along, chosen, tips
+from review.draw import tips
 from review.lock.revisions import NotHere, Revision
-from review.page import BLUE, DRAWN_AT_MOST, INK, QUIET, VERMILLION, records, zoom
+from review.page import BLUE, DRAWN_AT_MOST, INK, LINE_POINTS, QUIET, VERMILLION, records, zoom
 
-QUANTILE_95 = 1.959964
 HEIGHT = 260  # pixels
 BAND = 0.2  # opacity
 ZERO, UNIT = altair.Scale(zero=False), altair.Scale(domain=[0, 1])
 
 
-def pictures(base: Revision, head: Revision, study: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the study's charts by caption, and why others are missing."""
-    charts: dict[str, Any] = {}
-    missing = []
-    for caption, draw in PICTURES.items():
-        try:
-            chart = draw(base, head, study)
-        except NotHere as error:
-            missing.append(str(error))
-        else:
-            charts |= {} if chart is None else {caption: chart}
+@dataclass(frozen=True, eq=False)
+class Two:
+    """A study at two revisions: what figures show of it at each, and the rows that both are judged by, if the same."""
+
+    name: str
+    base: Revision
+    head: Revision
+    studies: tuple[Study, Study]
+    title: str
+    rows: tuple[Rows, Rows] | None
+
+    @property
+    def colour(self) -> Any:
+        """Return the encoding of revisions by colour."""
+        scale = altair.Scale(domain=[self.base.name, self.head.name], range=[VERMILLION, BLUE])
+        return altair.Color("revision:N", scale=scale)
+
+
+def pictures(base: Revision, head: Revision, name: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the charts of the study `name` by caption, and which files are missing for more."""
+    missing: list[str] = []
+    before, after = (_load(revision, name, missing) for revision in (base, head))
+    if before is None or after is None:
+        return {}, list(dict.fromkeys(missing))
+    metrics = [revision.metrics(name) or {} for revision in (base, head)]
+    key = "test" if all("test" in blocks for blocks in metrics) else "loo"
+    two = Two(name, base, head, (before, after), BLOCKS[key], pairs(base, head, name, key)[0])
+    charts = {caption: chart for caption, draw in PICTURES.items() if (chart := draw(two)) is not None}
     return charts, list(dict.fromkeys(missing))
 
 
-def posteriors(base: Revision, head: Revision, study: str) -> Any:
+def _load(revision: Revision, name: str, missing: list[str]) -> Study | None:
+    """Return what figures show of a study at a revision; adds to `missing` why files are not there."""
+
+    def find(path: str) -> Path | None:
+        try:
+            return revision.output(name, path)
+        except NotHere as error:
+            missing.append(str(error))
+            return None
+
+    return Study.load(find, current=False)
+
+
+def posteriors(two: Two) -> Any:
     """Return both posteriors over one input: mean, and the 95 % band of new observations; head's training rows."""
-    grids = {revision.name: revision.output(study, "predict/grid.csv") for revision in (base, head)}
-    tables = {name: Posterior.load(path) for name, path in grids.items() if path is not None}
-    if len(tables) < 2 or any(grid.x.shape[1] != 1 for grid in tables.values()):
+    curves = [values.posterior(study, LINE_POINTS) for study in two.studies]
+    if curves[0] is None or curves[1] is None:
         return None
-    target = _target(head, study)
-    bands = [_band(name, grid, _colour(base, head), target) for name, grid in tables.items()]
-    columns = next(iter(tables.values())).columns
-    described = f"{study}: mean and 95 % band of new observations over {columns[0]}, at {base.name} and at {head.name}"
-    return _sized(altair.layer(*bands, *_seen(head, study)).add_params(zoom()), described)
+    label, target = two.studies[1].train.columns[0], two.studies[1].target
+    names = two.base.name, two.head.name
+    bands = [_band(name, curve, two.colour, label, target) for name, curve in zip(names, curves, strict=True) if curve]
+    described = f"{two.name}: mean and 95 % band of new observations over {label}, at {names[0]} and at {names[1]}"
+    return _sized(altair.layer(*bands, *_seen(two.studies[1])).add_params(zoom()), described)
 
 
-def _band(name: str, grid: Posterior, colour: Any, target: str) -> Any:
-    rows = along(grid.x[:, 0])
-    mean, half = grid.mean[rows], QUANTILE_95 * grid.sd_y[rows]
-    data = records(x=grid.x[rows, 0], mean=mean, low=mean - half, high=mean + half, revision=[name] * len(rows))
-    x = altair.X("x:Q", title=grid.columns[0], scale=altair.Scale(zero=False, nice=False))
+def _band(name: str, curve: Curve, colour: Any, label: str, target: str) -> Any:
+    low, high = curve.mean - curve.half_y, curve.mean + curve.half_y
+    data = records(x=curve.x, mean=curve.mean, low=low, high=high, revision=[name] * len(curve.x))
+    x = altair.X("x:Q", title=label, scale=altair.Scale(zero=False, nice=False))
     chart = altair.Chart(data).encode(x=x, color=colour)
     band = chart.mark_area(opacity=BAND, clip=True).encode(y=altair.Y("low:Q", title=target), y2="high:Q")
-    tooltip = [altair.Tooltip("revision:N"), *tips(x=grid.columns[0], mean="mean", low="band from", high="to")]
+    tooltip = [altair.Tooltip("revision:N"), *tips(x=label, mean="mean", low="band from", high="to")]
     return band + chart.mark_line(strokeWidth=1.8, clip=True).encode(y="mean:Q", tooltip=tooltip)
 
 
-def _seen(revision: Revision, study: str) -> Iterator[Any]:
+def _seen(study: Study) -> Iterator[Any]:
     """Yield the training rows, and the true function where it is known."""
-    train, test = (revision.output(study, f"synthesize/{name}.csv") for name in ("train", "test"))
-    if train is not None:
-        data = Dataset.load(train)
-        some = chosen(data.n)
-        points = altair.Chart(records(x=data.x[some, 0], y=data.observed[some]))
-        yield points.mark_circle(size=14, opacity=0.6, color=INK, clip=True).encode(x="x:Q", y="y:Q")
-    known = Dataset.load(test) if test is not None else None
-    if known is not None and known.f is not None:
-        rows = along(known.x[:, 0])
-        line = altair.Chart(records(x=known.x[rows, 0], f=known.f[rows]))
+    some = chosen(study.train.n, DRAWN_AT_MOST)
+    points = altair.Chart(records(x=study.train.x[some, 0], y=study.train.observed[some]))
+    yield points.mark_circle(size=14, opacity=0.6, color=INK, clip=True).encode(x="x:Q", y="y:Q")
+    if truth := values.truth(study, LINE_POINTS):
+        line = altair.Chart(records(x=truth[0], f=truth[1]))
         yield line.mark_line(color=INK, strokeDash=[6, 4], strokeWidth=1, clip=True).encode(x="x:Q", y="f:Q")
 
 
-def _target(revision: Revision, study: str) -> str:
-    path = revision.output(study, "synthesize/names.json")
-    return str(json.loads(path.read_text(encoding="utf-8"))["target"]) if path else "y"
-
-
-def predicted(base: Revision, head: Revision, study: str) -> Any:
+def predicted(two: Two) -> Any:
     """Return observed against predicted of the judged rows, beside the diagonal, where there are several inputs."""
-    title, rows = _judged(base, head, study)
+    rows = two.rows
     if rows is None or rows[0].x.shape[1] == 1:
         return None
     some = chosen(len(rows[0].x), DRAWN_AT_MOST // 2)
-    names = np.repeat([base.name, head.name], len(some))
+    names = np.repeat([two.base.name, two.head.name], len(some))
     mean, observed = (np.concatenate([getattr(r.forecast, part)[some] for r in rows]) for part in ("mean", "observed"))
     ends = [float(min(mean.min(), observed.min())), float(max(mean.max(), observed.max()))]
     diagonal = altair.Chart(records(x=np.array(ends), y=np.array(ends))).mark_line(color=QUIET, strokeDash=[4, 3])
     points = altair.Chart(records(x=mean, y=observed, revision=names)).mark_circle(size=36, opacity=0.7)
     x = altair.X("x:Q", title="predicted", scale=ZERO)
     y = altair.Y("y:Q", title="observed", scale=ZERO)
-    layers = diagonal.encode(x=x, y=y) + points.encode(x=x, y=y, color=_colour(base, head))
-    return _sized(layers.add_params(zoom()), f"{study}: observed against predicted, {title}")
+    layers = diagonal.encode(x=x, y=y) + points.encode(x=x, y=y, color=two.colour)
+    return _sized(layers.add_params(zoom()), f"{two.name}: observed against predicted, {two.title}")
 
 
-def gains(base: Revision, head: Revision, study: str) -> Any:
+def gains(two: Two) -> Any:
     """Return a histogram of the rows' differences of NLPD, and their mean."""
-    title, rows = _judged(base, head, study)
+    rows, base, head = two.rows, two.base, two.head
     if rows is None:
         return None
     before, after = (nlpd(row.forecast.observed, row.forecast.mean, row.forecast.sd) for row in rows)
@@ -119,13 +138,17 @@ def gains(base: Revision, head: Revision, study: str) -> Any:
         .encode(x=x, x2="high:Q", y=altair.Y("count:Q", title="rows"), color=altair.Color("side:N", scale=scale))
     )
     mean = altair.Chart(records(x=[float(change.mean())])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
-    return _sized(bars + mean, f"{study}: how each row's NLPD changed, {title}; dashed: the mean")
+    return _sized(bars + mean, f"{two.name}: how each row's NLPD changed, {two.title}; dashed: the mean")
 
 
-def calibrations(base: Revision, head: Revision, study: str) -> Any:
+def calibrations(two: Two) -> Any:
     """Return observed against nominal coverage of both revisions, beside the diagonal."""
-    paths = {revision.name: revision.output(study, "evaluate/calibration.csv") for revision in (base, head)}
-    tables = [pd.read_csv(path).assign(revision=name) for name, path in paths.items() if path is not None]
+    names = two.base.name, two.head.name
+    tables = [
+        study.calibration.assign(revision=name)
+        for name, study in zip(names, two.studies, strict=True)
+        if study.calibration is not None
+    ]
     if len(tables) < 2:
         return None
     table = pd.concat(tables)
@@ -133,20 +156,9 @@ def calibrations(base: Revision, head: Revision, study: str) -> Any:
     y = altair.Y("y:Q", title="observed coverage", scale=UNIT)
     ends = records(x=np.array([0.0, 1.0]), y=np.array([0.0, 1.0]))
     data = records(x=table["nominal"], y=table["observed"], revision=table["revision"])
-    line = altair.Chart(data).mark_line(point=altair.OverlayMarkDef(size=18)).encode(x, y, _colour(base, head))
+    line = altair.Chart(data).mark_line(point=altair.OverlayMarkDef(size=18)).encode(x, y, two.colour)
     diagonal = altair.Chart(ends).mark_line(color=QUIET, strokeDash=[4, 3]).encode(x, y)
-    return _sized(diagonal + line, f"{study}: calibration, {base.name} and {head.name}; dashed: the ideal")
-
-
-def _judged(base: Revision, head: Revision, study: str) -> tuple[str, tuple[Rows, Rows] | None]:
-    """Return what the rows are called that a verdict is over, held-out or else left out, and both forecasts of them."""
-    metrics = [revision.metrics(study) or {} for revision in (base, head)]
-    key = "test" if all("test" in values for values in metrics) else "loo"
-    return BLOCKS[key], pairs(base, head, study, key)[0]
-
-
-def _colour(base: Revision, head: Revision) -> Any:
-    return altair.Color("revision:N", scale=altair.Scale(domain=[base.name, head.name], range=[VERMILLION, BLUE]))
+    return _sized(diagonal + line, f"{two.name}: calibration, {names[0]} and {names[1]}; dashed: the ideal")
 
 
 def _sized(chart: Any, description: str) -> Any:
@@ -154,7 +166,7 @@ def _sized(chart: Any, description: str) -> Any:
 
 
 # Caption → what draws it, where it applies.
-PICTURES: dict[str, Callable[[Revision, Revision, str], Any]] = {
+PICTURES: dict[str, Callable[[Two], Any]] = {
     "Posteriors: mean and 95 % band of new observations; dots: training rows; dashed: the true function": posteriors,
     "Observed against predicted": predicted,
     "How each row's NLPD changed (left of zero is better); dashed: the mean": gains,

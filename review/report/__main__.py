@@ -5,6 +5,7 @@ It reads what the stages wrote and dvc.lock, and computes nothing anew; what has
 
 import io
 import sys
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,29 +37,44 @@ def main() -> int:
 
 def report(everything: list[Results]) -> str:
     """Return the page of these studies."""
-    drawn = {results.study: _figures(results) for results in everything}
+    drawn = {results.name: _figures(results) for results in everything}
     charts = {
-        f"{study}--{figure.name}": figure.chart
-        for study, groups in drawn.items()
+        f"{name}--{figure.name}": figure.chart
+        for name, groups in drawn.items()
         for group in groups.values()
         for figure in group
     }
-    sections = [_section(results) | drawn[results.study] for results in everything]
+    sections = [
+        _section(results) | drawn[results.name] | {"pictures": _pictures(results, drawn[results.name])}
+        for results in everything
+    ]
     return render("report.html", charts, sections=sections)
 
 
 def _figures(results: Results) -> dict[str, list[Figure]]:
     """Return the figures of the posterior, those that judge it, and that of its training."""
     groups = {"posterior": figures.FIGURES, "checks": checks.CHECKS, "training": (checks.loss,)}
-    return {name: [figure for draw in group for figure in draw(results)] for name, group in groups.items()}
+    study = results.study
+    return {
+        name: [figure for draw in group for figure in draw(study)] if study else [] for name, group in groups.items()
+    }
+
+
+def _pictures(results: Results, drawn: dict[str, list[Figure]]) -> dict[str, str]:
+    """Return, by title, the pictures of the stage plot that no interactive figure shows, as data URIs."""
+    shown = {name for group in drawn.values() for figure in group for name in figure.shows}
+    return {
+        name.replace("_", " ").capitalize(): f"data:image/svg+xml;base64,{b64encode(path.read_bytes()).decode()}"
+        for name, path in results.pictures.items()
+        if name not in shown
+    }
 
 
 def _section(results: Results) -> dict[str, Any]:
     """Return what the template says of a study."""
     return {
-        "study": results.study,
+        "study": results.name,
         "summary": words.summary(results),
-        "target": results.target,
         "missing": results.missing,
         "changed": results.changed,
         "alarms": results.fit.get("alarms", []),

@@ -117,11 +117,12 @@ def ranking(results: Results) -> list[Ranked]:
 
 def tables(results: Results) -> list[Scores]:
     """Return the scores of metrics.json, a table for each kind of rows, beside trivial predictor and baseline."""
-    metrics, target = results.metrics, results.target
-    baseline = metrics.get("baseline", {})
+    metrics, study = results.metrics, results.study
+    target = study.target if study else "y"
+    baseline, rival = metrics.get("baseline", {}), (study.baseline_name if study else "") or "baseline"
     made = []
     if "test" in metrics:
-        forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], "Fourier series": baseline.get("test")}
+        forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], rival: baseline.get("test")}
         made.append(_table(f"Held-out rows, n = {number(metrics['test']['n'])}", forecasts, target))
     if "loo" in metrics:
         forecasts = {"model": metrics["loo"], "trivial": _trivial_of_train(results)}
@@ -129,7 +130,7 @@ def tables(results: Results) -> list[Scores]:
             _table(f"Training rows, each left out in turn, n = {number(metrics['loo']['n'])}", forecasts, target)
         )
     if truth := metrics.get("truth"):
-        known = {"model": truth, "Fourier series": baseline.get("truth", {})}
+        known = {"model": truth, rival: baseline.get("truth", {})}
         forecasts = {
             f"{name}, {side} ({number(block['n'])})": block
             for side in truth
@@ -152,7 +153,7 @@ def _table(title: str, forecasts: dict[str, Any], target: str) -> Scores:
 
 def _trivial_of_train(results: Results) -> dict[str, float] | None:
     """Return the trivial forecast's scores on the training rows that it was taken from."""
-    train = results.train
+    train = results.study.train if results.study else None
     if train is None or train.y is None:
         return None
     mean, sd = trivial_forecast(train)
@@ -161,12 +162,12 @@ def _trivial_of_train(results: Results) -> dict[str, float] | None:
 
 def summary(results: Results) -> Summary:
     """Return the study's line in the table at the top."""
-    train, metrics = results.train, results.metrics
+    train, metrics = results.study.train if results.study else None, results.metrics
     rows, block = ("held-out", metrics["test"]) if "test" in metrics else ("left-out", metrics.get("loo", {}))
     trivial = metrics.get("trivial") or (_trivial_of_train(results) if block else None) or {}
     said, good = verdict(results)
     return Summary(
-        study=results.study,
+        study=results.name,
         n=train.n if train else None,
         d=train.d if train else None,
         rows=rows if block else "–",

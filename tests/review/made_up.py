@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from gp.dataset import Dataset
+from gp.plots import Study
 from gp.posterior import Component, Posterior
 from review.results import Results
 
@@ -52,7 +53,7 @@ def study(name="sine", d=1, columns=None, target="height", held_out=True, **chan
     for j in range(d):
         lines[10 * j : 10 * (j + 1), j] = np.linspace(0, 6, 10)
     scores = {"n": N, "rmse": 0.1, "nlpd": -0.9, "msll": -1.5, "coverage_95": 0.96}
-    given = {
+    drawn = {
         "target": target,
         "train": Dataset(x, tuple(columns), y=y),
         "test": Dataset(tested, tuple(columns), **seen),
@@ -62,10 +63,12 @@ def study(name="sine", d=1, columns=None, target="height", held_out=True, **chan
         "loo": pd.DataFrame({"y": y, "mean": np.sin(x[:, 0]), "sd_y": np.full(N, 0.12)}),
         "trace": pd.DataFrame({"evaluation": range(20), "nats_per_datum": np.exp(-np.arange(20.0))}),
         "calibration": pd.DataFrame({"nominal": [0.25, 0.5, 0.75], "observed": [0.3, 0.5, 0.7]}),
+    }
+    given = {
         "fit": FIT,
         "metrics": {"loo": scores} | ({"test": scores, "trivial": scores | {"rmse": 0.7}} if held_out else {}),
         "parameters": {"seed": 0, "model": {"kernel": {"kind": "rbf"}}},
         "current": {"seed": 0, "model": {"kernel": {"kind": "rbf"}}},
         "versions": {"torch": "2.13.0"},
     }
-    return Results(name, **given | changes)
+    return Results(name, study=Study(**drawn), **given | changes)

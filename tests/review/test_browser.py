@@ -129,7 +129,7 @@ def rows(curve, revision):
 
 def dvc_page(folder, with_scripts=True):
     """Return DVC's page of one plot for each template, over two revisions."""
-    curve = study().grid
+    curve = study().study.grid
     both = [*rows(curve, "main"), *rows(replace(curve, mean=curve.mean + 0.3), "workspace")]
     levels = [
         {"nominal": str(p), "observed": str(p + off), "rev": revision}

@@ -58,7 +58,7 @@ def test_a_chart_has_the_rows_that_were_given():
     rows = [spec["datasets"][name].splitlines() for name in named]
     assert [len(lines) - 1 for lines in rows][-2:] == [N, 50]  # training rows, held-out rows
     x, y = map(float, rows[-2][1].split(","))
-    assert (x, y) == pytest.approx((made.train.x[0, 0], made.train.y[0]), rel=1e-5)
+    assert (x, y) == pytest.approx((made.study.train.x[0, 0], made.study.train.y[0]), rel=1e-5)
 
 
 def test_alarms_come_first_and_inference_says_why():
