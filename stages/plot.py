@@ -32,8 +32,8 @@ def main(study: str, params: Params, out: Path) -> None:
 
     drawn = Study.load(find, title=study, interval=params.plot.interval)
     if drawn is None:
-        missing = str(folder(study, "synthesize/train.csv"))
-        raise InputError(Fault(missing, "is not there", f"`dvc repro synthesize@{study}` makes it"))
+        path, fix = folder(study, "synthesize/train.csv"), f"`dvc repro synthesize@{study}` makes it first"
+        raise InputError(Fault("", "is not there", fix, source=str(path)))
     for name, figure in draw_all(drawn).items():
         save(figure, out, name)
 
