@@ -17,8 +17,8 @@ class Distances:
     """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
 
     Where z2 is z1, `gradient` (n1, D) gathers ∂L/∂z, and `products` gathers, for each of `tangents` ∂z/∂θ (n1, D), the
-    product (w ∘ ∂s/∂θ) v: column by column, (n1, D), as if each column of z had a θ of its own.  Where θ only scales z's
-    columns (`only_scaled`), only Σ z · gradient down each column is asked for and right: at half the cost.
+    product (w ∘ ∂s/∂θ) v: column by column, (n1, D), as if each column of z had a θ of its own.  Where θ only scales
+    z's columns (`only_scaled`), only Σ z · gradient down each column is asked for and right: at half the cost.
     """
 
     def __init__(
