@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from gp.data import Data
+from gp.data.oscillators.fourier import fit_fourier
 from gp.data.oscillators.planar import POINTS, _phases_of
 from gp.data.oscillators.systems import SHAPES, FitzHughNagumo, System, VanDerPol
-from gp.fourier import fit_fourier
 from gp.spec import InputError, kinds, parse
 
 TURN = 2 * math.pi
