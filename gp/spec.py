@@ -1,4 +1,4 @@
-"""What a user may write: frozen specs, unions chosen by `kind`, readable errors, YAML 1.2.
+"""What a user may write: frozen specs, unions chosen by `kind`, readable errors.
 
 A spec is a pydantic class that refuses unknown keys and wrong types, and builds its own thing.  A union of specs
 (`Annotated[A | B, OneOf()]`) is the registry of what may be chosen: there is no second list.
@@ -7,8 +7,6 @@ A spec is a pydantic class that refuses unknown keys and wrong types, and builds
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, overload
 
 from pydantic import (
@@ -21,8 +19,6 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -135,40 +131,6 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise InputError([_fault_of(fault, kind, value, where) for fault in error.errors()]) from None
-
-
-def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML 1.2 file, read by the very parser DVC uses, so that both see the same values.
-
-    (PyYAML is YAML 1.1: there `1e-3` is text, `012` is 10 and `no` is false.)  Raises InputError for what is no YAML,
-    a duplicate key among it.
-    """
-    try:
-        return _parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            Fault("", "no such file", f"run from the project's root, where {path.name} is", source=str(path))
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            Fault("", f"byte {error.start} is not UTF-8", "save the file as UTF-8", source=str(path))
-        ) from None
-    except YAMLError as error:
-        raise InputError(_fault_in_yaml(path, error)) from None
-
-
-@cache
-def _parse_yaml(text: str) -> Any:
-    """Return the content of a YAML text; cached, as a stage reads its files again before it writes."""
-    return YAML(typ="safe").load(text)
-
-
-def _fault_in_yaml(path: Path, error: YAMLError) -> Fault:
-    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
-        return Fault("", f"not valid YAML: {error}", source=str(path))
-    problem = str(error.problem).splitlines()[0]
-    fix = "keep one of the two" if "duplicate key" in problem else ""
-    return Fault("", f"not valid YAML: {problem}", fix, source=f"{path}:{error.problem_mark.line + 1}")
 
 
 def _tag(cls: type) -> str:

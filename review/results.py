@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gp.plots.study import Study
-from gp.spec import read_yaml
+from gp.yaml import read_yaml
 from stages import folder, read_studies
 from stages.inputs import VERSIONS
 

@@ -26,7 +26,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gp.spec import Fault, InputError, Spec, parse, read_yaml, suggest
+from gp.spec import Fault, InputError, Spec, parse, suggest
+from gp.yaml import read_yaml
 from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")

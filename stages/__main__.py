@@ -8,7 +8,8 @@ from typing import Any
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from gp.spec import Fault, InputError, Spec, read_yaml
+from gp.spec import Fault, InputError, Spec
+from gp.yaml import read_yaml
 from stages import (
     check_versions,
     evaluate,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gp.spec import read_yaml
+from gp.yaml import read_yaml
 
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
 

@@ -1,6 +1,6 @@
 """`python -m stages.versions` records the installed versions of the packages that dvc.yaml tracks, in versions.yaml."""
 
-from gp.spec import read_yaml
+from gp.yaml import read_yaml
 from stages import installed_version
 from stages.inputs import PIPELINE, VERSIONS
 

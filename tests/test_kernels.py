@@ -12,7 +12,8 @@ import gp
 from gp.dataset import Dataset
 from gp.model.kernels import Kernel
 from gp.model.model import Model
-from gp.spec import InputError, kinds, parse, read_yaml
+from gp.spec import InputError, kinds, parse
+from gp.yaml import read_yaml
 
 EXACT = 1e-10  # the same arithmetic in another order
 CLOSE = 1e-6  # finite differences, or a search's end

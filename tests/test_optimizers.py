@@ -11,8 +11,9 @@ import torch
 import gp
 from gp.data import Data
 from gp.model.model import Model
-from gp.spec import InputError, kinds, parse, read_yaml
+from gp.spec import InputError, kinds, parse
 from gp.training import Train
+from gp.yaml import read_yaml
 
 SAME = 1e-8  # two programs, 100 steps each
 SHORT = 1e-3  # nats that a search may leave to gain

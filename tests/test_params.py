@@ -9,7 +9,8 @@ from conftest import PARAMS, ROOT, make_project
 from ruamel.yaml import YAML
 
 import stages
-from gp.spec import InputError, read_yaml
+from gp.spec import InputError
+from gp.yaml import read_yaml
 from stages import synthesize, train
 from stages.__main__ import validate
 
@@ -240,10 +241,10 @@ FAULTS = {
     "a key twice": (
         "    seed: 0",
         "    seed: 0\n    seed: 1",
-        ['params.yaml:4: not valid YAML: found duplicate key "seed" with value "1" (original value: "0"): keep one'],
+        ['params.yaml:4: not valid YAML: found duplicate key "seed": keep one'],
     ),
-    "a tab": ("    seed: 0", "\tseed: 0", ["params.yaml:3: not valid YAML: found character '\\t' that cannot start"]),
-    "no space after a colon": ("seed: 0", "seed:0", ["params.yaml:4: not valid YAML: mapping values are not allowed"]),
+    "a tab": ("    seed: 0", "\tseed: 0", ["params.yaml:3: not valid YAML: found character that cannot start"]),
+    "no space after a colon": ("seed: 0", "seed:0", ["params.yaml:3: not valid YAML: mapping values are not allowed"]),
     "another encoding": (
         "  sine:",
         "  # größe\n  sine:",

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, STAGES, make_project
 from ruamel.yaml import YAML
 
-from gp.spec import read_yaml
+from gp.yaml import read_yaml
 from stages import SECTIONS, installed_version
 from stages.__main__ import PARAMS_OF
 
@@ -31,9 +31,9 @@ NEUTRAL = {
     "pydantic": "refuses or accepts",
     "pydantic_core": "refuses or accepts",
     "pydot": "loaded by torch, draws graphs",
+    "PyYAML": "reads params.yaml; the values are tracked",
     "pyparsing": "matplotlib's, reads mathtext and fontconfig patterns",
     "python-dateutil": "pandas' and matplotlib's, dates; tables' dates are read by our own code",
-    "ruamel.yaml": "reads params.yaml, as DVC does",
     "setuptools": "loaded by an import hook",
     "six": "dateutil's",
     "threadpoolctl": "sets the number of threads",

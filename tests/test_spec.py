@@ -1,14 +1,12 @@
 """Specs: what a user may write is read as it stands or refused in one readable line."""
 
 import pickle
-from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 from pydantic import Field, ValidationError, model_validator
 
-from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, PositiveFloat, Spec, kind_of, kinds, parse, read_yaml
+from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, PositiveFloat, Spec, kind_of, kinds, parse
 
 
 class Hen(Spec):
@@ -154,87 +152,3 @@ def test_a_spec_gives_back_what_was_written():
 def test_a_spec_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         Hen().eggs = 2
-
-
-YAML_CORPUS = [
-    *["1e-3", "1E3", "1.e3", "-1.5e+2", "1.0", ".5", "5.", "+1", "-0", "12e03"],
-    *["012", "0o14", "0x1F", "0b11", "1_000", "007", "1:30", "190:20:30"],
-    *["no", "No", "NO", "yes", "on", "off", "y", "n", "true", "True", "TRUE", "tRUE", "false"],
-    *["null", "Null", "~", "", ".inf", "-.Inf", ".nan", "nan", "inf"],
-    *["2001-12-14", "2001-12-14t21:59:43.10-05:00", "12:30:45"],
-    *[
-        "'1'",
-        '"1e-3"',
-        "text",
-        "a b",
-        "'it''s'",
-        '"tab\\t"',
-        "[1, 2.0, no]",
-        "{a: 1, b: [x]}",
-        "1.2.3",
-        "|\n  two\n  lines",
-    ],
-]
-
-
-@pytest.mark.parametrize("scalar", YAML_CORPUS)
-def test_a_value_is_read_as_dvc_reads_it(tmp_path, scalar):
-    path = tmp_path / "params.yaml"
-    path.write_text(f"value: {scalar}\n", encoding="utf-8")
-    assert repr(read_yaml(path)) == repr(load_yaml(str(path)))  # repr tells 1 from 1.0 and true, and nan is itself
-
-
-@pytest.mark.parametrize(
-    ("scalar", "value"),
-    [("1e-3", 1e-3), ("012", 12), ("0o14", 12), ("no", "no"), ("on", "on"), ("true", True), ("1:30", "1:30")],
-)
-def test_scalars_follow_yaml_1_2(tmp_path, scalar, value):
-    path = tmp_path / "params.yaml"
-    path.write_text(f"value: {scalar}\n", encoding="utf-8")
-    assert read_yaml(path) == {"value": value}
-    assert type(read_yaml(path)["value"]) is type(value)
-
-
-def test_anchors_and_merges_are_read_as_dvc_reads_them(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text("base: &b {a: 1, b: 2}\nmine: {<<: *b, b: 3}\nsame: *b\n", encoding="utf-8")
-    assert (
-        read_yaml(path)
-        == load_yaml(str(path))
-        == {"base": {"a": 1, "b": 2}, "mine": {"a": 1, "b": 3}, "same": {"a": 1, "b": 2}}
-    )
-
-
-NO_YAML = {
-    "a key twice": ("a: 1\nb: 2\na: 3\n", r':3: not valid YAML: found duplicate key "a" .*: keep one of the two$'),
-    "a key twice further in": ("s:\n  a: 1\n  a: 1\n", r":3: not valid YAML: found duplicate key"),
-    "an open bracket": ("a: [1, 2\nb: 3\n", r":\d: not valid YAML: "),
-    "a tab": ("a:\n\tb: 1\n", r":2: not valid YAML: found character '\\t'"),
-    "a colon too many": ("a: b: c\n", r":1: not valid YAML: mapping values are not allowed"),
-    "YAML 1.1's value sign": ("a: =\n", r":1: not valid YAML: could not determine a constructor"),
-    "two documents": ("a: 1\n---\nb: 2\n", r":\d: not valid YAML: "),
-}
-
-
-@pytest.mark.parametrize(("text", "message"), NO_YAML.values(), ids=NO_YAML)
-def test_what_is_no_yaml_is_refused_by_us_and_by_dvc(tmp_path, text, message):
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=f"params.yaml{message}") as refused:
-        read_yaml(path)
-    assert len(refused.value.messages) == 1
-    assert "\n" not in str(refused.value)
-    with pytest.raises(YAMLFileCorruptedError):
-        load_yaml(str(path))
-
-
-def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(InputError, match=r"nowhere/params.yaml: no such file: run from the project's root"):
-        read_yaml(Path("nowhere/params.yaml"))
-
-
-def test_a_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_bytes("a: é\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"params.yaml: byte 3 is not UTF-8: save the file as UTF-8"):
-        read_yaml(path)

@@ -10,14 +10,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from gp.spec import InputError
+from gp.yaml import parse_yaml
 
 WORKSPACE = "workspace"
 
@@ -46,11 +43,7 @@ class Revision:
     def yaml(self, path: str) -> Any:
         """Return a YAML file's content, {} where there is no such file."""
         text = self.text(path)
-        try:
-            return (YAML(typ="safe").load(StringIO(text)) if text else None) or {}
-        except YAMLError as error:
-            first = str(error).splitlines()[0]
-            raise InputError(f"{path} of {self.name}: not valid YAML: {first}: mend it, or name another one") from None
+        return (parse_yaml(text, f"{path} of {self.name}") if text else None) or {}
 
     @cached_property
     def studies(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.obj import HashFile
 from dvc_data.hashfile.tree import Tree
 
-from gp.spec import InputError, read_yaml
+from gp.spec import InputError
+from gp.yaml import read_yaml
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 NOTHING = "nothing"  # what a value is that one side does not have

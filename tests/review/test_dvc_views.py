@@ -3,7 +3,7 @@
 import pytest
 from conftest import ROOT
 
-from gp.spec import read_yaml
+from gp.yaml import read_yaml
 from stages import folder, parse_params, synthesize
 
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
