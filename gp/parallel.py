@@ -60,7 +60,7 @@ def _on_cores(
     # A pool of our own: joblib's shared one hangs when it is used again after a worker was killed.
     pool = ProcessPoolExecutor(min(cores(), len(tasks)), env=dict.fromkeys(THREADS, "1"))
     try:
-        numbers = {pool.submit(_run, function, *task): k for k, task in tasks.items()}
+        numbers = {pool.submit(run_in_line, function, *task): k for k, task in tasks.items()}
         for future in as_completed(numbers):
             done[numbers[future]] = future.result()
             progress.update()
@@ -73,7 +73,7 @@ def _on_cores(
     return None
 
 
-def _run(function: Callable[..., Any], *task: Any) -> Any:
+def run_in_line(function: Callable[..., Any], *task: Any) -> Any:
     """Return `function(*task)`, run as what a worker does."""
     before = _in_worker.set(True)
     try:
@@ -116,7 +116,7 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
         ) from None
     with client:
         # `pure=False`: Dask otherwise takes two equal tasks for one.
-        futures = [client.submit(_run, function, *task, pure=False) for task in tasks]
+        futures = [client.submit(run_in_line, function, *task, pure=False) for task in tasks]
         for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
         try:
