@@ -18,7 +18,7 @@ from gp.inference.inducing.rows import ModelRows, draw
 from gp.inference.inducing.svgp import Svgp
 from gp.model.model import Model
 from gp.spec import InputError, parse
-from gp.training import Lbfgs, Problem
+from gp.training import Lbfgs, Seeded
 
 QUICK = {"kind": "svgp", "inducing": 15, "batch_size": 100, "epochs": 20}
 MODEL = {"kernel": {"kind": "rbf", "ard": True}}
@@ -75,7 +75,7 @@ def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(
     for streamed in (True, False):
         gp = model.build(data)
         rows = TableRows(table, gp) if streamed else ModelRows(everything, SIZES)
-        vectors.append(method.learn_from(rows, Problem(gp, method), Lbfgs(restarts=0), 0).vector)
+        vectors.append(method.learn_from(rows, gp, Seeded(Lbfgs(restarts=0), 0), 0).vector)
     assert vectors[0].tobytes() == vectors[1].tobytes()
 
 

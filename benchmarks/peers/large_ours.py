@@ -22,11 +22,11 @@ def bound(problem: Problem) -> Call:
     vectors = [model.parameters.start for model in models]
     built = method.prepare(models[0], None)
     n_hyperparameters = len(vectors[0])
-    if method.prepares:
+    if built.auxiliary:
         built.auxiliary["inducing_inputs"].data.copy_(torch.from_numpy(problem.x_new))
     rest = built.parameters.vector[n_hyperparameters:]
     vectors = [np.concatenate([vector, rest]) for vector in vectors]
-    if not method.prepares:
+    if not built.auxiliary:
         method.evaluate(built)  # neighbours are kept
 
     def call(i: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gp.model.model import Model
 from gp.parallel import fan_out
 from gp.row_scores import nlpd
 from gp.spec import InputError, parse
-from gp.training import Problem, Train
+from gp.training import Seeded, Train
 
 
 def fit(
@@ -62,8 +62,7 @@ def _fit_one(
     method.check(data.n)
     gp = model.build(data)
     method.check_model(gp)
-    learns = gp.parameters.free or method.prepares
-    search = method.learn(Problem(gp, method), train, seed, checkpoints) if learns else None
+    search = method.learn(gp, Seeded(train, seed), seed, checkpoints)
     vector = search.vector if search else np.zeros(0)
     return Fitted(data, model, method, train, vector, search, why, built=gp)
 

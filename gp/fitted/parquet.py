@@ -22,7 +22,7 @@ from gp.inference.inducing.rows import Batch, draw
 from gp.inference.inducing.svgp import Svgp
 from gp.model.model import GaussianProcess, Model
 from gp.spec import Fault, InputError, OneOf
-from gp.training import Problem, Train
+from gp.training import Seeded, Train
 
 Streaming = Annotated[Svgp, OneOf(default="svgp")]
 
@@ -60,7 +60,7 @@ def fit_parquet(
     gp = model.build(data)
     method.check_model(gp)
     folder = None if checkpoints is None else Path(checkpoints)
-    search = method.learn_from(TableRows(table, gp), Problem(gp, method), train, seed, folder)
+    search = method.learn_from(TableRows(table, gp), gp, Seeded(train, seed), seed, folder)
     return Fitted(data, model, method, train, search.vector, search)
 
 

@@ -3,14 +3,14 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from scipy.linalg import lapack
 
-from gp.inference.method import Method
+from gp.inference.method import Method, Optimizer, Search
 from gp.inference.orderings import pairs
 from gp.inference.profile import Profile
 from gp.inference.solved import Solved, solve
@@ -32,6 +32,8 @@ class Exact(Method):
     to each.  The posterior given these is that of all rows: these are factorised where they are predicted from or left
     out, not at every evaluation.
     """
+
+    profiles: ClassVar[bool] = True
 
     kind: Literal["exact"] = "exact"
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
@@ -65,12 +67,14 @@ class Exact(Method):
         chosen = self._chosen(gp)
         return gp if chosen is None else gp.subset(chosen)
 
-    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` by `train`."""
-        chosen = self._chosen(problem.gp)
-        if chosen is None:
-            return train.run(problem, seed)
-        return replace(train.run(problem.subset(chosen), seed), rows=self.rows)
+    def learn(
+        self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
+    ) -> Search | None:
+        """Return where learning on all rows, or on those chosen, ends; None where nothing is free."""
+        chosen = self._chosen(gp)
+        if chosen is None or not gp.parameters.free:
+            return super().learn(gp, optimizer, seed, checkpoints)
+        return replace(optimizer(self, gp.subset(chosen)), rows=self.rows)
 
     def _chosen(self, gp: GaussianProcess) -> np.ndarray | None:
         """Return the rows that hyperparameters are learnt on; None: all."""

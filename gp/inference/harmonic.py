@@ -33,7 +33,6 @@ class Harmonic(Method):
     kind: Literal["harmonic"] = "harmonic"
     harmonics: Count = 30
     grows: ClassVar[bool] = False
-    profiles: ClassVar[bool] = False
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the kernel has no such expansion, or noise is more than one level."""

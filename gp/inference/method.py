@@ -12,7 +12,7 @@ import torch
 from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess, Model
-from gp.spec import Fault, Spec
+from gp.spec import Fault, InputError, Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +78,53 @@ def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
     )
 
 
+def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
+    """Raise InputError where the noise has parameters for each row, which `method` does not learn."""
+    if gp.noise.by_row:
+        raise InputError(
+            Fault(
+                "noise.kind",
+                f"{method} takes noise of kind gaussian or known, as others learn something for every row",
+                "choose one of the two, or inference: {kind: exact}",
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Where a search for hyperparameters ended.
+
+    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
+    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
+    is how many rows the values are of, where hyperparameters are learnt on some.
+    """
+
+    vector: np.ndarray
+    values: tuple[float, ...]
+    ends: tuple[tuple[int, float], ...]
+    starts: int
+    evaluations: int
+    rows: int | None = None
+
+
+class Optimizer(Protocol):
+    """The user's optimizer and its seed, as training gives it to a method (gp.training)."""
+
+    @property
+    def key(self) -> str:
+        """Return what tells its settings and seed from others."""
+        ...
+
+    def __call__(self, method: "Method", gp: GaussianProcess) -> Search:
+        """Return where the hyperparameters of `gp`, which it moves, are best by the method's evaluations."""
+        ...
+
+
 class Method(Spec):
     """How a model meets its data.  A method is stateless: what it keeps between evaluations is in `gp.workspace`."""
 
-    prepares: ClassVar[bool] = False  # whether `prepare` adds auxiliary parameters
-    goes_on: ClassVar[bool] = False  # whether `learn` goes on from where an optimizer has ended
     grows: ClassVar[bool] = True  # whether an evaluation costs more the more rows there are
-    profiles: ClassVar[bool] = True  # whether `evaluate` heeds a profile
+    profiles: ClassVar[bool] = False  # whether `evaluate` takes a profile
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 
     def resolve(self, n: int, d: int, model: Model) -> tuple["Method", str]:
@@ -112,12 +152,15 @@ class Method(Spec):
         """
         return gp
 
-    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` by the optimizer `train` on `problem` (gp.training).
+    def learn(
+        self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
+    ) -> Search | None:
+        """Return where learning by the `optimizer` ends, and leave the hyperparameters of `gp` there; None: none free.
 
-        A method that takes long keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
+        A method says here which problems the optimizer goes through: other rows, another method for these.  One that
+        takes long keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
         """
-        return train.run(problem, seed)
+        return optimizer(self, gp) if gp.parameters.free else None
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

@@ -7,9 +7,10 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from gp.adam import adam_step
+from gp.inference.method import Search
 from gp.parameters.hyperparameters import Parameter, Parameters
 from gp.spec import Count, Fault, InputError, PositiveFloat, Spec
-from gp.training.objective import Problem, Search
+from gp.training.objective import Problem
 
 
 class Adam(Spec):
@@ -21,7 +22,6 @@ class Adam(Spec):
 
     def run(self, problem: Problem, seed: int) -> Search:
         """Return where `steps` steps end, on the objective per datum, as gpytorch's loss is."""
-        problem = problem.prepared(problem.parameters.start, seed)
         parameters = problem.parameters
         raw = _to_softplus(parameters)
         moments = np.zeros_like(raw), np.zeros_like(raw)

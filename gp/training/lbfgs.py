@@ -10,13 +10,14 @@ from pydantic import Field
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from gp.inference.method import Search
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.hyperparameters import Parameters
 from gp.spec import PositiveFloat, Spec
 from gp.training.newton import Peak, climb, measure_curvature, newton_gain
-from gp.training.objective import Problem, Search
+from gp.training.objective import Problem
 
 
 class Lbfgs(Spec):
@@ -43,14 +44,9 @@ class Lbfgs(Spec):
         levels, peaks = [first], self._start(first, starts)
         ends = tuple((peak.n, peak.value) for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
-            if level is full and peaks and full.inference.prepares:
-                best = max(peaks, key=lambda peak: peak.value)
-                full = level = full.prepared(best.vector, seed)
-                peaks = _approach(level, level.parameters.vector, within=self.tolerance)
-            else:
-                # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
-                peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]
-                peaks = peaks or self._start(level, starts)
+            # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
+            peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]
+            peaks = peaks or self._start(level, starts)
             levels.append(level)
         if not peaks:
             full(full.parameters.start)  # raises, and says why
@@ -156,8 +152,6 @@ def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
     """Yield the problem on ever more rows, nested: SUBSET or more, twice as many, …, all."""
     rows, n, method = rng.permutation(problem.n), problem.n, problem.inference
     sizes = [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET and n > MANY_ROWS]
-    if method.prepares:  # of hyperparameters alone, until there is no other way
-        sizes = [size for size in (*sizes, n) if method.for_rows(size) != method]
     for size in [] if problem.gp.noise.by_row or not method.grows else sizes:
         yield problem.subset(np.sort(rows[:size]))
     yield problem

@@ -1,6 +1,5 @@
-"""What training maximises, and what it brings back."""
+"""What training maximises."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,12 +35,6 @@ class Problem:
         """Return the problem of the hyperparameters alone on some of the rows, by the method that suits so many."""
         return Problem(self.gp.subset(rows), self.inference.for_rows(len(rows)), profiled=bool(self._options))
 
-    def prepared(self, vector: np.ndarray, seed: int) -> "Problem":
-        """Return the problem with what its method learns beside the hyperparameters, which are now at `vector`."""
-        self.parameters.set(vector)
-        gp = self.inference.prepare(self.gp, seed)
-        return self if gp is self.gp else Problem(gp, self.inference, profiled=bool(self._options))
-
     @property
     def has_auxiliary(self) -> bool:
         """Return whether more than hyperparameters is learnt."""
@@ -54,26 +47,3 @@ class Problem:
             self.inference.evaluate(self.gp, gradient=False, **self._options)
             return self.parameters.vector
         return vector
-
-    def ended(
-        self, vector: np.ndarray, values: tuple[float, ...], ends: tuple[tuple[int, float], ...], evaluations: int
-    ) -> "Search":
-        """Return what a method brings back that went on by itself from where an optimizer had ended."""
-        return Search(vector, values, ends, len(ends), evaluations)
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """Where a search for hyperparameters ended.
-
-    The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
-    ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
-    is how many rows the values are of, where hyperparameters are learnt on some.
-    """
-
-    vector: np.ndarray
-    values: tuple[float, ...]
-    ends: tuple[tuple[int, float], ...]
-    starts: int
-    evaluations: int
-    rows: int | None = None

@@ -302,7 +302,7 @@ def _training(monkeypatch, heights, **settings):
     """Return the state at the end of a training whose held-out bound is as given, the last one again and again."""
     gp, looks = _gp(RBF, 100), iter(heights)
     monkeypatch.setattr(Training, "_held_out", lambda *_: next(looks, heights[-1]))
-    training = Training(gp, gp.scope.x[:4], ModelRows(gp), Svgp(batch_size=20, **settings), 0)
+    training = Training(gp, gp.scope.x[:4], ModelRows(gp), Svgp(batch_size=20, **settings).minibatches, 0)
     state = training.begin(0)
     places = []
     look = Training._look

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +24,23 @@ from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
 from gp.parameters.scope import spread
 
-if TYPE_CHECKING:
-    from gp.inference.inducing.svgp import Svgp
-
 CHECK = 100  # steps from one look at the held-out rows to the next
 DROPS = 3  # of the step sizes
 DROP = 0.3  # what they are then multiplied by
 FEW_HELD, MANY_HELD = 100, 5000  # held-out rows: at least, of few rows a quarter; at most
 TOLERANCE = 1e-4  # nats per row: less is no rise
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """How training by minibatches goes: the settings of `Svgp`, which says what each does."""
+
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    natural_step: float
+    holdout: float
+    patience: int
 
 
 @dataclass
@@ -70,7 +79,7 @@ class State:
 class Training:
     """Training of one model over `rows`, from inducing inputs z (m, d) and the model's present hyperparameters."""
 
-    def __init__(self, gp: GaussianProcess, z: np.ndarray, rows: Rows, settings: "Svgp", seed: int) -> None:
+    def __init__(self, gp: GaussianProcess, z: np.ndarray, rows: Rows, settings: Minibatches, seed: int) -> None:
         self._gp, self._rows, self._settings, self._seed = gp, rows, settings, seed
         self._parameters = gp.parameters.without_auxiliary
         self._z = torch.nn.Parameter(torch.from_numpy(z.copy()))
@@ -184,7 +193,10 @@ class Training:
         return value - q.divergence() + log_prior
 
 
-def key_of(gp: GaussianProcess, rows: Rows, settings: "Svgp", train: Any, seed: int) -> str:
-    """Return what tells this training from any other by the same code: model, its rows, all rows, settings and seed."""
-    specs = [spec.model_dump_json() for spec in (gp.spec, settings, train)]
+def key_of(gp: GaussianProcess, rows: Rows, method: str, optimizer: str, seed: int) -> str:
+    """Return what tells this training from any other by the same code.
+
+    That is the model, its rows, all rows, the method's and the optimizer's settings, and the seed.
+    """
+    specs = [gp.spec.model_dump_json(), method, optimizer]
     return hashlib.sha256(repr([*specs, seed, ModelRows(gp).digest, rows.digest]).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Titsias' collapsed bound over inducing inputs, by blocked sums: for rows too many for a factor of their own."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from gp.inference.inducing.bound import BLOCK, JITTER, Inducing, optimum
 from gp.inference.inducing.points import cluster_centres
 from gp.inference.inducing.posterior import SparsePosterior, suit_noise
 from gp.inference.inducing.rows import ModelRows, blocks, draw
-from gp.inference.method import Method
+from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
 from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.spec import Count, Fault, InputError
+from gp.spec import Count
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
 PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters, and steps are cheap
@@ -38,25 +38,11 @@ class Sgpr(Method):
     inducing: Count = 500
     steps: Count = 30
 
-    prepares: ClassVar[bool] = True
-    goes_on: ClassVar[bool] = True
-    profiles: ClassVar[bool] = False
     jitter: ClassVar[float] = JITTER
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the noise has parameters for each row."""
-        if gp.noise.by_row:
-            raise InputError(
-                Fault(
-                    "noise.kind",
-                    "sgpr takes noise of kind gaussian or known, as others learn something for every row",
-                    "choose one of the two, or inference: {kind: exact}",
-                )
-            )
-
-    def for_rows(self, n: int) -> Method:
-        """Return exact inference where it is quick."""
-        return Exact() if n <= START_ROWS else self
+        refuse_noise_by_row(gp, self.kind)
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with inducing inputs at centres of clusters."""
@@ -65,13 +51,13 @@ class Sgpr(Method):
         z = np.zeros((m, gp.x.shape[1])) if seed is None else cluster_centres(gp.scope.x, m, seed, sample=sample)
         return _with(gp, torch.from_numpy(z))
 
-    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search`: `train` on a subset, then steps in hyperparameters and inducing inputs together."""
-        evaluations, gp, rng = 0, problem.gp, np.random.default_rng([seed, 0])
+    def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
+        """Return where steps in hyperparameters and inducing inputs together end, begun where the optimizer ended."""
+        evaluations, rng = 0, np.random.default_rng([seed, 0])
         if gp.parameters.free:
-            start = problem.subset(draw(gp.n, min(gp.n, START_ROWS), rng))
-            search = train.run(start, seed)
-            evaluations, _ = search.evaluations, gp.parameters.set(search.vector)
+            search = optimizer(Exact(), gp.subset(draw(gp.n, min(gp.n, START_ROWS), rng)))
+            evaluations = search.evaluations
+            gp.parameters.set(search.vector)
         full, few = self.prepare(gp, seed), PER_INDUCING * min(self.inducing, gp.n)
         if gp.n > 2 * few:
             part = _with(gp.subset(draw(gp.n, few, rng)), _inducing_inputs(full).detach())
@@ -82,7 +68,7 @@ class Sgpr(Method):
         else:
             evaluations += suit_noise(full, _inducing_inputs(full).detach())
         vector, values = self._climb(full)
-        return problem.ended(vector, tuple(values), ((gp.n, max(values)),), evaluations + len(values))
+        return Search(vector, tuple(values), ((gp.n, max(values)),), 1, evaluations + len(values))
 
     def _climb(self, gp: GaussianProcess) -> tuple[np.ndarray, list[float]]:
         """Return the raw vector that L-BFGS-B comes to, and the objective (nats) at each evaluation on the way."""

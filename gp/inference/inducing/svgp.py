@@ -1,7 +1,7 @@
 """Stochastic variational inference: minibatches and inducing inputs, for more rows than a factor or memory can take."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from pydantic import Field
 from gp.inference.exact import Exact
 from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optimum
 from gp.inference.inducing.checkpoint import Checkpoint
-from gp.inference.inducing.minibatches import State, Training, key_of
+from gp.inference.inducing.minibatches import Minibatches, State, Training, key_of
 from gp.inference.inducing.points import cluster_centres
 from gp.inference.inducing.posterior import SparsePosterior, bound_at, suit_noise
 from gp.inference.inducing.rows import ModelRows, Rows, blocks, draw, total
-from gp.inference.method import Method
+from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
 from gp.inference.profile import Profile
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
@@ -45,8 +45,6 @@ class Svgp(Method):
     holdout: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     patience: Count = 5
 
-    prepares: ClassVar[bool] = True
-    goes_on: ClassVar[bool] = True
     jitter: ClassVar[float] = JITTER
 
     def check(self, n: int) -> None:
@@ -56,18 +54,7 @@ class Svgp(Method):
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the noise has parameters for each row."""
-        if gp.noise.by_row:
-            raise InputError(
-                Fault(
-                    "noise.kind",
-                    "svgp takes noise of kind gaussian or known, as others learn something for every row",
-                    "choose one of the two, or inference: {kind: exact}",
-                )
-            )
-
-    def for_rows(self, n: int) -> Method:
-        """Return exact inference where it is quick."""
-        return Exact() if n <= START_ROWS else self
+        refuse_noise_by_row(gp, self.kind)
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with inducing inputs at centres of clusters, and q(u) at its optimum over the model's rows."""
@@ -79,23 +66,24 @@ class Svgp(Method):
             best, _ = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
             return _with(gp, z, best.gaussian())
 
-    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search`: `train` on a subset, then minibatches of the model's rows."""
-        return self.learn_from(ModelRows(problem.gp), problem, train, seed, checkpoints)
+    def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
+        """Return where minibatches of the model's rows lead, begun where the optimizer ended on a subset."""
+        return self.learn_from(ModelRows(gp), gp, optimizer, seed, checkpoints)
 
-    def learn_from(self, rows: Rows, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` over `rows`, of which those of `problem`'s model are a sample if they are not the same.
+    def learn_from(
+        self, rows: Rows, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
+    ) -> Search:
+        """Return the `Search` over `rows`, of which those of the model are a sample if they are not the same.
 
         Training goes on from its file in the folder `checkpoints`, if there is one, and writes it every few seconds.
         """
-        gp = problem.gp
-        kept = Checkpoint(checkpoints, key_of(gp, rows, self, train, seed))
+        kept = Checkpoint(checkpoints, key_of(gp, rows, self.model_dump_json(), optimizer.key, seed))
         arrays = kept.read()
         start = self._start(gp, seed)
         if arrays is None:
-            evaluations = self._find_start(problem, train, seed, start)
+            evaluations = self._find_start(gp, optimizer, seed, start)
         with one_thread():
-            training = Training(gp, start, rows, self, seed)
+            training = Training(gp, start, rows, self.minibatches, seed)
             state = State.of(arrays) if arrays else training.begin(evaluations)
             if arrays is None:
                 kept.write(state.arrays())
@@ -104,21 +92,28 @@ class Svgp(Method):
             best, bound = optimum(gp, z, blocks(rows, BLOCK))
             vector = _with(gp, z, best.gaussian()).parameters.vector
         bound += gp.parameters.log_prior(gp.parameters.vector)[0]
-        ends, evaluations = ((total(rows), bound),), state.started + len(state.values) + 1
-        return problem.ended(vector, tuple(state.values.tolist()), ends, evaluations)
+        evaluations = state.started + len(state.values) + 1
+        return Search(vector, tuple(state.values.tolist()), ((total(rows), bound),), 1, evaluations)
 
-    def _find_start(self, problem: Any, train: Any, seed: int, z: np.ndarray) -> int:
-        """Move the model's hyperparameters to where `train` ends on a subset, and the noise to what suits z (m, d).
+    @property
+    def minibatches(self) -> Minibatches:
+        """Return how training by minibatches goes."""
+        return Minibatches(
+            self.batch_size, self.epochs, self.learning_rate, self.natural_step, self.holdout, self.patience
+        )
+
+    def _find_start(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, z: np.ndarray) -> int:
+        """Move the model's hyperparameters to where the optimizer ends on a subset, and the noise to what suits z.
 
         Return how many evaluations that took.
         """
-        gp, rng = problem.gp, np.random.default_rng([seed, 0])
         if not gp.parameters.free:
             return 0
-        search = train.run(problem.subset(draw(gp.n, min(gp.n, START_ROWS), rng)), seed)
+        rng = np.random.default_rng([seed, 0])
+        search = optimizer(Exact(), gp.subset(draw(gp.n, min(gp.n, START_ROWS), rng)))
         gp.parameters.set(search.vector)
         some = gp.subset(draw(gp.n, self.sample_size(gp.n), rng))
-        return int(search.evaluations) + suit_noise(some, torch.from_numpy(z))
+        return search.evaluations + suit_noise(some, torch.from_numpy(z))
 
     def sample_size(self, n: int) -> int:
         """Return how many rows stand for all n where a start is looked for."""

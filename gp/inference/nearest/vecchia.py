@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
 from gp.inference.exact import Exact
-from gp.inference.method import Method, Moments, positive_part, without_factor
+from gp.inference.method import Method, Moments, Optimizer, Search, positive_part, refuse_noise_by_row, without_factor
 from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
 from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
 from gp.inference.profile import Profile
@@ -22,7 +22,7 @@ from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
 from gp.parameters.scope import spread
-from gp.spec import Count, Fault, InputError
+from gp.spec import Count
 
 FEW_ROWS = 1000  # that are fitted exactly
 ELEMENTS = 2**19  # of small matrices at a time: a few such arrays stay in a core's caches
@@ -53,38 +53,33 @@ class Vecchia(Method):
     neighbours: Count = 20
     ordering: Literal["maxmin", "random"] = "maxmin"
 
-    profiles: ClassVar[bool] = False
-
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the noise has parameters for each row."""
-        if gp.noise.by_row:
-            raise InputError(
-                Fault(
-                    "noise.kind",
-                    "vecchia takes noise of kind gaussian or known, as others learn something for every row",
-                    "choose one of the two, or inference: {kind: exact}",
-                )
-            )
+        refuse_noise_by_row(gp, self.kind)
 
     def for_rows(self, n: int) -> Method:
         """Return exact inference where it is quick."""
         return Exact() if n <= FEW_ROWS else self
 
-    def learn(self, problem: Any, train: Any, seed: int, checkpoints: Path | None = None) -> Any:
-        """Return the `Search` by `train`, whose neighbours are those at its end.
+    def learn(
+        self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
+    ) -> Search | None:
+        """Return where the optimizer ends with the neighbours that belong to its end; None where nothing is free.
 
         Unless there are none such within ROUNDS: the certificate then says how far from an optimum it is.
         """
+        if not gp.parameters.free:
+            return None
         evaluations, tried = 0, set[tuple[int, ...]]()
         for _ in range(ROUNDS):
-            search = train.run(problem, seed)
+            search = optimizer(self, gp)
             evaluations += search.evaluations
-            tried.add(self._neighbourhoods(problem.gp).scales)
-            problem.gp.parameters.set(search.vector)
-            if _scales(problem.gp) in tried:
+            tried.add(self._neighbourhoods(gp).scales)
+            gp.parameters.set(search.vector)
+            if _scales(gp) in tried:
                 break
-            problem.gp.workspace.clear()
-            self._neighbourhoods(problem.gp)
+            gp.workspace.clear()
+            self._neighbourhoods(gp)
         return replace(search, evaluations=evaluations)
 
     def evaluate(
