@@ -96,7 +96,7 @@ def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[st
         blocks["test"] = {"n": test.n, **score(test.y, posterior.mean, posterior.sd_y, trivial)}
         blocks["trivial"] = {"n": test.n, **score(test.y, *constant, trivial)}
     if test.f is not None:
-        inside = _inside_box(test.x, train.x)
+        inside = inside_box(test.x, train.x)
         sides = {"inside": inside, "outside": ~inside}
         blocks["truth"] = {
             # No msll here: the trivial sd holds the noise, so it is no rival of sd_f.
@@ -224,7 +224,7 @@ def interval_score(level: float) -> RowScore:
     return penalised_width
 
 
-def _inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
+def inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
     """Return for each row of `x` whether all its inputs lie in their range in `x_train`."""
     return np.asarray(((x >= x_train.min(axis=0)) & (x <= x_train.max(axis=0))).all(axis=1))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from review.compare.paired import BETTER, TOO_FEW, UNJUDGED, WITHIN, WORSE, Difference
-from review.compare.scores import Block, blocks
+from review.compare.scores import Block, Two, blocks
 from review.lock.revisions import NotHere, Revision, find
 from review.page import number
 
@@ -57,7 +57,7 @@ def review_study(base: Revision, head: Revision, study: str) -> StudyReview:
     if metrics[0] is None or metrics[1] is None:
         lacks = " and ".join(r.name for r, found in zip((base, head), metrics, strict=True) if found is None)
         return StudyReview(study, CHANGED, f"no metrics at {lacks}, so no scores to compare", params, notes=notes)
-    found = blocks(base, head, study)
+    found = blocks(Two.open(base, head, study))
     verdict, line = _verdict(found)
     gone, new, missing = _findings(base, head, study)
     risen = (find(metrics[1], "certificate.alarms") or 0) - (find(metrics[0], "certificate.alarms") or 0)

@@ -1,8 +1,6 @@
 """Charts of two revisions in one picture: colours are revisions, vermillion the base and blue the head."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import altair
@@ -15,9 +13,9 @@ from gp.plots.values import Curve, chosen
 from gp.row_scores import nlpd
 from gp.scores import BLOCKS
 from review.compare.paired import FEWEST
-from review.compare.scores import Rows, pairs
+from review.compare.scores import Rows, Two
 from review.draw import tips
-from review.lock.revisions import NotHere, Revision
+from review.lock.revisions import Revision
 from review.page import BLUE, DRAWN_AT_MOST, INK, LINE_POINTS, QUIET, VERMILLION, records, zoom
 
 HEIGHT = 260  # pixels
@@ -25,60 +23,24 @@ BAND = 0.2  # opacity
 ZERO, UNIT = altair.Scale(zero=False), altair.Scale(domain=[0, 1])
 
 
-@dataclass(frozen=True, eq=False)
-class Two:
-    """A study at two revisions: what figures show of it at each, and the rows that both are judged by, if the same."""
-
-    name: str
-    base: Revision
-    head: Revision
-    studies: tuple[Study, Study]
-    title: str
-    rows: tuple[Rows, Rows] | None
-
-    @property
-    def colour(self) -> Any:
-        """Return the encoding of revisions by colour."""
-        scale = altair.Scale(domain=[self.base.name, self.head.name], range=[VERMILLION, BLUE])
-        return altair.Color("revision:N", scale=scale)
-
-
 def pictures(base: Revision, head: Revision, name: str) -> tuple[dict[str, Any], list[str]]:
     """Return the charts of the study `name` by caption, and which files are missing for more."""
-    missing: list[str] = []
-    before, after = (_load(revision, name, missing) for revision in (base, head))
-    if before is None or after is None:
-        return {}, list(dict.fromkeys(missing))
-    metrics = [revision.metrics(name) or {} for revision in (base, head)]
-    key = "test" if all("test" in blocks for blocks in metrics) else "loo"
-    two = Two(name, base, head, (before, after), BLOCKS[key], pairs(base, head, name, key)[0])
+    two = Two.open(base, head, name)
     charts = {caption: chart for caption, draw in PICTURES.items() if (chart := draw(two)) is not None}
-    return charts, list(dict.fromkeys(missing))
-
-
-def _load(revision: Revision, name: str, missing: list[str]) -> Study | None:
-    """Return what figures show of a study at a revision; adds to `missing` why files are not there."""
-
-    def find(path: str) -> Path | None:
-        try:
-            return revision.output(name, path)
-        except NotHere as error:
-            missing.append(str(error))
-            return None
-
-    return Study.load(find, current=False)
+    return charts, list(two.missing)
 
 
 def posteriors(two: Two) -> Any:
     """Return both posteriors over one input: mean, and the 95 % band of new observations; head's training rows."""
-    curves = [values.posterior(study, LINE_POINTS) for study in two.studies]
-    if curves[0] is None or curves[1] is None:
+    if two.before is None or two.after is None:
         return None
-    label, target = two.studies[1].train.columns[0], two.studies[1].target
-    names = two.base.name, two.head.name
-    bands = [_band(name, curve, two.colour, label, target) for name, curve in zip(names, curves, strict=True) if curve]
-    described = f"{two.name}: mean and 95 % band of new observations over {label}, at {names[0]} and at {names[1]}"
-    return _sized(altair.layer(*bands, *_seen(two.studies[1])).add_params(zoom()), described)
+    old, new = values.posterior(two.before, LINE_POINTS), values.posterior(two.after, LINE_POINTS)
+    if old is None or new is None:
+        return None
+    label, target, colour = two.after.train.columns[0], two.after.target, _colour(two)
+    bands = [_band(two.base.name, old, colour, label, target), _band(two.head.name, new, colour, label, target)]
+    described = f"mean and 95 % band of new observations over {label}, at {two.base.name} and at {two.head.name}"
+    return _sized(altair.layer(*bands, *_seen(two.after)).add_params(zoom()), f"{two.name}: {described}")
 
 
 def _band(name: str, curve: Curve, colour: Any, label: str, target: str) -> Any:
@@ -103,7 +65,7 @@ def _seen(study: Study) -> Iterator[Any]:
 
 def predicted(two: Two) -> Any:
     """Return observed against predicted of the judged rows, beside the diagonal, where there are several inputs."""
-    rows = two.rows
+    title, rows = _judged(two)
     if rows is None or rows[0].x.shape[1] == 1:
         return None
     some = chosen(len(rows[0].x), DRAWN_AT_MOST // 2)
@@ -114,13 +76,13 @@ def predicted(two: Two) -> Any:
     points = altair.Chart(records(x=mean, y=observed, revision=names)).mark_circle(size=36, opacity=0.7)
     x = altair.X("x:Q", title="predicted", scale=ZERO)
     y = altair.Y("y:Q", title="observed", scale=ZERO)
-    layers = diagonal.encode(x=x, y=y) + points.encode(x=x, y=y, color=two.colour)
-    return _sized(layers.add_params(zoom()), f"{two.name}: observed against predicted, {two.title}")
+    layers = diagonal.encode(x=x, y=y) + points.encode(x=x, y=y, color=_colour(two))
+    return _sized(layers.add_params(zoom()), f"{two.name}: observed against predicted, {title}")
 
 
 def gains(two: Two) -> Any:
     """Return a histogram of the rows' differences of NLPD, and their mean."""
-    rows, base, head = two.rows, two.base, two.head
+    (title, rows), base, head = _judged(two), two.base, two.head
     if rows is None:
         return None
     before, after = (nlpd(row.forecast.observed, row.forecast.mean, row.forecast.sd) for row in rows)
@@ -138,7 +100,7 @@ def gains(two: Two) -> Any:
         .encode(x=x, x2="high:Q", y=altair.Y("count:Q", title="rows"), color=altair.Color("side:N", scale=scale))
     )
     mean = altair.Chart(records(x=[float(change.mean())])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
-    return _sized(bars + mean, f"{two.name}: how each row's NLPD changed, {two.title}; dashed: the mean")
+    return _sized(bars + mean, f"{two.name}: how each row's NLPD changed, {title}; dashed: the mean")
 
 
 def calibrations(two: Two) -> Any:
@@ -146,8 +108,8 @@ def calibrations(two: Two) -> Any:
     names = two.base.name, two.head.name
     tables = [
         study.calibration.assign(revision=name)
-        for name, study in zip(names, two.studies, strict=True)
-        if study.calibration is not None
+        for name, study in zip(names, (two.before, two.after), strict=True)
+        if study is not None and study.calibration is not None
     ]
     if len(tables) < 2:
         return None
@@ -156,9 +118,21 @@ def calibrations(two: Two) -> Any:
     y = altair.Y("y:Q", title="observed coverage", scale=UNIT)
     ends = records(x=np.array([0.0, 1.0]), y=np.array([0.0, 1.0]))
     data = records(x=table["nominal"], y=table["observed"], revision=table["revision"])
-    line = altair.Chart(data).mark_line(point=altair.OverlayMarkDef(size=18)).encode(x, y, two.colour)
+    line = altair.Chart(data).mark_line(point=altair.OverlayMarkDef(size=18)).encode(x, y, _colour(two))
     diagonal = altair.Chart(ends).mark_line(color=QUIET, strokeDash=[4, 3]).encode(x, y)
     return _sized(diagonal + line, f"{two.name}: calibration, {names[0]} and {names[1]}; dashed: the ideal")
+
+
+def _judged(two: Two) -> tuple[str, tuple[Rows, Rows] | None]:
+    """Return the name of the rows that a verdict is over, held-out or else left out, and both forecasts of them."""
+    key = "test" if all(two.block("test")) else "loo"
+    return BLOCKS[key], two.rows(key)[0]
+
+
+def _colour(two: Two) -> Any:
+    """Return the encoding of revisions by colour."""
+    scale = altair.Scale(domain=[two.base.name, two.head.name], range=[VERMILLION, BLUE])
+    return altair.Color("revision:N", scale=scale)
 
 
 def _sized(chart: Any, description: str) -> Any:

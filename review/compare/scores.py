@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from gp.dataset import Dataset
-from gp.posterior import Posterior
-from gp.scores import BLOCKS
+from gp.plots.study import Study
+from gp.scores import BLOCKS, inside_box
 from review.compare.paired import Difference, Forecast, compared, differences
 from review.lock.revisions import NotHere, Revision, find
 
@@ -38,26 +37,59 @@ class Block:
     why: str = ""
 
 
-def blocks(base: Revision, head: Revision, study: str) -> list[Block]:
+@dataclass(frozen=True, eq=False)
+class Two:
+    """A study at two revisions: what is here of it at each, and a line for each file that is not (`missing`)."""
+
+    name: str
+    base: Revision
+    head: Revision
+    before: Study | None
+    after: Study | None
+    missing: tuple[str, ...]
+
+    @classmethod
+    def open(cls, base: Revision, head: Revision, name: str) -> "Two":
+        """Return the study `name` at both revisions."""
+        missing: list[str] = []
+
+        def load(revision: Revision) -> Study | None:
+            def find(path: str) -> Path | None:
+                try:
+                    return revision.output(name, path)
+                except NotHere as error:
+                    missing.append(str(error))
+                    return None
+
+            return Study.load(find, current=False)
+
+        before, after = load(base), load(head)
+        return cls(name, base, head, before, after, tuple(dict.fromkeys(missing)))
+
+    def block(self, key: str) -> tuple[Any, Any]:
+        """Return both revisions' scores at `key` of metrics.json (gp.scores.BLOCKS), None where there are none."""
+        before, after = (find(revision.metrics(self.name) or {}, key) for revision in (self.base, self.head))
+        return before, after
+
+    def rows(self, key: str) -> tuple[tuple[Rows, Rows] | None, str]:
+        """Return both revisions' forecasts of the same rows, or None and why there are no such pairs."""
+        before, after = (LOADERS[key](study) if study else None for study in (self.before, self.after))
+        if before is None or after is None:
+            lacking = self.base.name if before is None else self.head.name
+            return None, next(iter(self.missing), f"{lacking} has no forecasts of these rows")
+        return ((before, after), "") if before.same_as(after) else (None, "the rows of the two revisions differ")
+
+
+def blocks(two: Two) -> list[Block]:
     """Return the study's blocks of scores: held-out rows, leave-one-out, true function, each where both have it."""
-    metrics = [revision.metrics(study) or {} for revision in (base, head)]
     made = []
     for key, title in BLOCKS.items():
-        before, after = (find(values, key) for values in metrics)
+        before, after = two.block(key)
         if before and after:
-            rows, why = pairs(base, head, study, key)
+            rows, why = two.rows(key)
             scores = differences(*(side.forecast for side in rows)) if rows else _side_by_side(before, after)
             made.append(Block(key, title, int(after["n"]), scores, why))
     return made
-
-
-def pairs(base: Revision, head: Revision, study: str, key: str) -> tuple[tuple[Rows, Rows] | None, str]:
-    """Return both revisions' forecasts of the same rows, or None and why there are no such pairs."""
-    try:
-        rows = LOADERS[key](base, study), LOADERS[key](head, study)
-    except NotHere as error:
-        return None, str(error)
-    return (rows, "") if rows[0].same_as(rows[1]) else (None, "the rows of the two revisions differ")
 
 
 def _side_by_side(before: dict[str, float], after: dict[str, float]) -> list[Difference]:
@@ -66,45 +98,32 @@ def _side_by_side(before: dict[str, float], after: dict[str, float]) -> list[Dif
     return [Difference(name, before[name], after[name], after[name] - before[name]) for name in names]
 
 
-def held_out(revision: Revision, study: str) -> Rows:
+def held_out(study: Study) -> Rows | None:
     """Return the held-out rows, observed, and the forecast of new observations."""
-    test, posterior = _test(revision, study)
-    return _sorted(test.x, Forecast(test.observed, posterior.mean, posterior.sd_y))
+    test, posterior = study.test, study.prediction
+    if test is None or test.y is None or posterior is None:
+        return None
+    return _sorted(test.x, Forecast(test.y, posterior.mean, posterior.sd_y))
 
 
-def left_out(revision: Revision, study: str) -> Rows:
+def left_out(study: Study) -> Rows | None:
     """Return the training rows, each with its forecast from all others."""
-    train = Dataset.load(_file(revision, study, "synthesize/train.csv"))
-    table = pd.read_csv(_file(revision, study, "train/loo.csv"))
-    observed, mean, sd = (table[name].to_numpy() for name in ("y", "mean", "sd_y"))
-    return _sorted(train.x, Forecast(observed, mean, sd))
+    if study.loo is None:
+        return None
+    return _sorted(study.train.x, Forecast(*(study.loo[name].to_numpy() for name in ("y", "mean", "sd_y"))))
 
 
-def truth(*, inside: bool) -> Callable[[Revision, str], Rows]:
+def truth(*, inside: bool) -> Callable[[Study], Rows | None]:
     """Return a loader of the true function and its forecast, in- or outside the box of the training inputs."""
 
-    def load(revision: Revision, study: str) -> Rows:
-        train = Dataset.load(_file(revision, study, "synthesize/train.csv"))
-        test, posterior = _test(revision, study)
-        if test.f is None:
-            raise NotHere(f"the test rows of {revision.name} have no true function")
-        boxed = ((train.x.min(axis=0) <= test.x) & (test.x <= train.x.max(axis=0))).all(axis=1)
-        side = boxed if inside else ~boxed
+    def load(study: Study) -> Rows | None:
+        test, posterior = study.test, study.prediction
+        if test is None or test.f is None or posterior is None:
+            return None
+        side = inside_box(test.x, study.train.x) == inside
         return _sorted(test.x[side], Forecast(test.f[side], posterior.mean[side], posterior.sd_f[side]))
 
     return load
-
-
-def _test(revision: Revision, study: str) -> tuple[Dataset, Posterior]:
-    test = Dataset.load(_file(revision, study, "synthesize/test.csv"))
-    return test, Posterior.load(_file(revision, study, "predict/test.csv"))
-
-
-def _file(revision: Revision, study: str, path: str) -> Path:
-    found = revision.output(study, path)
-    if found is None:
-        raise NotHere(f"{revision.name} has no data/{study}/{path}")
-    return found
 
 
 def _sorted(x: np.ndarray, forecast: Forecast) -> Rows:
@@ -114,8 +133,8 @@ def _sorted(x: np.ndarray, forecast: Forecast) -> Rows:
     return Rows(x[order], Forecast(forecast.observed[order], forecast.mean[order], forecast.sd[order]))
 
 
-# Where scores are in metrics.json → what reads the rows that they are of.
-LOADERS: dict[str, Callable[[Revision, str], Rows]] = {
+# Where scores are in metrics.json (gp.scores.BLOCKS) → what returns the rows that they are of.
+LOADERS: dict[str, Callable[[Study], Rows | None]] = {
     "test": held_out,
     "loo": left_out,
     "truth.inside": truth(inside=True),
