@@ -1,1 +1,1 @@
-"""Pages that a reviewer reads: what was found, and what a change did. Nothing is recomputed, no network is needed."""
+"""Pages and checks for a reviewer: what was found, and what a change did to it. Nothing is recomputed, offline."""

@@ -25,7 +25,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading, its legend and what a reader must know about it.
+    """A chart with its heading, its legend and a note for the reader.
 
     `shows` are the names of the figures of gp.plots whose content it has: these need not be shown as pictures too.
     """

@@ -22,7 +22,7 @@ CODE = ("gp", "stages", "dvc.yaml", "data/raw")
 
 @dataclass(frozen=True)
 class Review:
-    """All that became of the studies between two revisions."""
+    """Everything that changed in the studies between two revisions."""
 
     base: Revision
     head: Revision
@@ -63,7 +63,7 @@ class Review:
 
 
 def review(base: Revision, head: Revision) -> Review:
-    """Return what became of every study of either revision, in their order."""
+    """Return what changed in every study of either revision, in their order."""
     names = list(dict.fromkeys([*head.studies, *base.studies]))
     studies = [review_study(base, head, str(name)) for name in names]
     return Review(base, head, studies, changes(base.packages, head.packages), _notes(base, head))

@@ -1,4 +1,4 @@
-"""What became of each study between two revisions: parameters, scores, certificate, and a verdict in one line."""
+"""What changed in each study between two revisions: parameters, scores, certificate, and a verdict in one line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class Change:
 
 @dataclass(frozen=True)
 class StudyReview:
-    """What became of one study. `verdict` is one word, `line` says it with the numbers it rests on."""
+    """What changed in one study. `verdict` is one word, `line` says it with the numbers that it rests on."""
 
     name: str
     verdict: str
@@ -41,7 +41,7 @@ class StudyReview:
 
 
 def review_study(base: Revision, head: Revision, study: str) -> StudyReview:
-    """Return what became of a study that at least one of the revisions has."""
+    """Return what changed in a study that at least one of the revisions has."""
     before, after = (revision.studies.get(study) for revision in (base, head))
     params = changes(before, after)
     if before is None or after is None:
@@ -101,7 +101,7 @@ def _text(value: Any) -> str:
 
 
 def _doubts(revision: Revision, study: str) -> Iterator[str]:
-    """Yield why what is read of a study may not be what its parameters make."""
+    """Yield reasons why a study's results may not belong to its parameters."""
     if stale := revision.not_run(study):
         yield f"{revision.name}: {', '.join(stale)} changed since outputs were made: `dvc repro`, and commit dvc.lock"
     if strays := revision.strays(study, READ):
@@ -109,7 +109,7 @@ def _doubts(revision: Revision, study: str) -> Iterator[str]:
 
 
 def _level(metrics: Mapping[str, Any] | None) -> str:
-    """Return the score that says most of a study that has no rival."""
+    """Return the main scores of a study that only one revision has."""
     for key, title in (("test", "held-out"), ("loo", "leave-one-out")):
         if found := find(metrics, key):
             return f": {title} NLPD {number(found['nlpd'], 3)}, RMSE {number(found['rmse'], 3)}"
@@ -117,7 +117,7 @@ def _level(metrics: Mapping[str, Any] | None) -> str:
 
 
 def _verdict(found: list[Block]) -> tuple[str, str]:
-    """Return a word and a line; NLPD and RMSE decide, as they ask for the mean and for the spread too."""
+    """Return a word and a line.  RMSE and NLPD decide: RMSE judges the mean, NLPD the spread too."""
     scores = [(block, score) for block in found for score in block.scores if score.name in ("nlpd", "rmse")]
     judged = [(block, score) for block, score in scores if score.verdict in (BETTER, WORSE)]
     words = {score.verdict for _, score in judged}
@@ -127,7 +127,7 @@ def _verdict(found: list[Block]) -> tuple[str, str]:
         said = [_said(*pair) for pair in scores if pair[1].verdict == word and pair[1].name == "nlpd"]
         return word, ": ".join([word, *(["; ".join(said)] if said else [])])
     word = MIXED if len(words) > 1 else words.pop()
-    # Of each block the likelihood speaks, or the error where the likelihood has nothing to say.
+    # Each block is represented by its NLPD, or by its RMSE where the NLPD is within noise.
     spoken: dict[str, tuple[Block, Difference]] = {}
     for block, score in judged:
         if word == MIXED or score.name == "nlpd" or block.key not in spoken:
@@ -143,7 +143,7 @@ def _said(block: Block, score: Difference, judged: bool = False) -> str:
 
 
 def signed(change: float, se: float | None) -> str:
-    """Return a difference beside its standard error, which has two significant figures, to the same place."""
+    """Return a difference ± its standard error, with two significant figures of the error."""
     if change == 0:
         return "0"
     if se is None:
@@ -163,7 +163,7 @@ def score_row(score: Difference) -> list[str]:
 
 
 def _to_place(value: float, step: float) -> str:
-    """Return a value to three significant figures, or to as many places as show two of `step`, if not 0."""
+    """Return a value to three significant figures, or to more if needed to show two of `step`."""
     places = max(0, decimals(value, 3), decimals(step, 2) if step else 0)
     return _sign(f"{value:.{places}f}" if places <= 6 and abs(value) < 1e6 else f"{value:.4g}")
 
@@ -178,7 +178,7 @@ def _sign(text: str) -> str:
 
 
 def _fit(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Return what the fit's own numbers became: likelihood, converged, how many alarms."""
+    """Return what changed in the fit's own numbers: likelihood, converged, number of alarms, …"""
     rows = []
     old, new = (find(values, "fit.log_marginal_likelihood") for values in (before, after))
     if None not in (old, new) and old != new:
@@ -204,7 +204,7 @@ def _ranked_first(metrics: Mapping[str, Any]) -> str:
 
 
 def _findings(base: Revision, head: Revision, study: str) -> tuple[list[str], list[str], list[str]]:
-    """Return what the certificate no longer says, what it says anew, and why this is not known."""
+    """Return the certificate's lines that are gone, those that are new, and why this is not known."""
     said = []
     for revision in (base, head):
         try:

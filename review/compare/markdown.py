@@ -7,12 +7,12 @@ from review.compare.changes import SAME, Change, StudyReview, score_row
 from review.compare.paired import BETTER, WORSE
 from review.compare.scores import Block
 
-# `@name` would call somebody, `$…$` is mathematics: neither heeds a backslash.
+# `@name` would notify somebody, `$…$` is mathematics: a backslash does not escape either.
 ENTITIES = {"@": "&#64;", "$": "&#36;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def to_markdown(title: str, reviews: Sequence[StudyReview], notes: Sequence[str], changed: Sequence[Change]) -> str:
-    """Return the whole comment; `changed` are packages, `notes` what concerns all studies."""
+    """Return the whole comment; `notes` concern all studies, `changed` are packages of another version."""
     touched = [review for review in reviews if review.verdict != SAME]
     lines = [f"### {text(title)}", ""]
     if touched:
@@ -76,9 +76,9 @@ def _rows(changes: Sequence[Change]) -> list[list[str]]:
 
 
 def text(words: str) -> str:
-    """Return words that Markdown shows as they are, what stands between backticks as code; on one line."""
+    """Return text that Markdown shows literally, on one line; what is between backticks becomes code."""
     parts = " ".join(words.split()).split("`")
-    if len(parts) % 2 == 0:  # a backtick without its fellow
+    if len(parts) % 2 == 0:  # an unpaired backtick
         return _escaped(" ".join(words.split()))
     return "".join(f"`{part.replace('|', '¦')}`" if i % 2 else _escaped(part) for i, part in enumerate(parts))
 

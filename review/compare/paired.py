@@ -8,7 +8,7 @@ import numpy as np
 from gp.scores import METRICS, Metric
 
 NOISE = 2.0  # standard errors that a difference must exceed to be called one
-NEGLIGIBLE = 1e-6  # of the mean size of a row's score: another machine's rounding, though it be systematic
+NEGLIGIBLE = 1e-6  # of the mean absolute score of a row: rounding on another machine, which may be systematic
 FEWEST = 8  # rows, below which a standard error is itself too uncertain to judge by
 BETTER, WORSE, WITHIN, UNJUDGED = "better", "worse", "within noise", "not judged"
 TOO_FEW = "too few rows to judge"
@@ -56,13 +56,13 @@ def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Differ
         return Difference(name, old, new, new - old)
     before, after = (metric.row_score(side.observed, side.mean, side.sd) for side in (base, head))
     change, se = mean_and_error(after - before, stretch(base, head))
-    verdict = UNJUDGED if metric.better is None else judge(_loss(metric, before, after), se, before)
+    verdict = UNJUDGED if metric.better is None else judge(_worsening(metric, before, after), se, before)
     scale = ((old + new) or 1.0) if metric.pool == "root_mean" else 1.0
     return Difference(name, old, new, change / scale, se / scale, verdict)
 
 
-def _loss(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
-    """Return by how much rows' scores (m,) moved in the worse direction: below 0 is better."""
+def _worsening(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
+    """Return by how much the mean of rows' scores (m,) got worse: negative is better."""
     old, new = float(before.mean()), float(after.mean())
     if metric.better in ("lower", "higher"):
         return new - old if metric.better == "lower" else old - new
@@ -71,7 +71,7 @@ def _loss(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
 
 
 def judge(change: float, se: float, rows: np.ndarray) -> str:
-    """Return whether a change of a mean that should be small exceeds its noise; `rows` (m,) are the scores at base."""
+    """Return the verdict on a change for the worse by `change` ± `se`; `rows` (m,) are the scores of rows at base."""
     if len(rows) < FEWEST:
         return TOO_FEW
     if abs(change) <= NEGLIGIBLE * float(np.abs(rows).mean()) or abs(change) < NOISE * se:
@@ -80,17 +80,17 @@ def judge(change: float, se: float, rows: np.ndarray) -> str:
 
 
 def mean_and_error(values: np.ndarray, tau: float = 1.0) -> tuple[float, float]:
-    """Return the mean of rows (m,) and its standard error s √(τ/m), τ rows telling as much as one alone would."""
+    """Return the mean of rows (m,) and its standard error s √(τ/m), if τ rows are worth one independent row."""
     if len(values) < 2:
         return float(values.mean()), 0.0
     return float(values.mean()), float(values.std(ddof=1) * math.sqrt(tau / len(values)))
 
 
 def stretch(base: Forecast, head: Forecast) -> float:
-    """Return over how many neighbouring rows the errors of forecasts go together: 1 where rows are independent.
+    """Return the autocorrelation time of the two forecasts' errors, in rows: 1 where rows are independent.
 
-    Of the errors, not of the differences of scores: that one model suits some inputs better than others is no noise.
-    Along a curve that a forecast misses, or where a series goes on beyond its data, errors have one sign for a stretch.
+    Errors have one sign over a stretch of rows where a forecast misses a curve, or extrapolates a series.  Errors
+    are used, not differences of scores: that one model suits some inputs better than the other is no noise.
     """
     return max(autocorrelation_time((side.observed - side.mean) / side.sd) for side in (base, head))
 

@@ -1,4 +1,4 @@
-"""What a revision holds, without checking it out: what Git keeps of it, and its outputs in DVC's cache by its dvc.lock.
+"""Read a revision without checking it out: its files from Git, its outputs from DVC's cache by its dvc.lock.
 
 `open_revision("main")` reads a commit; `open_revision(WORKSPACE)` the files on disk. Nothing is computed. An output
 that is neither on disk nor in the cache raises NotHere, whose text says how to get it.
@@ -33,7 +33,7 @@ class Revision:
     cache: Path
 
     def text(self, path: str) -> str | None:
-        """Return a file that Git keeps (on disk: any file), None where the revision has none of that name."""
+        """Return the text of a file in Git (for the workspace: on disk), None if the revision has no such file."""
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
@@ -108,7 +108,7 @@ class Revision:
         return found
 
     def recorded_file(self, study: str, full: str) -> str | None:
-        """Return dvc.lock's hash of one file, which may stand in a folder that is an output; None where it has none."""
+        """Return dvc.lock's hash of a file, also of one in an output folder; None if dvc.lock has none."""
         for path, md5 in self.recorded(study).items():
             if path == full:
                 return md5
@@ -180,7 +180,7 @@ def git(root: Path, *arguments: str, refuse: bool = True) -> str | None:
 
 
 def find(values: Any, path: str) -> Any:
-    """Return what stands at a dotted path, None where nothing does."""
+    """Return the value at a dotted path in nested mappings, None if there is none."""
     for key in path.split("."):
         values = values.get(key) if isinstance(values, dict) else None
     return values

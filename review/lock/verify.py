@@ -32,14 +32,14 @@ class Stored:
     owner: str
 
     def flipped(self) -> str | None:
-        """Return the MD5 hash of its bytes where that is not its name."""
+        """Return the MD5 hash of the file's bytes if it is not the name, which means damage; else None."""
         with self.file.open("rb") as file:
             found = hashlib.file_digest(file, _md5).hexdigest()
         return None if found == self.name.removesuffix(".dir") else found
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what differs, and the mend; return 1 if anything does."""
+    """Print what differs and how to fix it; return 1 if anything does."""
     parser = argparse.ArgumentParser(prog="python -m review.lock.verify", description=__doc__.partition("\n")[0])
     parser.add_argument("--cache", action="store_true", help=f"check the bytes of the cached objects {LOCK} names")
     parser.add_argument("--all", action="store_true", help="with --cache: of every object in the cache")
@@ -126,14 +126,14 @@ def _stale(stage: Stage, graph: Any) -> Iterator[str]:
 
 
 def _other_in_lock(dep: Output, maker: Stage) -> Iterator[str]:
-    """Yield what dvc.lock says of an output where it is read, if it says another thing where it is made."""
+    """Yield a line if dvc.lock records one hash of a file for the stage that makes it and another where it is read."""
     out = next(out for out in maker.outs if dep.fs_path == out.fs_path or out.fs.isin(dep.fs_path, out.fs_path))
     if dep.fs_path == out.fs_path:
         made = out.hash_info.value
     else:
         listing = _listing(Path(out.cache.oid_to_path(out.hash_info.value)))
         if listing is None:
-            return  # the folder's listing is not here, and dvc.lock has no other word of its files
+            return  # without the folder's listing, dvc.lock does not tell the hashes of its files
         made = listing.get(dep.def_path.removeprefix(f"{out.def_path}/"))
     read = dep.hash_info.value
     if made != read:

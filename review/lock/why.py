@@ -1,6 +1,6 @@
 """Why `dvc repro` would run a stage: `python -m review.lock.why` names what changed, with old and new value.
 
-What is compared is what DVC compares: dvc.lock with the files on disk. Nothing is run and nothing is written.
+It compares dvc.lock with the files on disk, as DVC does. It runs nothing and writes nothing.
 """
 
 import json
@@ -28,12 +28,12 @@ from gp.spec import InputError
 from gp.yaml import read_yaml
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
-NOTHING = "nothing"  # what a value is that one side does not have
+NOTHING = "nothing"  # shown for a value that one side lacks
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stage that `dvc repro` reaches: what changed of its own, which stages run before it, if its result is known."""
+    """A stage that `dvc repro` would run: what `changed`, which stages run `before`, if its result is in the cache."""
 
     stage: str
     changed: tuple[str, ...]
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def blocks(repo: Repo) -> Iterator[Block]:
-    """Yield the stages that `dvc repro` would run, or might, in the order in which it comes to them."""
+    """Yield the stages that `dvc repro` would run, or may run, in its order."""
     graph = repo.index.graph
     running: set[str] = set()
     restored: set[str] = set()
@@ -85,7 +85,7 @@ def blocks(repo: Repo) -> Iterator[Block]:
 
 
 def changed_inputs(stage: Stage, skip: set[str]) -> Iterator[str]:
-    """Yield what differs from dvc.lock: the command, params, versions, and files but those whose path is in `skip`."""
+    """Yield what differs from dvc.lock: the command, params, versions, and files, except the paths in `skip`."""
     if stage.changed_stage():
         yield f"command: {_locked_command(stage)} → {stage.cmd}"
     for dep in stage.deps:
@@ -96,7 +96,7 @@ def changed_inputs(stage: Stage, skip: set[str]) -> Iterator[str]:
 
 
 def changed_file(file: Output) -> Iterator[str]:
-    """Yield how a file or folder differs from what dvc.lock says, with the first eight digits of both MD5 hashes."""
+    """Yield how a file or folder differs from dvc.lock, with the first eight digits of both MD5 hashes."""
     if not file.exists:
         yield f"{file.def_path}: missing"
     elif not file.hash_info:
@@ -108,7 +108,7 @@ def changed_file(file: Output) -> Iterator[str]:
 
 
 def made_by(stage: Stage, graph: Any) -> dict[str, Stage]:
-    """Return the stage that makes it for each of a stage's dependencies that is an output, or lies inside one."""
+    """Return {path: the stage that makes it} for each dependency that is another stage's output or lies inside one."""
     return {
         dep.def_path: maker
         for maker in graph.successors(stage)
@@ -118,7 +118,7 @@ def made_by(stage: Stage, graph: Any) -> dict[str, Stage]:
 
 
 def never_ran(stage: Stage) -> bool:
-    """Return whether dvc.lock knows nothing of a stage."""
+    """Return whether dvc.lock records no run of a stage."""
     return not any(item.hash_info for item in (*stage.deps, *stage.outs))
 
 
@@ -151,7 +151,7 @@ def _written(value: Any) -> str:
 
 
 def _changed_inside(folder: Output) -> Iterator[str]:
-    """Yield the files of a folder that differ, where what it held is in DVC's cache or in Git's HEAD."""
+    """Yield the files of a folder that differ, if its old listing is in DVC's cache or in Git's HEAD."""
     before, now = _files_before(folder), _files(folder)
     if before is None:
         return
@@ -190,7 +190,7 @@ def _hashes(tree: HashFile) -> dict[str, str]:
 
 
 def _is_known(repo: Repo, stage: Stage, as_before: bool) -> bool:
-    """Return whether DVC would take the outputs from its cache; `stage` forgets dvc.lock unless all is `as_before`."""
+    """Return whether DVC would take the outputs from its cache; changes `stage` in memory unless `as_before`."""
     if as_before:
         return stage.outs_cached()
     try:

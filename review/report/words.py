@@ -1,4 +1,4 @@
-"""What a study's numbers say, in words and tables: the certificate, the scores, the hyperparameters."""
+"""The report's words and tables: what a study's certificate, scores and hyperparameters say."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Summary:
-    """A study in a line: how many rows it learnt from, and how it does on which rows beside the trivial predictor."""
+    """A study in one line: its training rows, and its main scores beside those of the trivial predictor."""
 
     study: str
     n: int | None
@@ -47,7 +47,7 @@ class Summary:
 
 
 def verdict(results: Results) -> tuple[str, bool]:
-    """Return what the certificate comes to, and whether that is good."""
+    """Return the certificate's summary, and whether it is good."""
     if not results.fit:
         return "not trained", False
     n = len(results.fit.get("alarms", ()))
@@ -55,7 +55,7 @@ def verdict(results: Results) -> tuple[str, bool]:
 
 
 def findings(results: Results) -> list[str]:
-    """Return what the fit says of itself, a sentence for each thing; its alarms are apart."""
+    """Return the certificate's findings, one sentence each, without its alarms."""
     return list(_findings(results.fit)) if results.fit else []
 
 
@@ -152,7 +152,7 @@ def _table(title: str, forecasts: dict[str, Any], target: str) -> Scores:
 
 
 def _trivial_of_train(results: Results) -> dict[str, float] | None:
-    """Return the trivial forecast's scores on the training rows that it was taken from."""
+    """Return the trivial forecast's scores on the training rows, from which it was computed."""
     train = results.study.train if results.study else None
     if train is None or train.y is None:
         return None
