@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from scipy.linalg import lapack
 
+from gp.inference.information import average_information
 from gp.inference.method import Method, Optimizer, Search
 from gp.inference.orderings import pairs
 from gp.inference.profile import Profile
@@ -90,6 +91,25 @@ class Exact(Method):
         R&W 2006 Alg. 2.1 and eq. 5.9.  With a `profile`, the model's scale and mean coefficients are first moved to
         their optimum.  Raises NotPositiveDefinite.
         """
+        return self._evaluate(gp, gradient=gradient, profile=profile)[:2]
+
+    def is_informed(self, gp: GaussianProcess) -> bool:
+        """Return whether the average information of this model is known: not where noise bounds the likelihood."""
+        return gp.noise.slopes(np.zeros(0)) is not None
+
+    def evaluate_informed(self, gp: GaussianProcess, *, profile: Profile) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return what `evaluate` does, and the average information (p, p) of the profiled likelihood."""
+        return self._evaluate(gp, profile=profile, information=True)
+
+    def _evaluate(
+        self,
+        gp: GaussianProcess,
+        *,
+        gradient: bool = True,
+        profile: Profile | None = None,
+        information: bool = False,
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        curvature = np.zeros((0, 0))
         with one_thread(), torch.set_grad_enabled(gradient):
             solved = solve(gp)
             if profile:
@@ -99,11 +119,13 @@ class Exact(Method):
             value = solved.log_likelihood
             if gradient:
                 solved.pull_back()
+            if information and move and profile:
+                curvature = average_information(solved, profile, move.stopped)
         slope = gp.parameters.gradient() if gradient else np.zeros(0)
         if move and profile:
             gp.parameters.set(move.vector)
             slope = profile.gradient(slope, move.stopped) if gradient else slope
-        return value, slope
+        return value, slope, curvature
 
     def condition(self, gp: GaussianProcess) -> Solved:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""

@@ -172,6 +172,14 @@ class Method(Spec):
         """
         raise NotImplementedError
 
+    def is_informed(self, gp: GaussianProcess) -> bool:
+        """Return whether `evaluate_informed` can evaluate this model."""
+        return False
+
+    def evaluate_informed(self, gp: GaussianProcess, *, profile: Profile) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return what `evaluate` does, and −∂² of it by the raw vector as far as it is cheap, (p, p)."""
+        raise NotImplementedError
+
     def condition(self, gp: GaussianProcess) -> Conditioned:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         raise NotImplementedError

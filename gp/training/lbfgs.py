@@ -16,7 +16,7 @@ from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.hyperparameters import Parameters
 from gp.spec import PositiveFloat, Spec
-from gp.training.newton import Peak, climb, measure_curvature, newton_gain
+from gp.training.newton import Peak, climb, close, measure_curvature, newton_gain
 from gp.training.objective import Problem
 
 
@@ -50,7 +50,7 @@ class Lbfgs(Spec):
             levels.append(level)
         if not peaks:
             full(full.parameters.start)  # raises, and says why
-        best = max(peaks, key=lambda peak: peak.value)
+        best = _closed(full, max(peaks, key=lambda peak: peak.value))
         evaluations = sum(level.evaluations for level in levels)
         return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
 
@@ -88,14 +88,18 @@ class Lbfgs(Spec):
         with one_thread():  # as a worker has
             if problem.has_auxiliary:
                 return _approach(problem, start, within=self.tolerance)
+            if problem.is_informed:
+                return self._climb_informed(problem, start)
             near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
             return [peak for end in near for peak in self._climb(problem, end, is_last=False)]
 
     def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> list[Peak]:
         """Return the peak near `start`; nothing where the objective fails there.
 
-        But for the last its curvature is measured, which costs p + 1 evaluations.
+        But for the last its curvature is measured, which costs p + 1 evaluations, unless the objective gives it.
         """
+        if problem.is_informed:
+            return self._climb_informed(problem, start.vector, start.values if start.n == problem.n else ())
         scaled = problem.n / start.n * start.curvature
         bounds, values, vector = problem.parameters.bounds, start.values if start.n == problem.n else (), start.vector
         try:
@@ -110,6 +114,14 @@ class Lbfgs(Spec):
         except NotPositiveDefinite:
             return []
         return [replace(peak, values=values, curvature=scaled)]
+
+    def _climb_informed(self, problem: Problem, start: np.ndarray, before: tuple[float, ...] = ()) -> list[Peak]:
+        """Return the peak near `start`, its values after those `before`; nothing where `start` has none."""
+        try:
+            peak = climb(problem, start, None, problem.parameters.bounds, tolerance=self.tolerance)
+        except NotPositiveDefinite:
+            return []
+        return [replace(peak, values=(*before, *peak.values))]
 
 
 def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Peak]:
@@ -131,7 +143,7 @@ def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Pea
     # SciPy's `ftol` is relative to the loss.
     options: dict[str, Any] = {"maxiter": 200, "ftol": within / (1 + abs(loss(start)[0])), "gtol": 1e-2}
     if problem.has_auxiliary:  # nothing climbs on from here: go all the way
-        options |= {"maxiter": 2000, "maxfun": 4000, "ftol": 0.1 * options["ftol"], "gtol": 1e-4}
+        options |= {"maxiter": 2000, "maxfun": 4000, "maxcor": 100, "ftol": 0.1 * options["ftol"], "gtol": 1e-4}
     end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=problem.parameters.bounds, options=options)
     if not values:
         return []
@@ -146,6 +158,7 @@ SUBSET = 250  # rows of the smallest subset, at least
 KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
 SAME = 0.1  # nats within which two ends are one
+CLOSED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 
 
 def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
@@ -171,6 +184,15 @@ def _best(peaks: list[Peak]) -> list[Peak]:
             groups.append([peak])
     kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
     return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
+
+
+def _closed(problem: Problem, peak: Peak) -> Peak:
+    """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap."""
+    if problem.has_auxiliary or problem.n > CLOSED_ROWS:
+        return peak
+    curvature = None if problem.is_informed else peak.curvature
+    end = close(problem, peak.vector, curvature, problem.parameters.bounds)
+    return replace(end, values=(*peak.values, *end.values))
 
 
 def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float:

@@ -1,9 +1,10 @@
-"""Climbing to an optimum in few evaluations, from a start whose curvature is known: Newton steps with BFGS updates.
+"""Newton's method within a trust region: an optimum in few evaluations.
 
-Everything is in the raw vector (logs of hyperparameters) and in nats.  `curvature` is −∂²(objective), (p, p).
+Everything is in the raw vector (logs of hyperparameters) and in nats.  `curvature` is −∂²(objective), (p, p): the
+objective gives one with each evaluation (`Informed`), or it was measured before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,21 @@ class Objective(Protocol):
         ...
 
 
-STEP = 1.0  # longest step along a direction; a quadratic is not to be trusted beyond a factor of e
+class Informed(Objective, Protocol):
+    """An objective that also gives a curvature, near to its own and without negative directions."""
+
+    def informed(self, vector: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return value, gradient and curvature."""
+        ...
+
+
+STEP = 1.0  # first trust radius, along each direction: a quadratic is not to be trusted beyond a factor of e
+LONGEST = 4.0  # trust radius that it may grow to
+SMALL = 0.25  # longest step whose change of the gradient tells more about the curvature than the objective itself
 FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a direction counts as flat
+ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
+CLOSED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
+LAST_STEPS = 20  # to get there, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,53 +53,141 @@ class Peak:
     n: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """An evaluation, with the curvature before it is corrected."""
+
+    vector: np.ndarray
+    value: float
+    gradient: np.ndarray
+    curvature: np.ndarray
+
+
+@dataclass(eq=False)
+class _Evaluated:
+    """The objective within its bounds, and what its evaluations told about its curvature."""
+
+    objective: Objective
+    bounds: list[tuple[float, float]]
+    given: np.ndarray | None  # curvature; None where the objective is `Informed`
+    values: list[float] = field(default_factory=list)
+    changes: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (step, fall of the gradient along it)
+
+    def at(self, vector: np.ndarray, before: _Point | None = None) -> _Point:
+        """Evaluate, and learn how the gradient changed since `before`.  Raises NotPositiveDefinite."""
+        lower, upper = np.array(self.bounds).reshape(-1, 2).T
+        vector = np.clip(vector, lower, upper)
+        if self.given is None:
+            point = _Point(vector, *self.objective.informed(vector))  # type: ignore[attr-defined]
+        else:
+            point = _Point(vector, *self.objective(vector), self.given)
+        self.values.append(point.value)
+        if before is not None:
+            step = point.vector - before.vector
+            if self.given is not None or np.abs(step).max(initial=0.0) < SMALL:
+                self.changes.append((step, before.gradient - point.gradient))
+        return point
+
+    def curvature(self, point: _Point) -> np.ndarray:
+        """Return the curvature at `point`, corrected by BFGS updates."""
+        curvature = point.curvature
+        for step, fall in self.changes:
+            curvature = _updated(curvature, step, fall)
+        return curvature
+
+    def step(self, point: _Point, radius: float, flat: float = 0.0) -> tuple[np.ndarray, float]:
+        """Return the Newton step but for what is held at a bound, and the gain (nats) that it predicts."""
+        free, step = ~held(point.vector, point.gradient, self.bounds), np.zeros_like(point.vector)
+        curvature = self.curvature(point)[np.ix_(free, free)]
+        step[free] = newton_step(point.gradient[free], curvature, radius, ignored=flat)
+        return step, 0.5 * float(point.gradient @ step)
+
+    def peak(self, point: _Point) -> Peak:
+        """Return `point` as the end."""
+        return Peak(point.vector, point.value, tuple(self.values), self.curvature(point), self.objective.n)
+
+
 def climb(
     objective: Objective,
     start: np.ndarray,
-    curvature: np.ndarray,
+    curvature: np.ndarray | None,
     bounds: list[tuple[float, float]],
     *,
     tolerance: float,
+    flat: float = 0.0,
     max_steps: int = 100,
 ) -> Peak:
-    """Return the optimum near `start`: stops when a step promises less than `tolerance` nats.
+    """Return the optimum near `start`: stops where a step would gain less than `tolerance` nats.
 
-    Steps are H⁻¹g within a reach that shrinks where they disappoint; H is updated by BFGS (Nocedal & Wright 2006,
-    eq. 6.19) from every evaluation, those that disappoint too.
+    `curvature` is that at `start`; None where the objective is `Informed`.  Steps are H⁻¹g within a trust radius, which
+    shrinks where they disappoint; none goes along a direction whose curvature is less than `flat`.
     Raises NotPositiveDefinite only where `start` itself is at fault.
     """
-    lower, upper = np.array(bounds).reshape(-1, 2).T
-    vector, (value, gradient), reach = start, objective(start), STEP
-    values = [value]
+    evaluated = _Evaluated(objective, bounds, curvature)
+    here, radius, longest = evaluated.at(start), STEP, LONGEST if curvature is None else STEP
     for _ in range(max_steps):
-        free = ~held(vector, gradient, bounds)
-        step = np.zeros_like(vector)
-        step[free] = newton_step(gradient[free], curvature[np.ix_(free, free)], reach)
-        promise = 0.5 * float(gradient @ step)
-        if promise < tolerance:
+        step, gain = evaluated.step(here, radius, flat)
+        returns = gain < tolerance and curvature is None and not flat
+        if returns:
+            step, gain = _return(here, bounds)
+        if gain < tolerance:
             break
-        ahead = np.clip(vector + step, lower, upper)
-        ahead_value, ahead_gradient = _try(objective, ahead)
-        if not np.isfinite(ahead_value):
-            reach *= 0.1
+        try:
+            ahead = evaluated.at(here.vector + step, here)
+        except NotPositiveDefinite:
+            radius *= 0.1
             continue
-        values.append(ahead_value)
-        curvature = _updated(curvature, ahead - vector, gradient - ahead_gradient)
-        if ahead_value - value < 0.1 * promise:
-            reach = 0.25 * float(np.abs(step).max())
-        if ahead_value > value:
-            vector, value, gradient = ahead, ahead_value, ahead_gradient
-    return Peak(vector, value, tuple(values), curvature, objective.n)
+        gained, longest_step = ahead.value - here.value, float(np.abs(step).max())
+        if gain < ROUNDING:  # values differ by rounding, gradients by more
+            if evaluated.step(ahead, radius, flat)[1] > gain:
+                break
+            here = ahead
+            continue
+        if gained < 0.1 * gain:
+            radius = 0.25 * longest_step
+        elif gained > 0.5 * gain and longest_step > 0.9 * radius:
+            radius = min(2 * radius, longest)
+        if gained > 0:
+            here = ahead
+        elif returns:
+            break
+    return evaluated.peak(here)
 
 
-def newton_step(gradient: np.ndarray, curvature: np.ndarray, reach: float = STEP) -> np.ndarray:
-    """Return H⁻¹g, H's negative directions taken as curving down, and along each no more than `reach`."""
+def close(
+    objective: Objective, start: np.ndarray, curvature: np.ndarray | None, bounds: list[tuple[float, float]]
+) -> Peak:
+    """Return the optimum a few thousandths of a nat above `start`, to six digits of what the data determine."""
+    return climb(objective, start, curvature, bounds, tolerance=CLOSED, flat=FLAT, max_steps=LAST_STEPS)
+
+
+def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, float]:
+    """Return a step for elements that ran off to where they say nothing, and the gain (nats) that it predicts.
+
+    With w = ℓ^−2 of a lengthscale, gradient and curvature by log ℓ vanish like w and w²: Newton's step δ in log ℓ is
+    far too long, but that in w is right, and moves log ℓ by ½ log(1 + 2|δ|).
+    """
+    own, moves = np.diagonal(point.curvature), ~held(point.vector, point.gradient, bounds)
+    moves &= (own > 0) & (np.abs(point.gradient) > own)
+    newton = np.zeros_like(point.gradient)
+    newton[moves] = point.gradient[moves] / own[moves]
+    return 0.5 * np.sign(newton) * np.log1p(2 * np.abs(newton)), 0.5 * float(point.gradient @ newton)
+
+
+def newton_step(
+    gradient: np.ndarray, curvature: np.ndarray, radius: float = STEP, *, ignored: float = 0.0
+) -> np.ndarray:
+    """Return H⁻¹g, H's negative directions taken as curving down, and along each no more than `radius`.
+
+    Nothing along directions whose curvature is below `ignored`.
+    """
     if not len(gradient):
         return gradient
     values, directions = np.linalg.eigh(curvature)
-    lengths = (directions.T @ gradient) / np.maximum(np.abs(values), FLAT)
-    # Held one by one: a flat direction must not shorten the step along the others.
-    return directions @ np.clip(lengths, -reach, reach)
+    sizes = np.abs(values)
+    lengths = np.where(sizes < ignored, 0.0, (directions.T @ gradient) / np.maximum(sizes, FLAT))
+    # Clipped one by one: a flat direction must not shorten the step along the others.
+    return directions @ np.clip(lengths, -radius, radius)
 
 
 def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:

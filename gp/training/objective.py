@@ -31,6 +31,24 @@ class Problem:
         prior, slope = self.parameters.log_prior(vector)
         return value + prior, gradient + slope
 
+    @property
+    def is_informed(self) -> bool:
+        """Return whether curvature comes with an evaluation."""
+        return bool(self._options) and self.inference.is_informed(self.gp)
+
+    def informed(self, vector: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the objective at `vector`, its gradient, and its curvature −∂² (p, p) as the average information."""
+        self.evaluations += 1
+        self.parameters.set(vector)
+        value, gradient, curvature = self.inference.evaluate_informed(self.gp, **self._options)
+        prior, slope = self.parameters.log_prior(vector)
+        return value + prior, gradient + slope, curvature - np.diag(self._prior_curvature(vector))
+
+    def _prior_curvature(self, vector: np.ndarray) -> np.ndarray:
+        """Return the log prior's second derivative by each element, which it takes alone."""
+        ahead, behind = (self.parameters.log_prior(vector + step)[1] for step in (1e-4, -1e-4))
+        return (ahead - behind) / 2e-4
+
     def subset(self, rows: np.ndarray) -> "Problem":
         """Return the problem of the hyperparameters alone on some of the rows, by the method that suits so many."""
         return Problem(self.gp.subset(rows), self.inference.for_rows(len(rows)), profiled=bool(self._options))

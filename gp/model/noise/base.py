@@ -1,5 +1,6 @@
 """NoiseModel: what inference asks of any noise model."""
 
+import numpy as np
 import torch
 
 
@@ -23,3 +24,10 @@ class NoiseModel(torch.nn.Module):
         `noise_sd` (n,) are the rows' own standard deviations in internal units, where they are known.
         """
         return self(x), None
+
+    def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray] | None:
+        """Return ∂variance/∂θ (n, size) of the training rows for each raw parameter θ, given their variance (n,).
+
+        None where there is no closed form: autograd then takes gradients, and no average information is at hand.
+        """
+        return None

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from gp.model.noise.base import NoiseModel
@@ -20,6 +21,10 @@ class GaussianNoise(NoiseModel):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the noise variance at x (m, d), shape (m,)."""
         return (2 * self.raw_sd).exp().expand(len(x))
+
+    def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray]:
+        """Return ∂ sd²/∂ log sd = 2 sd², (n, 1)."""
+        return {self.raw_sd: 2 * variance[:, None]}
 
 
 class Gaussian(Spec):

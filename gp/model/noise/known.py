@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from gp.model.noise.base import NoiseModel
@@ -27,6 +28,10 @@ class KnownNoise(NoiseModel):
         if noise_sd is None:
             raise TypeError("known noise is built only where noise_sd is given")
         return noise_sd**2, None
+
+    def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray]:
+        """Return nothing: nothing is learnt."""
+        return {}
 
 
 class Known(Spec):

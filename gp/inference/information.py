@@ -1,0 +1,63 @@
+"""Average information: the curvature of the exact likelihood, at the cost of a few products.
+
+The mean of the observed and the expected information is ½ αᵀ K_i P K_j α, with K_i = ∂(K + noise)/∂θ_i: the traces in
+them cancel (Gilmour, Thompson & Cullis 1995, "Average information REML").  It has no negative direction, and needs no
+second derivative of the kernel.
+"""
+
+import numpy as np
+from scipy.linalg import blas
+
+from gp.inference.profile import Profile
+from gp.inference.solved import Solved
+from gp.matrices.tiles import TILE, lower_tiles
+
+_ONES = np.ones(TILE)
+
+
+def average_information(solved: Solved, profile: Profile, stopped: int | None) -> np.ndarray:
+    """Return −∂² of the profiled log likelihood by the raw vector, (p, p), as the average information has it.
+
+    `solved` was pulled back: its factor is now the inverse.  It may be that of K₁, where K + noise = c K₁, with α = √c
+    (K + noise)⁻¹(y − m).  `stopped` is the element of the vector whose bound holds the scale c.
+    """
+    moves, of_mean = _moves(solved, profile)
+    inverse, p = solved.factor.T, moves.shape[1]
+    products = blas.dsymm(1.0, inverse, moves, lower=0)
+    information = moves.T @ products
+    if len(profile.positions):  # P = K⁻¹ − K⁻¹Φ(ΦᵀK⁻¹Φ)⁻¹ΦᵀK⁻¹
+        design = np.asfortranarray(profile.design)
+        cross = design.T @ products
+        information -= cross.T @ np.linalg.lstsq(design.T @ blas.dsymm(1.0, inverse, design, lower=0), cross)[0]
+    # Of the mean's coefficients, the expected information is the observed one, and that beside covariances is zero.
+    information *= np.where(np.logical_and.outer(of_mean, of_mean), 1.0, 0.5)
+    if stopped is not None:  # the scale moves with that element
+        along = np.eye(p)
+        along[:, stopped] -= profile.amplitude / profile.amplitude[stopped]
+        return along.T @ information @ along
+    if profile.amplitude.any():  # the scale's own curvature is n/2: its Schur complement
+        by_scale = solved.alpha @ moves
+        information -= 0.5 * np.outer(by_scale, by_scale) / len(solved.alpha)
+    return information
+
+
+def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+    """Return K_i α for each element of the raw vector, (n, p), and which elements are coefficients of the mean.
+
+    For these it is their column of the design matrix, or zero, where they are profiled.
+    """
+    gp, kernel, alpha = solved.gp, solved.kernel, solved.alpha
+    for rows, columns in lower_tiles(gp.n):
+        value, derivative = kernel.block(rows, columns)
+        derivative.push(_ONES[: value.shape[0], : value.shape[1]], 1.0, alpha)
+    known = dict(kernel.products())
+    noise = gp.noise.slopes(solved.noise.detach().numpy()) or {}
+    known |= {raw: slope * alpha[:, None] for raw, slope in noise.items()}
+    design = {tensor: columns.numpy() for tensor, columns in gp.mean.columns(gp.x)}  # type: ignore[operator]
+    parts, of_mean = [], []
+    for parameter in gp.parameters.free:
+        of_mean.append(np.full(parameter.size, parameter.tensor in design))
+        parts.append((known | design)[parameter.tensor] * parameter.reference)
+    moves = np.asfortranarray(np.hstack(parts))
+    moves[:, profile.positions] = 0.0
+    return moves, np.concatenate(of_mean)
