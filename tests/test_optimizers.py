@@ -115,7 +115,8 @@ def test_each_starts_end_is_told_and_the_best_is_kept():
     ends = fitted.report()["ends"]
     assert len(ends) == 7
     assert {end["rows"] for end in ends} == {fitted.data.n}
-    assert max(end["nats"] for end in ends) == pytest.approx(fitted.log_marginal_likelihood, abs=SAME)
+    # The best is brought from within SHORT of its optimum to the optimum itself.
+    assert max(end["nats"] for end in ends) == pytest.approx(fitted.log_marginal_likelihood, abs=SHORT)
     assert (
         max(end["nats"] for end in ends) - min(end["nats"] for end in ends) > 0.1
     )  # or the data are not ambiguous, and this tests nothing
@@ -135,7 +136,7 @@ def test_more_restarts_begin_with_the_same_and_are_never_worse():
     for fewer, more in itertools.pairwise(ends):
         assert more[: len(fewer)] == fewer
     heights = [fitted.log_marginal_likelihood for fitted in fits]
-    assert heights == sorted(heights)
+    assert all(more >= fewer - SAME for fewer, more in itertools.pairwise(heights))
 
 
 def test_an_lbfgs_start_at_the_optimum_stays_there():
