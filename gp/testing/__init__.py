@@ -1,4 +1,4 @@
-"""Laws that every kernel, mean, noise model, data source, metric, … keeps: plain functions that judge one.
+"""Laws that every kernel, mean, noise model, inference method, … keeps: plain functions that judge one.
 
     from gp.testing import check_kernel
     check_kernel(MyKernel())          # or {"kind": "matern", "nu": 1.5}
@@ -8,10 +8,20 @@ says which law broke, and with which numbers.  The project's own tests run them 
 """
 
 from gp.testing.data import check_data
+from gp.testing.inference import check_inference
 from gp.testing.kernels import check_kernel
 from gp.testing.parts import check_mean, check_noise
 from gp.testing.priors import check_prior
 from gp.testing.scores import check_metric
 from gp.testing.specs import examples
 
-__all__ = ["check_data", "check_kernel", "check_mean", "check_metric", "check_noise", "check_prior", "examples"]
+__all__ = [
+    "check_data",
+    "check_inference",
+    "check_kernel",
+    "check_mean",
+    "check_metric",
+    "check_noise",
+    "check_prior",
+    "examples",
+]

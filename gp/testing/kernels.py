@@ -17,7 +17,7 @@ from gp.model.model import GaussianProcess, Standardize
 from gp.spec import InputError
 from gp.testing import models
 from gp.testing.laws import differences, require, require_equal, require_slope
-from gp.testing.models import SETTINGS, model_of
+from gp.testing.models import SETTINGS, matrix, model_of
 from gp.testing.specs import as_spec, with_values, without_values
 from gp.training import Problem
 
@@ -58,12 +58,6 @@ def _check_one(name: str, spec: Any, data: Dataset, standardize: Standardize) ->
         _check_amplitude(name, gp, vector)
     models.check_gradient(name, gp)
     models.check_profile(name, gp)
-
-
-def matrix(kernel: GpytorchKernel, x1: torch.Tensor, x2: torch.Tensor) -> np.ndarray:
-    """Return k(x1, x2) by gpytorch."""
-    with torch.no_grad():
-        return np.asarray(to_dense(kernel(x1, x2)).numpy())
 
 
 def _check_matrix(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> None:

@@ -6,6 +6,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+from gpytorch.kernels import Kernel as GpytorchKernel
+from linear_operator import to_dense
 
 from gp.dataset import Dataset
 from gp.fitted.fit import fit_dataset
@@ -45,6 +48,12 @@ def scaled(data: Dataset, *, x: float = 1.0, y: float = 1.0) -> Dataset:
 def model_of(section: str, spec: Any, standardize: Standardize, **others: Any) -> Model:
     """Return the default model with `spec` as its section; unchecked, as `spec` need not be registered."""
     return Model().model_copy(update={section: spec, "standardize": standardize, **others})
+
+
+def matrix(kernel: GpytorchKernel, x1: torch.Tensor, x2: torch.Tensor) -> np.ndarray:
+    """Return k(x1, x2) by gpytorch."""
+    with torch.no_grad():
+        return np.asarray(to_dense(kernel(x1, x2)).numpy())
 
 
 def objective_of(gp: GaussianProcess, *, profiled: bool = False) -> Problem:
@@ -136,7 +145,8 @@ def check_written_back(name: str, section: str, spec: Any, data: Dataset) -> Non
 def write(model: Model, gp: GaussianProcess) -> Model:
     """Return `model` with the hyperparameters that `gp` has now, in the data's units."""
     sections: dict[str, dict[str, Any]] = {}
-    for name, value in gp.parameters.in_data_units().items():
+    values = gp.parameters.in_data_units()
+    for name, value in ((p.name, values[p.name]) for p in gp.parameters.free if p.name in values):
         section, _, rest = name.partition(".")
         sections.setdefault(section, {})[rest] = value
     return model.model_copy(update={key: with_values(getattr(model, key), named) for key, named in sections.items()})
