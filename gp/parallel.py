@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib.externals.loky import ProcessPoolExecutor
+from loky import ProcessPoolExecutor
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
@@ -57,7 +57,7 @@ def _on_cores(
     function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]], done: dict[int, Any], progress: tqdm
 ) -> BrokenProcessPool | None:
     """Put the result of each task into `done`; return what ended the workers before they had all."""
-    # A pool of our own: joblib's shared one hangs when it is used again after a worker was killed.
+    # A pool of our own: loky's shared one hangs when it is used again after a worker was killed.
     pool = ProcessPoolExecutor(min(cores(), len(tasks)), env=dict.fromkeys(THREADS, "1"))
     try:
         numbers = {pool.submit(run_in_line, function, *task): k for k, task in tasks.items()}
