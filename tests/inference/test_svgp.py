@@ -258,6 +258,16 @@ def test_cluster_centres_find_clusters_and_are_all_rows_where_these_are_no_more(
     assert np.array_equal(cluster_centres(x[:5], 5, 0), x[:5])
 
 
+def test_cluster_centres_are_as_many_as_asked_for_whatever_the_rows():
+    rng = np.random.default_rng(0)
+    few = rng.integers(0, 3, size=(200, 1)).astype(float)  # three distinct rows: clusters without any, too
+    assert cluster_centres(few, 10, 0).shape == (10, 1)
+    np.testing.assert_allclose(np.unique(cluster_centres(few, 10, 0).round(12)), [0, 1, 2])
+    constant = np.column_stack([rng.normal(size=300), np.full(300, 7.0)])
+    assert (cluster_centres(constant, 20, 0)[:, 1] == 7).all()
+    assert np.array_equal(cluster_centres(np.ones((50, 2)), 5, 0), np.ones((5, 2)))
+
+
 # Training
 
 

@@ -1,14 +1,18 @@
 """Where inducing inputs start: at centres of clusters of the training inputs."""
 
-import numpy as np
+import warnings
 
-ROUNDS = 20  # of Lloyd's: more move the centres by little, and they are only a start
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+ROUNDS = 20  # of Lloyd's algorithm: more move the centres by little, and they are only a start
 
 
 def cluster_centres(x: np.ndarray, m: int, seed: int, *, sample: int | None = None) -> np.ndarray:
-    """Return m centres (m, d) of the rows of x (n, d): all rows where n is m.
+    """Return m centres (m, d) of the rows of x (n, d): all rows where n is at most m.
 
-    k-means (Lloyd 1982) in units of each column's sd, from m seeded rows, among `sample` seeded rows if that is fewer.
+    k-means (Lloyd 1982) from m seeded rows, in units of each column's sd; of more than `sample` rows, among so many
+    seeded ones.  Where x has fewer than m distinct rows, some centres are equal.
     """
     rng = np.random.default_rng(seed)
     if sample is not None and len(x) > max(sample, m):
@@ -18,14 +22,9 @@ def cluster_centres(x: np.ndarray, m: int, seed: int, *, sample: int | None = No
     scale = x.std(axis=0)
     scale[scale == 0] = 1.0
     rows = x / scale
-    centres = rows[np.sort(rng.choice(len(rows), size=m, replace=False))]
-    for _ in range(ROUNDS):
-        # |row|² is the same for all centres
-        nearest = ((centres**2).sum(axis=1) - 2 * rows @ centres.T).argmin(axis=1)
-        sums, counts = np.zeros_like(centres), np.bincount(nearest, minlength=m)
-        np.add.at(sums, nearest, rows)
-        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
+    start = rows[np.sort(rng.choice(len(rows), size=m, replace=False))]
+    with warnings.catch_warnings():
+        # A cluster that has lost its rows keeps its centre.
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        centres, _ = kmeans2(rows, start, iter=ROUNDS, minit="matrix")
     return centres * scale
