@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot)))
 
-.PHONY: help repro test check bench report review why verify verify-cache versions lock clean distclean
+.PHONY: help repro test check lint bench report review why verify verify-cache versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
@@ -28,12 +28,14 @@ repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then 
 test: $(INSTALLED)  ## run all tests
 	$(RUN) python -m pytest $(PYTEST_OPTIONS)
 
-check: $(INSTALLED)  ## format, lint, types, import contracts, fast tests
+check: lint  ## lint, and the fast tests
+	$(RUN) python -m pytest $(PYTEST_OPTIONS) -m "not slow"
+
+lint: $(INSTALLED)  ## format, lint, types, import contracts
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy
 	$(RUN) lint-imports --no-logo
-	$(RUN) python -m pytest $(PYTEST_OPTIONS) -m "not slow"
 
 bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)
@@ -89,5 +91,10 @@ $(INSTALLED): requirements.lock
 	        echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." \
 	            "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }; \
 	    echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv --clear .venv; }
-	.venv/bin/python -m pip install $(PIP_OPTIONS) -r requirements.lock
+	@echo "Installing requirements.lock into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock || { \
+	    echo "requirements.lock could not be installed, for the reason above; what is done so far is kept." >&2; \
+	    echo "Behind a proxy: make PIP_OPTIONS=\"--proxy …\" …" >&2; \
+	    echo "Without a network, from a folder of wheels: make PIP_OPTIONS=\"--no-index --find-links FOLDER\" …" >&2; \
+	    exit 1; }
 	@touch $@

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+# A run that has to show that pages work (.ci/run) sets BROWSER_TESTS=required: then no browser is a failure.
+REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 SECONDS = 60  # that a page may take; a loaded machine is slow
 
@@ -87,9 +91,15 @@ class Page:
             self.faults.append(params["entry"]["text"])
 
 
+needs_browser = pytest.mark.skipif(CHROMIUM is None and not REQUIRED, reason="Chromium is not installed")
+
+
 @contextmanager
 def browser(profile: Path) -> Iterator[Page]:
     """Yield an empty page of a browser whose profile is in a folder, and end it."""
+    assert CHROMIUM, (
+        "BROWSER_TESTS=required, and there is no Chromium on PATH: install it (Debian: apt-get install chromium)"
+    )
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from chromium import CHROMIUM, browser
+from chromium import browser, needs_browser
 from conftest import ROOT
 from dvc_render import VegaRenderer, render_html
 from made_up import NASTY, study
@@ -11,7 +11,7 @@ from made_up import NASTY, study
 from review import page
 from review.report.__main__ import report
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+pytestmark = [pytest.mark.slow, needs_browser]
 PLOTS = ROOT / ".dvc/plots"
 
 

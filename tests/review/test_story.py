@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from chromium import CHROMIUM, browser
+from chromium import browser, needs_browser
 from conftest import ROOT, STAGES, Project
 
 pytestmark = pytest.mark.slow
@@ -126,7 +126,7 @@ def test_dvc_s_own_page_has_every_picture_in_a_colour_for_each_revision(reviewed
     assert html.count('"range": ["#945dd6", "#13adc7"]') == 7
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_browser
 def test_both_revisions_are_drawn_over_each_other(reviewed, tmp_path):
     review, plots = (reviewed.project.path / name for name in ("review.html", "dvc_plots/index.html"))
     with browser(tmp_path) as opened:
