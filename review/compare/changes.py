@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gp.scores import headings
 from review.compare.paired import BETTER, TOO_FEW, UNJUDGED, WITHIN, WORSE, Difference
 from review.compare.scores import Block, Two, blocks
 from review.lock.revisions import NotHere, Revision, find
@@ -156,10 +157,10 @@ def signed(change: float, se: float | None) -> str:
     return _sign(f"{change:+.{places}f} ± {se:.{places}f}")
 
 
-def score_row(score: Difference) -> list[str]:
-    """Return the cells of a score's row: name, old, new, difference, verdict."""
+def score_row(score: Difference, target: str) -> list[str]:
+    """Return the cells of a score's row: heading with unit and direction, old, new, difference, verdict."""
     cells = (_to_place(value, score.se or score.change) for value in (score.base, score.head))
-    return [score.name, *cells, signed(score.change, score.se), score.verdict]
+    return [headings(target)[score.name], *cells, signed(score.change, score.se), score.verdict]
 
 
 def _to_place(value: float, step: float) -> str:

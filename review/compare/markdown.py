@@ -60,7 +60,9 @@ def _scores(block: Block) -> Iterator[str]:
     yield f"{text(block.title.capitalize())}, {block.n} rows{why}"
     yield ""
     heading = ["score", "old", "new", "difference ± standard error", ""]
-    yield from _table(heading, [[text(cell) for cell in score_row(score)] for score in block.scores], bold=True)
+    yield from _table(
+        heading, [[text(cell) for cell in score_row(score, block.target)] for score in block.scores], bold=True
+    )
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: bool = False) -> Iterator[str]:

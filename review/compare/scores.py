@@ -28,10 +28,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Block:
-    """Scores over one kind of rows: `n` of them at head, each score a Difference, paired unless `why` says why not."""
+    """Scores over one kind of rows: `n` of them at head, each score a Difference, paired unless `why` says why not.
+
+    `target` names what was predicted, in whose unit some scores are.
+    """
 
     key: str
     title: str
+    target: str
     n: int
     scores: list[Difference]
     why: str = ""
@@ -82,13 +86,13 @@ class Two:
 
 def blocks(two: Two) -> list[Block]:
     """Return the study's blocks of scores: held-out rows, leave-one-out, true function, each where both have it."""
-    made = []
+    made, target = [], two.after.target if two.after else "y"
     for key, title in BLOCKS.items():
         before, after = two.block(key)
         if before and after:
             rows, why = two.rows(key)
             scores = differences(*(side.forecast for side in rows)) if rows else _side_by_side(before, after)
-            made.append(Block(key, title, int(after["n"]), scores, why))
+            made.append(Block(key, title, target, int(after["n"]), scores, why))
     return made
 
 

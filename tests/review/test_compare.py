@@ -69,7 +69,7 @@ def test_a_worse_kernel_is_called_worse_with_its_parameter_and_its_error(reposit
     )
     assert "| model.kernel.kind | rbf | matern |" in markdown
     assert "| model.kernel.nu | – | 0.5 |" in markdown
-    assert re.search(r"\| rmse \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ ± 0\.\d+ \| \*\*worse\*\* \|", markdown)
+    assert re.search(r"\| RMSE \\\[height\\\] ↓ \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ ± 0\.\d+ \| \*\*worse\*\* \|", markdown)
     assert "the certificate now says: training stopped 3 nats short" in markdown
     assert "nothing changed: other" in markdown
 

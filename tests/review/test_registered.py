@@ -53,9 +53,7 @@ def test_a_new_metric_reaches_the_review_judged_by_its_own_direction(name, tmp_p
     repository.add("sine", shifted)
     repository.commit("branch")
     assert name in score(near.observed, near.mean, near.sd)
-    row = next(
-        line for line in repository.review().markdown.splitlines() if f"| {name.replace('_', chr(92) + '_')}" in line
-    )
+    row = next(line for line in repository.review().markdown.splitlines() if line.startswith(f"| {NEW[name].title}"))
     assert ("**worse**" if name == "bias" else "**better**") in row
 
 
