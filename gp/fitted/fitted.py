@@ -1,6 +1,5 @@
 """Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
 
-import json
 import math
 from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
@@ -9,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 from scipy.special import ndtr
 
-from gp.dataset import Dataset, Whole, checked
+from gp.dataset import Dataset, checked
+from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
-from gp.inference import Inference
 from gp.inference.method import Conditioned
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Component, Posterior
-from gp.spec import Fault, InputError, parse
-from gp.training import Adam, Problem, Search, Train
-
-FORMAT = 1  # of the model file; raised when an older file can no longer be read
+from gp.spec import Fault, InputError
+from gp.training import Adam, Problem, Search
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,63 +180,18 @@ class Fitted:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file: training rows, learnt values, and the specs as one key of JSON.
-
-        The specs keep the order in which they were written: it is that of a sum's terms.
-        """
-        # Defaults too, lest another version's be taken for what was fitted.
-        names = ("model", "inference", "train")
-        specs = {name: getattr(self, name).model_dump(exclude_none=True) for name in names}
-        header = {"format": FORMAT, "columns": list(self.columns), "names": self.gp.parameters.names, **specs}
-        if self.search:
-            header["search"] = {name: getattr(self.search, name) for name in ("ends", "starts", "evaluations")}
-            if self.search.rows is not None:
-                header["search"]["rows"] = self.search.rows
-        tensors = {"x": self.data.x, "y": self.data.observed, "vector": self.vector}
-        if self.data.noise_sd is not None:
-            tensors["noise_sd"] = self.data.noise_sd
-        if whole := self.data.whole:  # the header's numbers need not keep every digit
-            header["whole"], tensors["whole.x"], tensors["whole.y"] = whole.n, whole.x, whole.y
-        # One metadata key: with several, their order in the file changes from run to run.
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+        """Write the model file (gp.fitted.file): training rows, learnt values, and the specs."""
+        specs = {"model": self.model, "inference": self.inference, "train": self.train}
+        file.write(path, self.data, specs, self.gp.parameters.names, self.vector, self.search)
 
     @classmethod
     def load(cls, path: str | Path) -> "Fitted":
-        """Return the fitted model that `save` wrote; nothing but the file is needed."""
-        try:
-            tensors = load_file(path)
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads(file.metadata()["gp"])
-        except FileNotFoundError:
-            raise InputError(
-                Fault(
-                    "", "no such file", "run the stage train first, or give the path of a saved model", source=str(path)
-                )
-            ) from None
-        except Exception as error:
-            raise InputError(
-                Fault("", f"not a saved model ({error})", "give a file that Fitted.save wrote", source=str(path))
-            ) from error
-        if header.get("format") != FORMAT:
-            raise InputError(
-                Fault(
-                    "",
-                    f"format {header.get('format')} is not {FORMAT}, this version's",
-                    "train again",
-                    source=str(path),
-                )
-            )
-        rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
-        whole = Whole(header["whole"], tensors["whole.x"], tensors["whole.y"]) if "whole" in header else None
-        data = Dataset(**rows, columns=tuple(header["columns"]), whole=whole)
-        kinds = {"model": Model, "inference": Inference, "train": Train}
-        specs = {name: parse(kind, header[name], name) for name, kind in kinds.items()}
-        vector, found = tensors["vector"], header.get("search")
-        search = Search(vector, (), tuple(map(tuple, found.pop("ends"))), **found) if found else None
-        built = specs["model"].build(data)
-        if built.parameters.names != header["names"]:
-            raise InputError(Fault("", "its hyperparameters are not this version's", "train again", source=str(path)))
-        return cls(data, **specs, vector=vector, search=search, built=built)
+        """Return the fitted model that `save` wrote; nothing but the file is needed.
+
+        Raises InputError, in one line, for any other file.
+        """
+        saved = file.read(path)
+        return cls(saved.data, saved.model, saved.inference, saved.train, saved.vector, saved.search, built=saved.built)
 
 
 def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:

@@ -152,6 +152,10 @@ class Method(Spec):
         """
         return gp
 
+    def n_auxiliary(self, gp: GaussianProcess) -> int:
+        """Return how many numbers `prepare` adds to the raw vector."""
+        return 0
+
     def learn(
         self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
     ) -> Search | None:

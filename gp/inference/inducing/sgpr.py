@@ -51,6 +51,10 @@ class Sgpr(Method):
         z = np.zeros((m, gp.x.shape[1])) if seed is None else cluster_centres(gp.scope.x, m, seed, sample=sample)
         return _with(gp, torch.from_numpy(z))
 
+    def n_auxiliary(self, gp: GaussianProcess) -> int:
+        """Return how many numbers the inducing inputs are."""
+        return min(self.inducing, gp.n) * gp.x.shape[1]
+
     def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
         """Return where steps in hyperparameters and inducing inputs together end, begun where the optimizer ended."""
         evaluations, rng = 0, np.random.default_rng([seed, 0])

@@ -66,6 +66,11 @@ class Svgp(Method):
             best, _ = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
             return _with(gp, z, best.gaussian())
 
+    def n_auxiliary(self, gp: GaussianProcess) -> int:
+        """Return how many numbers inducing inputs, mean and factor of q(v) are."""
+        m = min(self.inducing, gp.total)
+        return m * gp.x.shape[1] + m + m * (m + 1) // 2
+
     def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
         """Return where minibatches of the model's rows lead, begun where the optimizer ended on a subset."""
         return self.learn_from(ModelRows(gp), gp, optimizer, seed, checkpoints)

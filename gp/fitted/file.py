@@ -1,0 +1,190 @@
+"""The model file: training rows, learnt values and specs in one safetensors file, checked when it is read.
+
+Nothing in a file is trusted: no code runs while it is read, every key and tensor is checked by name, type and size, and
+what is made from it is no larger than the file itself says in full.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from gp.dataset import Dataset, Whole
+from gp.inference import Inference
+from gp.inference.method import Method, Search
+from gp.model.model import GaussianProcess, Model
+from gp.spec import Count, Fault, FiniteFloat, InputError, Spec, parse
+from gp.training import Train
+
+FORMAT = 1  # raised when an older file can no longer be read
+LARGEST = 1e100  # of what a file may hold: squares of more, and their sums, are beyond float64
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a model file holds; `built` is the model over `data`, at its starts."""
+
+    data: Dataset
+    model: Model
+    inference: Method
+    train: Train
+    vector: np.ndarray
+    search: Search | None
+    built: GaussianProcess
+
+
+class _Search(Spec):
+    """A `Search` but for its values, which a file does not keep."""
+
+    ends: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]]
+    starts: Annotated[int, Field(ge=0)]
+    evaluations: Annotated[int, Field(ge=0)]
+    rows: Count | None = None
+
+
+class _Header(Spec):
+    """The one key of JSON beside the tensors; `whole` is the number of rows that those in the file are a sample of."""
+
+    format: int
+    columns: list[str]
+    names: list[str]
+    model: Model
+    inference: Inference
+    train: Train
+    whole: Count | None = None
+    search: _Search | None = None
+
+
+def write(
+    path: str | Path,
+    data: Dataset,
+    specs: Mapping[str, Spec],
+    names: list[str],
+    vector: np.ndarray,
+    search: Search | None,
+) -> None:
+    """Write a safetensors file: training rows, the learnt `vector`, and the `specs` as one key of JSON.
+
+    The specs keep the order in which they were written: it is that of a sum's terms.
+    """
+    # Defaults too, lest another version's be taken for what was fitted.
+    written = {name: spec.model_dump(exclude_none=True) for name, spec in specs.items()}
+    header: dict[str, Any] = {"format": FORMAT, "columns": list(data.columns), "names": names, **written}
+    if search:
+        header["search"] = {name: getattr(search, name) for name in ("ends", "starts", "evaluations")}
+        if search.rows is not None:
+            header["search"]["rows"] = search.rows
+    tensors = {"x": data.x, "y": data.observed, "vector": vector}
+    if data.noise_sd is not None:
+        tensors["noise_sd"] = data.noise_sd
+    if whole := data.whole:  # the header's numbers need not keep every digit
+        header["whole"], tensors["whole.x"], tensors["whole.y"] = whole.n, whole.x, whole.y
+    # One metadata key: with several, their order in the file changes from run to run.
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+
+
+def read(path: str | Path) -> Saved:
+    """Return what `write` wrote.  Raises InputError, in one line, where the file is not a whole model file."""
+    try:
+        tensors, header = _parts(Path(path))
+        return _checked(tensors, header, Path(path).stat().st_size)
+    except InputError as error:
+        raise InputError(replace(error.faults[0], source=str(path))) from None
+    except RecursionError:
+        raise InputError(replace(_fault("its header is nested too deeply"), source=str(path))) from None
+
+
+def _parts(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["gp"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except FileNotFoundError:
+        fix = "run the stage train first, or give the path of a saved model"
+        raise InputError(Fault("", "no such file", fix)) from None
+    except Exception as error:  # safetensors names no class of its own for each of its errors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(_fault(f"not a saved model ({reason:.80})")) from error
+
+
+def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
+    if isinstance(header, dict) and header.get("format", FORMAT) != FORMAT:
+        raise InputError(Fault("", f"format {header['format']!r:.20} is not {FORMAT}, this version's", "train again"))
+    read = parse(_Header, header, "header")
+    # Each of a model's counts has as many numbers, or names, in the file.
+    if any(count > size for count in _counts(header["model"])):
+        raise InputError(_fault("a count in header.model is larger than the file"))
+    data = _data(tensors, read)
+    with np.errstate(all="ignore"):
+        built = read.model.build(data)
+    if built.parameters.names != read.names:
+        raise InputError(Fault("", "its hyperparameters are not this version's", "train again"))
+    method: Method = read.inference
+    expected, vector = len(built.parameters.start) + method.n_auxiliary(built), tensors["vector"]
+    if len(vector) != expected:
+        raise InputError(_fault(f"tensor 'vector' has {len(vector)} values, and its model has {expected}"))
+    _refuse_overflow(built, vector)
+    return Saved(data, read.model, method, read.train, vector, _search(vector, read.search), built)
+
+
+def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
+    """Return the rows, when names, types, shapes and sizes of all tensors are what they must be."""
+    d = len(header.columns)
+    shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
+    if "noise_sd" in tensors:
+        shapes["noise_sd"] = (-1,)
+    if header.whole is not None:
+        shapes |= {"whole.x": (2, d), "whole.y": (2, 1)}
+    if odd := sorted(shapes.keys() ^ tensors.keys()):
+        raise InputError(_fault(f"tensor {odd[0]!r:.40} is {'missing' if odd[0] in shapes else 'unknown'}"))
+    for name, shape in shapes.items():
+        found = tensors[name]
+        fits = found.ndim == len(shape) and all(a in (-1, b) for a, b in zip(shape, found.shape, strict=True))
+        if found.dtype != np.float64 or not fits:
+            raise InputError(_fault(f"tensor {name!r} is {found.dtype} of shape {found.shape}"))
+        if not (np.abs(found) <= LARGEST).all():
+            raise InputError(_fault(f"tensor {name!r} has a value that is not finite, or beyond {LARGEST:g}"))
+    whole = None
+    if header.whole is not None:
+        whole = Whole(header.whole, tensors["whole.x"], tensors["whole.y"])
+        if whole.n < len(tensors["y"]) or not (whole.x[1] > 0).all() or not (whole.y[1] > 0).all():
+            raise InputError(
+                _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
+            )
+    rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
+    return Dataset(**rows, columns=tuple(header.columns), whole=whole)
+
+
+def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:
+    """Raise InputError where a hyperparameter is beyond float64 in the data's units."""
+    for parameter, part in zip(built.parameters.free, built.parameters.split(vector), strict=False):
+        with np.errstate(all="ignore"):
+            values = parameter.in_data_units(part)
+        if not np.isfinite(values).all() or (parameter.positive and not (values > 0).all()):
+            raise InputError(_fault(f"{parameter.name} is {values.tolist()!s:.40}"))
+
+
+def _search(vector: np.ndarray, header: _Search | None) -> Search | None:
+    if header is None:
+        return None
+    ends = tuple((int(rows), value) for rows, value in header.ends)
+    return Search(vector, (), ends, header.starts, header.evaluations, header.rows)
+
+
+def _counts(value: Any) -> Iterator[int]:
+    """Yield all integers in a tree of mappings and lists."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _counts(part)
+
+
+def _fault(why: str) -> Fault:
+    return Fault("", why, "give a file that Fitted.save wrote")
