@@ -124,7 +124,7 @@ def cluster(monkeypatch, tmp_path, request):
 
     start("dask_scheduler", "--port", "0", "--scheduler-file", str(file))
     workers = [start("dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny") for _ in range(2)]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not file.exists():
         assert time.monotonic() < deadline, "the scheduler does not start"
         time.sleep(0.1)

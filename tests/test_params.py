@@ -9,12 +9,16 @@ from conftest import PARAMS, ROOT, make_project
 from ruamel.yaml import YAML
 
 import stages
-from gp.spec import InputError
+from gp.data import Data
+from gp.model.kernels import Kernel
+from gp.spec import InputError, kinds
+from gp.training import Train
 from gp.yaml import read_yaml
 from stages import synthesize, train
 from stages.__main__ import validate
 
-KERNELS = "rbf, matern, "  # the first of the list that a message gives
+KERNELS, SOURCES, OPTIMIZERS = (", ".join(kinds(union)) for union in (Kernel, Data, Train))
+KEYS = ", ".join(kinds(Kernel)["rbf"].model_fields)
 SINE, LAKE = "params.yaml: studies.sine", "params.yaml: studies.lake"
 FORMULA = 'function: "sin(2*pi*x)"'
 DATA = re.search(r"data: \{kind: function.*\}\}", PARAMS)[0]
@@ -28,7 +32,7 @@ FAULTS = {
     "a typo in a key": (
         "lengthscale: 0.5",
         "lenghtscale: 1",
-        [f"{SINE}.model.kernel.lenghtscale: unknown key (known: columns, lengthscale, outputscale, ard, kind): did"],
+        [f"{SINE}.model.kernel.lenghtscale: unknown key (known: {KEYS}): did"],
     ),
     "a typo within a hyperparameter": (
         "lengthscale: 0.5",
@@ -95,20 +99,20 @@ FAULTS = {
     "an unknown kernel": (
         "kind: rbf",
         "kind: rfb",
-        [f"{SINE}.model.kernel.kind: 'rfb' is no kind known here (known: {KERNELS}"],
+        [f"{SINE}.model.kernel.kind: 'rfb' is no kind known here (known: {KERNELS})"],
     ),
     "an unknown source": (
         "kind: function",
         "kind: formula",
-        [f"{SINE}.data.kind: 'formula' is no kind known here (known: function, table, oscillators)"],
+        [f"{SINE}.data.kind: 'formula' is no kind known here (known: {SOURCES})"],
     ),
-    "no source": ("kind: function, ", "", [f"{SINE}.data.kind: is required (known: function, table, oscillators)"]),
+    "no source": ("kind: function, ", "", [f"{SINE}.data.kind: is required (known: {SOURCES})"]),
     "a kind deep in a sum": (
         "{kind: rbf, lengthscale: 0.5}",
         "{kind: sum, terms: {slow: {kind: rbf, lengthscale: 0}, fast: {kind: rfb}}}",
         [
             f"{SINE}.model.kernel.terms.slow.lengthscale: must be greater than 0 (got 0)",
-            f"{SINE}.model.kernel.terms.fast.kind: 'rfb' is no kind known here (known: {KERNELS}",
+            f"{SINE}.model.kernel.terms.fast.kind: 'rfb' is no kind known here (known: {KERNELS})",
         ],
     ),
     "terms without names": (
@@ -259,7 +263,7 @@ SEVERAL = (
     [
         f"{SINE}.data.n: must be at least 1 (got 0)",
         f"{SINE}.model.kernel.lengthscale: must be greater than 0 (got -1)",
-        f"{SINE}.train.kind: 'adm' is no kind known here (known: adam, lbfgs): did you mean adam?",
+        f"{SINE}.train.kind: 'adm' is no kind known here (known: {OPTIMIZERS}): did you mean adam?",
         f"{LAKE}.data.holdout.fraction: must be less than 1 (got 2)",
     ],
 )

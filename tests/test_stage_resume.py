@@ -31,7 +31,7 @@ def _newest(kept: Path) -> float:
     return max((path.stat().st_mtime for path in kept.rglob("*.safetensors")), default=0.0)
 
 
-def wait_for(condition, seconds=30.0):
+def wait_for(condition, seconds=300.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -21,7 +21,7 @@ from stages import synthesize
 from stages.__main__ import validate
 
 OUTPUT = "data/sine/synthesize"
-SOON = 20.0  # seconds after which what should happen is taken not to happen; a loaded machine is slow
+SOON = 300.0  # seconds after which what should happen is taken not to happen: no busy machine may take as long
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_code_that_is_edited_while_torch_is_imported_is_not_taken_for_what_runs(
     )
     wait_for(lambda: "libtorch" in maps_of(process.pid), "the import of torch")
     project.append("gp/dataset.py", "# edited\n")  # which is loaded by now
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=SOON)
     assert errors == "predict sine: gp/dataset.py changed while the stage ran: nothing was written; run again\n"
     assert process.returncode == 1
     assert project.hashes("data") == before
@@ -323,7 +323,7 @@ def test_dvc_records_nothing_if_params_are_edited_while_a_stage_runs(finished, t
     ) as process:
         wait_for((project.path / "data/sine/.train.new").exists, "training")
         project.edit("sine.train.learning_rate", 0.2)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 255
     assert "train sine: studies.sine.train changed while the stage ran: nothing was written; run again\n" in errors
     assert project.hashes("data/sine/train") == {}

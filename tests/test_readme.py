@@ -1,0 +1,50 @@
+"""README: its table of what can be written is that of the registries."""
+
+import re
+from typing import get_args
+
+import pytest
+from conftest import ROOT
+
+from gp.data import Data
+from gp.data.oscillators.systems import System
+from gp.inference import Inference
+from gp.model.kernels import Kernel
+from gp.model.means import Mean
+from gp.model.noise import Noise
+from gp.parameters.priors import PositivePrior, RealPrior
+from gp.spec import kinds
+from gp.training import Train
+
+UNIONS = {
+    "data": [Data],
+    "data.system": [System],
+    "model.kernel": [Kernel],
+    "model.mean": [Mean],
+    "model.noise": [Noise],
+    "inference": [Inference],
+    "train": [Train],
+    "prior": [PositivePrior, RealPrior],
+}
+ROWS = re.findall(r"^\| `([a-z.]+)` \| (.*) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+KIND = re.compile(r"`(\w+)`(?: \{([^}]*)\})?")
+
+
+def written(cell):
+    """Return kind → its keys, in the order of a table's cell."""
+    return {
+        kind: set(keys.split(", ")) if keys else set()
+        for kind, keys in (KIND.match(item).groups() for item in cell.split(" · "))
+    }
+
+
+@pytest.mark.parametrize("section", UNIONS)
+def test_the_table_of_kinds_is_the_registry(section):
+    cell = dict(ROWS)[section]
+    shared = set().union(*(keys.split(", ") for keys in re.findall(r"most take \{([^}]*)\} too", cell)))
+    registered = {kind: cls for union in UNIONS[section] for kind, cls in kinds(union).items()}
+    fields = {kind: set(cls.model_fields) - {"kind"} - shared for kind, cls in registered.items()}
+    assert written(cell) == fields
+    default = next((part.default for union in UNIONS[section] for part in get_args(union)[1:]), None)
+    if default is not None:
+        assert next(iter(written(cell))) == default
