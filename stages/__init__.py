@@ -78,7 +78,7 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
 
 
 def read_studies() -> dict[str, Any]:
-    """Return `studies` of params.yaml, a mapping of at least one."""
+    """Return `studies` of params.yaml, a mapping of at least one, by names that are text.  Raises InputError."""
     params = read_yaml(PARAMS)
     if not isinstance(params, dict):
         raise _error("", f"must be a mapping with the key studies (got {params!r:.60})")
@@ -87,7 +87,18 @@ def read_studies() -> dict[str, Any]:
     studies = params.get("studies")
     if not isinstance(studies, dict) or not studies:
         raise _error("studies", f"must be a mapping of at least one study (got {studies!r:.60})")
+    check_names()
     return studies
+
+
+def check_names() -> None:
+    """Raise InputError where a study's name is no text to YAML: of a study 2024, DVC never runs "2024"."""
+    params = read_yaml(PARAMS)
+    studies = params.get("studies") if isinstance(params, dict) else None
+    names = [name for name in studies if not isinstance(name, str)] if isinstance(studies, dict) else []
+    if names:
+        why = "a study's name is text, which YAML does not read here (got {!r})"
+        raise InputError([Fault(f"studies.{n}", why.format(n), "put quotes around it", str(PARAMS)) for n in names])
 
 
 def parse_params(study: str, params_class: type[Spec]) -> Any:
@@ -153,10 +164,10 @@ def _error(path: str, why: str, fix: str = "") -> InputError:
     return InputError(Fault(path, why, fix, source=str(PARAMS)))
 
 
-def _faults_of(name: Any, study: Any) -> Iterator[Fault]:
+def _faults_of(name: str, study: Any) -> Iterator[Fault]:
     """Yield what is wrong with a study's name and with its sections' names."""
     where, source = f"studies.{name}", str(PARAMS)
-    if not (isinstance(name, str) and name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
+    if not (name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
         why = f"a study's name is made of letters, digits, - and _ (got {name!r})"
         yield Fault(where, why, "rename it", source)
     if name == "raw":

@@ -1,12 +1,14 @@
 """`python -m stages.table` prints the scores that matter most, a row for each study and kind of rows."""
 
 import json
+import sys
 from functools import reduce
 from typing import Any
 
 import pandas as pd
 
 from gp.scores import BLOCKS, headings
+from gp.spec import InputError
 from stages import folder, read_studies
 
 ROWS = BLOCKS | {"trivial": "held-out rows, by the trivial predictor"}
@@ -50,4 +52,8 @@ def _text(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -212,7 +212,12 @@ FAULTS = {
     "a number for a name of a study": (
         "  sine:",
         "  7:",
-        ["params.yaml: studies.7: a study's name is made of letters"],
+        ["params.yaml: studies.7: a study's name is text, which YAML does not read here (got 7): put quotes around it"],
+    ),
+    "a day for a name of a study": (
+        "  sine:",
+        "  2024-05-31:",
+        ["params.yaml: studies.2024-05-31: a study's name is text, which YAML does not read here (got datetime.date("],
     ),
     "the name of the tables' folder": (
         "  sine:",
@@ -300,6 +305,26 @@ def test_a_fault_is_told_in_one_line_and_no_file_is_touched(here, fault):
         assert message.startswith(beginning)
         assert "\n" not in message
     assert here.hashes() == before
+
+
+UNQUOTED = "params.yaml: studies.2024: a study's name is text, which YAML does not read here (got 2024): put quotes"
+COMMANDS = {
+    "python -m stages": ["-m", "stages"],
+    "a stage": ["-m", "stages.evaluate", "2024"],
+    "the table": ["-m", "stages.table"],
+    "make why": ["-m", "review.lock.why"],
+    "make verify": ["-m", "review.lock.verify"],
+}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_asks_for_quotes_around_a_name_that_yaml_reads_as_a_number(project, arguments):
+    break_params(project, "  sine:", "  2024:")
+    # The copy of the project has no `review`.
+    done = project.run("python", *arguments, exit_code=None, PYTHONPATH=str(ROOT))
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith(UNQUOTED)
+    assert "Traceback" not in done.stderr
 
 
 def test_all_faults_of_all_studies_are_told_at_once(here):

@@ -21,6 +21,7 @@ from dvc.stage import Stage
 
 from gp.spec import InputError
 from review.lock.why import LOCK, NOTHING, changed_file, changed_inputs, made_by, never_ran
+from stages import check_names
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="with --cache: of every object in the cache")
     chosen = parser.parse_args(arguments)
     try:
+        check_names()  # DVC takes no notice of a study that it cannot run
         with Repo() as repo, repo.lock:
             return _report_cache(repo, chosen.all) if chosen.cache else _report_lock(repo)
     except (DvcException, InputError) as error:

@@ -26,6 +26,7 @@ from dvc_data.hashfile.tree import Tree
 
 from gp.spec import InputError
 from gp.yaml import read_yaml
+from stages import check_names
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 NOTHING = "nothing"  # shown for a value that one side lacks
@@ -55,6 +56,7 @@ def main() -> int:
     """Print a block for each stage that `dvc repro` would run; return 1 where DVC cannot tell."""
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its report of what it takes from the cache
     try:
+        check_names()  # DVC takes no notice of a study that it cannot run
         with Repo() as repo, repo.lock:
             found = list(blocks(repo))
     except (DvcException, InputError) as error:
