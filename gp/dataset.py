@@ -1,8 +1,8 @@
 """Dataset: inputs, targets and their names, checked once when created."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,14 +111,38 @@ def default_columns(d: int) -> tuple[str, ...]:
     return ("x",) if d == 1 else tuple(f"x{j + 1}" for j in range(d))
 
 
-def checked(name: str, values: Sequence[float] | np.ndarray, ndim: int) -> np.ndarray:
-    """Return `values` as a read-only float64 array of `ndim` dimensions, refusing what is empty or not finite."""
-    kind = np.asarray(values).dtype.kind
-    if kind not in "biufO" or isinstance(values, np.ma.MaskedArray):
-        seen = "a masked array" if isinstance(values, np.ma.MaskedArray) else f"of type {np.asarray(values).dtype}"
-        raise InputError(Fault("", f"{name} is not an array of numbers ({seen})", "give finite floats"))
+def varied(data: Dataset) -> Dataset:
+    """Return `data`; raise InputError where y is the same in every row, as no score of it is defined."""
+    if not np.ptp(data.observed) > 0:
+        what = f"all {data.n} training targets are {data.observed[0]:g}"
+        raise InputError(Fault("", what, "there is nothing to learn or score, give a y that varies"))
+    return data
+
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Return `values` as an array of whatever type; refuse what would lose its meaning on the way."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(
+            Fault("", f"{name} is not an array of numbers (a masked array)", "remove masked rows, or fill them")
+        )
     try:
-        array = np.array(values, dtype=np.float64, order="C")
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:  # ragged lists; tensors that require grad, or lie on a GPU
+        raise InputError(Fault("", f"{name} is not an array of numbers ({error})", "give finite floats")) from None
+    if array.dtype.kind == "O":
+        missing = [row for row, part in enumerate(array.tolist()) if pd.isna(np.atleast_1d(part)).any()]
+        if missing:
+            raise InputError(Fault("", f"{name} has a missing value in row {missing[0]}", "remove or fill the row"))
+    return array
+
+
+def checked(name: str, values: Any, ndim: int) -> np.ndarray:
+    """Return `values` as a read-only float64 array of `ndim` dimensions, refusing what is empty or not finite."""
+    given = as_array(name, values)
+    if given.dtype.kind not in "biufO":
+        raise InputError(Fault("", f"{name} is not an array of numbers (of type {given.dtype})", "give finite floats"))
+    try:
+        array = np.array(given, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(Fault("", f"{name} is not an array of numbers ({error})", "give finite floats")) from None
     if array.ndim != ndim:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gp.dataset import Dataset
+from gp.dataset import Dataset, varied
 from gp.fitted.fit import fit_dataset
 from gp.fitted.gap import gap_to_exact
 from gp.inference import Inference
@@ -25,7 +25,7 @@ class Params(Spec):
 
 def main(study: str, params: Params, out: Path) -> None:
     """Fit, and write the model and what can be said of the fit."""
-    data = Dataset.load(folder(study, "synthesize") / "train.csv")
+    data = varied(Dataset.load(folder(study, "synthesize") / "train.csv"))
     with checkpoints("train", study) as kept:
         fitted = fit_dataset(
             data,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gp.dataset import RESERVED, Dataset, default_columns
+from gp.dataset import RESERVED, Dataset, default_columns, varied
 from gp.spec import InputError
 
 X = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
@@ -73,6 +73,13 @@ def test_a_faulty_dataset_is_refused_with_the_mend(changes, message):
 def test_a_column_may_not_have_a_name_that_files_give_a_meaning(name):
     with pytest.raises(InputError, match=f"the input column name '{name}' has a meaning of its own"):
         dataset(columns=["a", name])
+
+
+@pytest.mark.parametrize("y", [[2.0], [0.1, 0.1, 0.1]])
+def test_a_y_that_does_not_vary_is_refused_before_training(y):
+    data = Dataset(x=np.arange(len(y))[:, None], y=y, columns=("a",))
+    with pytest.raises(InputError, match="training targets are .*: there is nothing to learn or score"):
+        varied(data)
 
 
 def test_unnamed_inputs_are_called_x():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 import gp
@@ -272,6 +273,11 @@ REFUSED_FIT = {
     "text": (lambda: gp.fit(TABLE.assign(age="old"), Y), "x is not an array of numbers"),
     "too few targets": (lambda: gp.fit(X, Y[:-1]), "x has 40 rows but y has 39: give one y for every row of x"),
     "targets in a column": (lambda: gp.fit(X, Y[:, None]), r"y has shape \(40, 1\): it must have 1 dimension"),
+    "a masked target": (
+        lambda: gp.fit(X, np.ma.masked_less(Y, 5.0)),
+        r"y is not an array of numbers \(a masked array\)",
+    ),
+    "a target of None": (lambda: gp.fit(X, [None, *Y[1:]]), "y has a missing value in row 0"),
     "nothing": (lambda: gp.fit(np.empty((0, 2)), []), "at least one row"),
     "a cube": (lambda: gp.fit(np.zeros((2, 2, 2)), [0.0, 1.0]), r"x has shape \(2, 2, 2\): it must have 2 dimensions"),
     "a name with a meaning": (
@@ -302,6 +308,14 @@ def test_all_faults_of_all_specs_are_told_at_once():
 
 
 REFUSED_PREDICT = {
+    "None": ([None], "x has a missing value in row 0: remove or fill the row"),
+    "pandas' NA": (pd.DataFrame({"age": [1.0], "bmi": pd.array([None], dtype="Int64")}), "missing value in row 0"),
+    "a masked array": (
+        np.ma.masked_greater(NEW, 5.0),
+        r"x is not .* numbers \(a masked array\): remove masked",
+    ),
+    "a tensor in a graph": (torch.tensor(NEW, requires_grad=True), r"not an array of numbers \(.*detach"),
+    "a ragged list": ([[1.0, 2.0], [3.0]], "x is not an array of numbers"),
     "a NaN row": (rows(NEW, (2, 0), np.nan), "x has a value that is not finite in row 2"),
     "a column too few": (NEW[:, :1], r"x has 1 columns?, but the model was fitted to 2 \(age, bmi\): give as many"),
     "one dimension": (NEW[:, 0], r"x has 1 columns?, but the model was fitted to 2"),

@@ -122,5 +122,6 @@ def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
 def _dataset(x: Any, y: Any, noise_sd: Any) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
     inputs = columns_of(x, None)
-    sd = None if noise_sd is None else np.asarray(noise_sd)
-    return Dataset(x=inputs, y=np.asarray(y), noise_sd=sd, columns=columns or default_columns(np.shape(inputs)[-1]))
+    return Dataset(
+        x=inputs, y=y, noise_sd=noise_sd, columns=columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
+    )

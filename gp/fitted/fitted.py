@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from gp.dataset import Dataset, checked
+from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
 from gp.inference.method import Conditioned
@@ -204,7 +204,7 @@ def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
                 Fault("", f"x has no column {missing[0]!r} (got {list(x.columns)})", "the model was fitted with it")
             )
         return (x[list(names)] if names else x).to_numpy()
-    array = np.asarray(x)
+    array = as_array("x", x)
     return array[:, None] if array.ndim == 1 else array
 
 

@@ -1,4 +1,4 @@
-"""Kernels that are no function of a distance: lines, polynomials, a level, and what no neighbour shares."""
+"""Kernels without a lengthscale: lines, polynomials, a level, and white noise of the function itself."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
