@@ -1,4 +1,4 @@
-"""Kernels: laws over the registry, each against its textbook formula in slow loops, units, bounds, priors."""
+"""Kernels: each against its textbook formula in slow loops, units, bounds, priors (laws: tests/laws)."""
 
 import copy
 import math
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 from scipy import stats
+from scipy.optimize import minimize_scalar
 
 import gp
 from gp.dataset import Dataset
@@ -117,7 +118,7 @@ def sum_factor(u, v):
     return 3 * rbf(u, v, 4) * (0.5 + 0.7 * matern(1.5, u, v, 2) + linear(u, v, 0.2))
 
 
-# Name → (what a user writes, its textbook formula).  A registered kind without a row here fails a test.
+# Name → (what a user writes, its textbook formula).
 EXAMPLES = {
     "rbf": ({"kind": "rbf", "lengthscale": 1.7, "outputscale": 2.3}, lambda u, v: 2.3 * rbf(u, v, 1.7)),
     "rbf, ard": (
@@ -281,26 +282,7 @@ def with_value(model_, name, value):
     return changed
 
 
-def test_every_registered_kernel_has_an_example():
-    seen = set().union(*(leaves(spec) | {spec["kind"]} for spec, _ in EXAMPLES.values()))
-    assert seen == set(kinds(Kernel))
-
-
 # Laws of every kernel.
-
-
-@specs
-def test_a_kernel_matrix_is_symmetric_and_positive_semi_definite(spec):
-    K = matrix(spec)
-    np.testing.assert_allclose(K, K.T, rtol=EXACT, atol=EXACT)
-    eigenvalues = np.linalg.eigvalsh(K)
-    assert eigenvalues.min() >= -EXACT * eigenvalues.max()
-
-
-@specs
-def test_the_diagonal_is_what_diag_gives(spec):
-    made = built(model(spec))
-    np.testing.assert_allclose(made.kernel(made.x, diag=True).detach(), np.diagonal(matrix(spec)), rtol=EXACT)
 
 
 @pytest.mark.parametrize("spec", [s for s, _ in EXAMPLES.values() if leaves(s) <= STATIONARY])
@@ -374,17 +356,6 @@ def test_the_gradient_is_that_of_finite_differences_in_the_datas_units(spec, sta
             )
             expected = (ahead - behind) / (2 * step[i])
             assert np.atleast_1d(gradient[name])[i] == pytest.approx(expected, rel=CLOSE, abs=CLOSE), (name, i)
-
-
-@pytest.mark.parametrize("standardize", [False, True])
-@specs
-def test_starts_from_the_data_written_back_are_the_same_model(spec, standardize):
-    left_out = {"standardize": {"x": standardize, "y": standardize}, "kernel": bare(spec), "noise": {}, "mean": {}}
-    left_out["mean"] = {"kind": "constant"}
-    written = left_out
-    for name, value in built(left_out).parameters.in_data_units().items():
-        written = with_value(written, name, value)
-    assert likelihood(written) == pytest.approx(likelihood(left_out), abs=1e-8)
 
 
 @pytest.mark.parametrize("factor", [1e12, 1e-12])
@@ -580,17 +551,17 @@ def test_with_a_prior_training_finds_the_mode_of_the_posterior(prior, density, s
     scales = {"standardize": {"x": standardize, "y": standardize}}
     written = one_free(lengthscale={"start": 1.0, "prior": prior}) | scales
     fitted = gp.fit(TIME, WAVE, model=written)
-    grid = np.linspace(0.5, 2.5, 401)
 
     def height(lengthscale):
         at = one_free(lengthscale=float(lengthscale)) | scales
         return gp.log_marginal_likelihood(TIME, WAVE, model=at) + density.logpdf(lengthscale)
 
-    heights = [height(lengthscale) for lengthscale in grid]
+    grid = np.linspace(0.5, 2.5, 41)
+    near = grid[np.argmax([height(lengthscale) for lengthscale in grid])]
+    top = minimize_scalar(lambda lengthscale: -height(lengthscale), bounds=(near - 0.05, near + 0.05))
     mode = fitted.hyperparameters["kernel.lengthscale"]
-    # A search ends within 1e-3 nats of the top; the grid's own step is the finer of the two.
-    assert mode == pytest.approx(grid[np.argmax(heights)], abs=0.01)
-    assert height(mode) >= max(heights) - 1e-3
+    assert mode == pytest.approx(top.x, abs=0.01)  # a search ends within 1e-3 nats of the top
+    assert height(mode) >= -top.fun - 1e-3
     report = fitted.report()["fit"]
     assert report["log_prior"] == pytest.approx(density.logpdf(mode), abs=1e-8)
     assert report["log_marginal_likelihood"] == pytest.approx(height(mode) - density.logpdf(mode), abs=1e-8)

@@ -45,42 +45,6 @@ def by_name(name, observed, mean, sd):
     return METRICS[name](*(np.atleast_1d(np.asarray(values, dtype=float)) for values in (observed, mean, sd)))
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_a_finite_float_whatever_the_order_of_the_points(name):
-    observed, mean, sd = forecast()
-    value = METRICS[name](observed, mean, sd)
-    assert type(value) is float
-    assert math.isfinite(value)
-    assert METRICS[name](observed[::-1], mean[::-1], sd[::-1]) == pytest.approx(value, rel=EXACT)
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_does_not_change_when_every_point_is_counted_twice(name):
-    once, twice = forecast(), [np.tile(values, 2) for values in forecast()]
-    assert METRICS[name](*twice) == pytest.approx(METRICS[name](*once), rel=EXACT)
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_changes_with_the_unit_of_y_as_its_own_unit_says(name):
-    observed, mean, sd = forecast()
-    value, scaled = METRICS[name](observed, mean, sd), METRICS[name](10 * observed, 10 * mean, 10 * sd)
-    expected = {"y": 10 * value, "nats": value + math.log(10), "": value}[METRICS[name].unit]
-    assert scaled == pytest.approx(expected, rel=EXACT)
-
-
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.better == "lower"])
-def test_a_forecast_far_off_scores_worse_than_a_good_one(name):
-    observed, mean, sd = forecast()
-    assert METRICS[name](observed, mean + 100, sd) > METRICS[name](observed, mean, sd)
-
-
-@pytest.mark.parametrize("name", ["nlpd", "crps", "interval_score_95"])
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_a_proper_score_is_best_for_the_sd_that_made_the_data(name, factor):
-    observed, mean, sd = forecast(m=20_000)
-    assert METRICS[name](observed, mean, factor * sd) > METRICS[name](observed, mean, sd)
-
-
 @pytest.mark.parametrize("name", [name for name in METRICS if name.startswith("coverage")])
 def test_coverage_is_a_fraction_that_comes_near_its_level(name):
     level = int(name.removeprefix("coverage_")) / 100

@@ -39,36 +39,6 @@ def covariance(x, kernel=None):
 
 
 @pytest.mark.parametrize("kind", kinds(Noise))
-def test_gradient_is_the_slope(kind):
-    process = build({"kind": kind}, sd=np.full(30, 0.3))
-    rng, method = np.random.default_rng(1), Exact()
-    vector = process.parameters.start + 0.2 * rng.normal(size=len(process.parameters.start))
-
-    def value(vector):
-        process.parameters.set(vector)
-        return method.evaluate(process)
-
-    _, gradient = value(vector)
-    for _ in range(4):
-        direction = rng.normal(size=len(vector))
-        slope = (value(vector + 1e-5 * direction)[0] - value(vector - 1e-5 * direction)[0]) / 2e-5
-        assert slope == pytest.approx(gradient @ direction, rel=1e-5, abs=1e-5)
-
-
-@pytest.mark.parametrize("kind", kinds(Noise))
-def test_saved_and_loaded_predicts_the_same(kind, tmp_path):
-    fitted = gp.fit(X, Y, noise_sd=np.full(30, 0.3), model={"noise": {"kind": kind}}, train={"restarts": 0})
-    fitted.save(tmp_path / "model.safetensors")
-    loaded = gp.load(tmp_path / "model.safetensors")
-    new = np.linspace(-0.5, 2.5, 9)
-    one, two = fitted.predict(new), loaded.predict(new)
-    assert np.array_equal(one.mean, two.mean)
-    assert np.array_equal(one.sd_y, two.sd_y)
-    assert loaded.hyperparameters == fitted.hyperparameters
-    assert not any("inference" in name or "log_" in name for name in loaded.hyperparameters)
-
-
-@pytest.mark.parametrize("kind", kinds(Noise))
 def test_scaling_y_scales_the_fit_and_its_noise(kind):
     model = {"noise": {"kind": kind}, "kernel": {"kind": "rbf"}}
     one, ten = (

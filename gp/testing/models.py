@@ -163,6 +163,9 @@ def check_saved(name: str, section: str, union: Any, spec: Any, data: Dataset) -
 
 def check_file(name: str, fitted: Fitted) -> None:
     """Check that a fitted model saves to the same bytes twice, and is the same when loaded."""
+    hidden = {parameter.name for parameter in fitted.gp.parameters.all if parameter.auxiliary}
+    shown = hidden & set(fitted.hyperparameters)
+    require(not shown, f"{name}: what is learnt beside hyperparameters is none of them (got {sorted(shown)})")
     new = fitted.data.x[:5] + 0.1
     with TemporaryDirectory() as folder:
         first, second = Path(folder, "first"), Path(folder, "second")
