@@ -288,6 +288,22 @@ REFUSED_FIT = {
         lambda: gp.fit(X, Y, model={"kernel": {"kind": "rfb"}}),
         r"^model.kernel.kind: 'rfb' is no kind known here \(known: rbf, .*\): did you mean rbf\?$",
     ),
+    "a bare name for a kernel": (
+        lambda: gp.fit(X, Y, model={"kernel": "rbf"}),
+        r"^model.kernel: must be a mapping .* \(got 'rbf'\): write \{kind: rbf\}$",
+    ),
+    "a key of the model as an argument": (
+        lambda: gp.fit(X, Y, kernel="rbf"),
+        r"^kernel: is no argument \(known: model, .*\): write model=\{'kernel': \{'kind': 'rbf'\}\}$",
+    ),
+    "an argument misspelt": (
+        lambda: gp.fit(X, Y, infernce={}),
+        r"^infernce: is no argument .*: did you mean inference\?$",
+    ),
+    "an argument of the likelihood misspelt": (
+        lambda: gp.log_marginal_likelihood(X, Y, gradients=True),
+        r"^gradients: is no argument .*: did you mean gradient\?$",
+    ),
     "a wrong step count": (
         lambda: gp.fit(X, Y, train={"kind": "adam", "steps": 0}),
         r"^train.steps: must be at least 1 \(got 0\)$",

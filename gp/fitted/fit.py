@@ -1,11 +1,13 @@
 """Fitting a model to data: `fit`, `fit_dataset`, and the likelihood without training."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gp.dataset import Dataset, default_columns
 from gp.fitted.fitted import Fitted, columns_of
@@ -13,25 +15,29 @@ from gp.inference import Inference
 from gp.model.model import Model
 from gp.parallel import fan_out
 from gp.row_scores import nlpd
-from gp.spec import InputError, parse
+from gp.spec import Fault, InputError, Spec, parse, suggest
 from gp.training import Seeded, Train
+
+Written = Spec | Mapping[str, object] | None  # a section: a spec, what a user wrote of one, or its default
 
 
 def fit(
-    x: Any,
-    y: Any,
+    x: ArrayLike | pd.DataFrame,
+    y: ArrayLike,
     *,
-    noise_sd: Any = None,
-    model: Any = None,
-    inference: Any = None,
-    train: Any = None,
+    noise_sd: ArrayLike | None = None,
+    model: Written = None,
+    inference: Written = None,
+    train: Written = None,
     seed: int = 0,
+    **others: object,
 ) -> Fitted:
     """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
 
     `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
     params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
     """
+    refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
     data = _dataset(x, y, noise_sd)
     specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
     return fit_dataset(data, seed=seed, **specs)
@@ -88,12 +94,20 @@ def _scored(
 
 
 def log_marginal_likelihood(
-    x: Any, y: Any, *, noise_sd: Any = None, model: Any = None, inference: Any = None, gradient: bool = False
+    x: ArrayLike | pd.DataFrame,
+    y: ArrayLike,
+    *,
+    noise_sd: ArrayLike | None = None,
+    model: Written = None,
+    inference: Written = None,
+    gradient: bool = False,
+    **others: object,
 ) -> float | tuple[float, dict[str, float | list[float]]]:
     """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
 
     With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
     """
+    refuse(others, ("model", "inference", "noise_sd", "gradient"))
     specs = parse_all(model=(Model, model), inference=(Inference, inference))
     data = _dataset(x, y, noise_sd)
     method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
@@ -106,7 +120,19 @@ def log_marginal_likelihood(
     return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
 
 
-def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
+def refuse(others: Mapping[str, object], known: Sequence[str]) -> None:
+    """Raise InputError where an argument is none of those `known`, but perhaps a key of the model."""
+    faults = []
+    for name, value in others.items():
+        listed, fix = suggest(name, known)
+        if name in Model.model_fields:
+            fix = f"write model={ {name: {'kind': value} if isinstance(value, str) else value}!r:.80}"
+        faults.append(Fault(name, f"is no argument{listed}", fix))
+    if faults:
+        raise InputError(faults)
+
+
+def parse_all(**sections: tuple[object, Written]) -> dict[str, Any]:
     """Return each section parsed, all their faults in one InputError."""
     parsed, faults = {}, []
     for name, (kind, value) in sections.items():
@@ -119,7 +145,7 @@ def parse_all(**sections: tuple[Any, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _dataset(x: Any, y: Any, noise_sd: Any) -> Dataset:
+def _dataset(x: ArrayLike | pd.DataFrame, y: ArrayLike, noise_sd: ArrayLike | None) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
     inputs = columns_of(x, None)
     return Dataset(

@@ -13,11 +13,11 @@ from scipy.special import ndtr
 from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
-from gp.inference.method import Conditioned
+from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Component, Posterior
-from gp.spec import Fault, InputError
-from gp.training import Adam, Problem, Search
+from gp.spec import Fault, InputError, kind_of
+from gp.training import Adam, Problem, Search, Train
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Fitted:
 
     data: Dataset
     model: Model
-    inference: Any
-    train: Any
+    inference: Method
+    train: Train
     vector: np.ndarray  # raw values of the free hyperparameters (gp.parameters.hyperparameters)
     search: Search | None  # None where nothing was free; of a loaded model without its values
     why: str = ""  # why this method, where it was not the user's own choice
@@ -139,7 +139,7 @@ class Fitted:
             "certificate": self.certificate.to_dict(),
             **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
             "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
-            | {"kind": self.inference.kind, **({"why": self.why} if self.why else {})},
+            | {"kind": kind_of(type(self.inference)), **({"why": self.why} if self.why else {})},
             "alarms": self.certificate.alarms,
             **self.certificate.named(),
         }

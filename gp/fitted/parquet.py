@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from gp.data.table.cells import Role
 from gp.data.table.names import check_names
 from gp.data.table.parquet import floats_of
 from gp.dataset import Dataset, Whole
-from gp.fitted.fit import parse_all
+from gp.fitted.fit import Written, parse_all, refuse
 from gp.fitted.fitted import Fitted
 from gp.inference.inducing.rows import Batch, draw
 from gp.inference.inducing.svgp import Svgp
@@ -33,11 +33,12 @@ def fit_parquet(
     x: Sequence[str],
     y: str,
     noise_sd: str | None = None,
-    model: Any = None,
-    inference: Any = None,
-    train: Any = None,
+    model: Written = None,
+    inference: Written = None,
+    train: Written = None,
     seed: int = 0,
     checkpoints: str | Path | None = None,
+    **others: object,
 ) -> Fitted:
     """Return the model fitted to the columns `x`, `y` (and `noise_sd`, where the noise is known) of a Parquet file.
 
@@ -47,9 +48,10 @@ def fit_parquet(
     rows is `search.ends`.  Only `inference` of kind svgp streams.  Training that was killed goes on from its file in
     the folder `checkpoints`.  Raises InputError where an argument or the table is at fault.
     """
+    refuse(others, ("x", "y", "noise_sd", "model", "inference", "train", "seed", "checkpoints"))
     specs = parse_all(model=(Model, model), inference=(Streaming, inference), train=(Train, train))
-    method, model, train = specs["inference"], specs["model"], specs["train"]
-    if model.search is not None:
+    method, believed, optimizer = specs["inference"], specs["model"], specs["train"]
+    if believed.search is not None:
         raise InputError(
             Fault("model.search", "kernels are not ranked while rows are streamed", "rank them on a sample, by fit")
         )
@@ -57,11 +59,11 @@ def fit_parquet(
     n = sum(table.sizes)
     method.check(n)
     data = table.sample(draw(n, method.sample_size(n), np.random.default_rng([seed, 3])))
-    gp = model.build(data)
+    gp = believed.build(data)
     method.check_model(gp)
     folder = None if checkpoints is None else Path(checkpoints)
-    search = method.learn_from(TableRows(table, gp), gp, Seeded(train, seed), seed, folder)
-    return Fitted(data, model, method, train, search.vector, search)
+    search = method.learn_from(TableRows(table, gp), gp, Seeded(optimizer, seed), seed, folder)
+    return Fitted(data, believed, method, optimizer, search.vector, search)
 
 
 @dataclass(frozen=True, eq=False)

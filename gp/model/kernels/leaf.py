@@ -7,6 +7,7 @@ from gpytorch import kernels
 from gpytorch.constraints import Positive as PositiveConstraint
 from pydantic import Field
 
+from gp.parameters.hyperparameters import Hyperparameter
 from gp.parameters.scope import Scope
 from gp.spec import Fault, InputError, Spec
 
@@ -80,7 +81,9 @@ class Scale(kernels.ScaleKernel):
         return torch.Size([])
 
 
-def scale(base: kernels.Kernel, written: Any, scope: Scope, name: str, share: float, unit: float = 1.0) -> Scale:
+def scale(
+    base: kernels.Kernel, written: Hyperparameter | None, scope: Scope, name: str, share: float, unit: float = 1.0
+) -> Scale:
     """Return `base` times an outputscale, declared in y² · `unit`."""
     kernel = Scale(base, outputscale_constraint=log_constraint())
     start = share * scope.y_spread**2

@@ -133,7 +133,7 @@ class _SpectralMixture(kernels.Kernel):
 
 
 def _declare_period(
-    spec: Any, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
+    spec: Periodic | Cosine, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
 ) -> None:
     extent = float(np.ptp(scope.x[:, active], axis=0).max()) or 1.0
     strongest = np.array([_period(scope, [j]) for j in active] if per_column else _period(scope, active))

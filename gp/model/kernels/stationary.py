@@ -1,7 +1,8 @@
 """Kernels of a scaled distance: the nearer, the more alike."""
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from gpytorch import kernels
 from pydantic import model_validator
@@ -18,7 +19,9 @@ class Stationary(Leaf):
     outputscale: Positive | None = None
     ard: bool = False
 
-    def lengthscaled(self, scope: Scope, path: str, active: list[int], make: Any, **options: Any) -> kernels.Kernel:
+    def lengthscaled(
+        self, scope: Scope, path: str, active: list[int], make: Callable[..., kernels.Kernel], **options: float
+    ) -> kernels.Kernel:
         """Return `make(…)` over the active columns, its lengthscale declared under `path`."""
         dims = len(active) if self.ard else None
         kernel = make(active_dims=active, ard_num_dims=dims, lengthscale_constraint=log_constraint(), **options)
