@@ -78,7 +78,7 @@ def test_a_column_may_not_have_a_name_that_files_give_a_meaning(name):
 @pytest.mark.parametrize("y", [[2.0], [0.1, 0.1, 0.1]])
 def test_a_y_that_does_not_vary_is_refused_before_training(y):
     data = Dataset(x=np.arange(len(y))[:, None], y=y, columns=("a",))
-    with pytest.raises(InputError, match="training targets are .*: there is nothing to learn or score"):
+    with pytest.raises(InputError, match=r"training targets are .*: there is nothing to learn or score"):
         varied(data)
 
 

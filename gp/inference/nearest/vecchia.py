@@ -21,6 +21,7 @@ from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
+from gp.parameters.hyperparameters import Parameter
 from gp.parameters.scope import spread
 from gp.spec import Count
 
@@ -245,25 +246,28 @@ def _units(gp: GaussianProcess) -> np.ndarray:
 
 def _scales(gp: GaussianProcess) -> tuple[int, ...]:
     """Return log₂ of how much each column's spread counts, beside the one that counts most, rounded."""
-    d = gp.x.shape[1]
-    rates = _rates(gp.kernel, np.arange(d), d)
+    d, lengthscales = gp.x.shape[1], {id(p.tensor): p for p in gp.parameters.all if p.is_distance}
+    rates = _rates(gp.kernel, lengthscales, np.arange(d), d)
     moves = np.where(rates > 0, rates * spread(gp.scope.x), 1.0)
     return tuple(np.maximum(np.round(np.log2(moves / moves.max())), LEAST).astype(int).tolist())
 
 
-def _rates(kernel: Kernel, columns: np.ndarray, d: int) -> np.ndarray:
+def _rates(kernel: Kernel, lengthscales: dict[int, Parameter], columns: np.ndarray, d: int) -> np.ndarray:
     """Return one over the kernel's shortest lengthscale in each column, (d,); 0 where it has none.
 
-    `columns` are those that it is given; lengthscales of a product's factors are joined as one RBF's would be.
+    `lengthscales` are those that kernels declared as distances (`is_distance`), by the identity of their tensors:
+    a kernel of any class tells its own.  `columns` are those that the kernel is given; lengthscales of a product's
+    factors are joined as one RBF's would be.
     """
     if isinstance(kernel, kernels.ScaleKernel):
-        return _rates(kernel.base_kernel, columns, d)
+        return _rates(kernel.base_kernel, lengthscales, columns, d)
     own = columns if kernel.active_dims is None else columns[kernel.active_dims.numpy()]
     if isinstance(kernel, kernels.AdditiveKernel):
-        return np.max([_rates(part, own, d) for part in kernel.kernels], axis=0)
+        return np.max([_rates(part, lengthscales, own, d) for part in kernel.kernels], axis=0)
     if isinstance(kernel, kernels.ProductKernel):
-        return np.linalg.norm([_rates(part, own, d) for part in kernel.kernels], axis=0)
+        return np.linalg.norm([_rates(part, lengthscales, own, d) for part in kernel.kernels], axis=0)
     rates = np.zeros(d)
-    if isinstance(kernel, kernels.RBFKernel | kernels.MaternKernel | kernels.RQKernel):
-        rates[own] = 1 / kernel.lengthscale.detach().numpy().reshape(-1)
+    for tensor in kernel.parameters():
+        if id(tensor) in lengthscales:
+            rates[own] = np.maximum(rates[own], np.exp(-lengthscales[id(tensor)].held()))
     return rates
