@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from gp.dataset import Dataset, default_columns
+from gp.dataset import Dataset, as_array, default_columns
 from gp.fitted.fitted import Fitted, columns_of
 from gp.inference import Inference
 from gp.model.model import Model
