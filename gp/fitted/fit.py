@@ -148,6 +148,6 @@ def parse_all(**sections: tuple[object, Written]) -> dict[str, Any]:
 def _dataset(x: ArrayLike | pd.DataFrame, y: ArrayLike, noise_sd: ArrayLike | None) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
     inputs = columns_of(x, None)
-    return Dataset(
-        x=inputs, y=y, noise_sd=noise_sd, columns=columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
-    )
+    names = columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
+    sd = None if noise_sd is None else as_array("noise_sd", noise_sd)
+    return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names)
