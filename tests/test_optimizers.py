@@ -113,25 +113,23 @@ def restarted(restarts, seed=0, x=AMBIGUOUS, y=VALUES):
 def test_each_starts_end_is_told_and_the_best_is_kept():
     fitted = restarted(6)
     ends = fitted.report()["ends"]
-    assert len(ends) == 7
+    assert len(ends) == fitted.certificate.starts > 1
     assert {end["rows"] for end in ends} == {fitted.data.n}
     # The best is brought from within SHORT of its optimum to the optimum itself.
     assert max(end["nats"] for end in ends) == pytest.approx(fitted.log_marginal_likelihood, abs=SHORT)
     assert (
         max(end["nats"] for end in ends) - min(end["nats"] for end in ends) > 0.1
     )  # or the data are not ambiguous, and this tests nothing
-    assert fitted.certificate.starts == 7
 
 
-def test_restarts_are_the_same_by_seed_and_others_by_another():
-    first, second, other = restarted(4), restarted(4), restarted(4, seed=1)
-    assert first.report()["ends"] == second.report()["ends"]
-    np.testing.assert_array_equal(first.vector, second.vector)
-    assert first.report()["ends"] != other.report()["ends"]
+def test_few_rows_are_searched_alike_whatever_the_seed():
+    first, other = restarted(4), restarted(4, seed=1)
+    assert first.report()["ends"] == other.report()["ends"]
+    np.testing.assert_array_equal(first.vector, other.vector)
 
 
 def test_more_restarts_begin_with_the_same_and_are_never_worse():
-    fits = [restarted(restarts) for restarts in range(6)]
+    fits = [restarted(restarts) for restarts in range(1, 6)]
     ends = [fitted.report()["ends"] for fitted in fits]
     for fewer, more in itertools.pairwise(ends):
         assert more[: len(fewer)] == fewer
@@ -171,7 +169,7 @@ def test_many_rows_end_where_a_search_on_all_rows_does():
     assert fitted.hyperparameters["noise.sd"] == pytest.approx(0.3, rel=0.1)
 
 
-# A draw may lie where the matrix has no factor: duplicate rows, hardly any noise.
+# A candidate may lie where the matrix has no factor: duplicate rows, hardly any noise.
 FEEBLE = {
     **RBF,
     "mean": {"kind": "zero"},
@@ -188,7 +186,7 @@ def test_a_start_without_a_factor_is_the_users_to_mend(train):
         gp.fit(x, y, model={**RBF, "mean": mean, "noise": fixed}, train=train)
 
 
-def test_a_draw_without_a_factor_costs_the_draw_alone():
+def test_a_candidate_without_a_factor_costs_that_candidate_alone():
     x, y = np.repeat(TIME, 2), np.repeat(np.sin(TIME), 2)
     fitted = gp.fit(x, y, model=FEEBLE, train={"kind": "lbfgs", "restarts": 6})
     assert np.isfinite(fitted.log_marginal_likelihood)

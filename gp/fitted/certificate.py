@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gp.dataset import Dataset
-from gp.inference.method import Conditioned
+from gp.fitted.optima import Rival, rivals
+from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
 from gp.parameters.hyperparameters import Parameters
 from gp.training import SAME, Problem, Search, polish
@@ -37,6 +38,9 @@ class Certificate:
     evaluations: int
     starts: int
     starts_at_best: int
+    found_last: bool  # whether the best optimum was found from the last start alone, and there were more candidates
+    screened: Screened | None  # where starts were looked for; None: nowhere but at the one start
+    rivals: tuple[Rival, ...]
     jitter: float
     condition_number: float | None  # None where no n×n matrix is factorised
     noise_share: float
@@ -57,15 +61,19 @@ class Certificate:
             )
         elif not self.converged:
             alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
-        if self.starts > 2 and self.starts_at_best == 1:
-            alarms.append(f"only one of {self.starts} starts reached the best optimum: raise train.restarts")
+        if self.found_last:
+            alarms.append(
+                f"only the last of {self.starts} starts reached the best optimum, and there may be better ones: raise "
+                "train.restarts"
+            )
+        alarms += [rival.alarm for rival in self.rivals if rival.alarm]
         if self.at_bound:
             names = ", ".join(self.at_bound)
             alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
         if self.noise_share > ALL_NOISE or self.signal < SIGNAL:
             alarms.append(
                 f"{self.noise_share:.1%} of the variance is noise, and the model is {self.signal:.1f} nats better than "
-                "noise alone: it found no signal in these inputs"
+                f"noise alone: it found no signal in these inputs{self._where}"
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
@@ -85,6 +93,8 @@ class Certificate:
         )
         said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
         said = {name: value for name, value in said.items() if value is not None}
+        said["screened"] = self.screened.points if self.screened else 0
+        said["rivals"] = sum(rival.alarm is not None for rival in self.rivals)
         said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
         said["alarms"] = len(self.alarms)
         said |= {name: len(names) for name, names in self.named().items()}
@@ -96,6 +106,15 @@ class Certificate:
     def named(self) -> dict[str, list[str]]:
         """Return the names of hyperparameters and inputs that metrics.json counts."""
         return {name: list(getattr(self, name)) for name in ("at_bound", "undetermined", "irrelevant_inputs")}
+
+    @property
+    def _where(self) -> str:
+        """Return where a signal was looked for."""
+        if not self.screened:
+            return (
+                " near its one start; others, of short lengthscales too, were not tried: train by lbfgs with restarts"
+            )
+        return f" (looked at {self.screened})"
 
     @property
     def _conditioning(self) -> str:
@@ -111,6 +130,8 @@ class Certificate:
             f"{self.shortfall:.1e} nats short",
             f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
         ]
+        if self.screened:
+            lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
             lines.append(
                 f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
@@ -165,6 +186,9 @@ def certify(
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
         starts_at_best=sum(value >= best - SAME for _, value in ends),
+        found_last=_was_found_last(search),
+        screened=search.screened if search else None,
+        rivals=rivals(gp, problem.inference, search),
         jitter=problem.inference.jitter,
         condition_number=condition_number,
         noise_share=noise_share,
@@ -177,6 +201,14 @@ def certify(
         irrelevant_inputs=tuple(irrelevant),
         adam_gap=max(0.0, polish(problem, vector, curvature) - value) if by_adam and search else None,
     )
+
+
+def _was_found_last(search: Search | None) -> bool:
+    """Return whether only the last start, the least promising, reached the best optimum while others were left."""
+    if not search or not search.screened or len(search.ends) < 2 or search.screened.candidates <= search.starts:
+        return False
+    *others, last = (value for _, value in search.ends)
+    return last > max(others) + SAME
 
 
 MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are fixed while curvature is measured

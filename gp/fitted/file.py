@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from gp.dataset import Dataset, Whole
 from gp.inference import Inference
-from gp.inference.method import Method, Search
+from gp.inference.method import Method, Screened, Search
 from gp.model.model import GaussianProcess, Model
 from gp.spec import Count, Fault, FiniteFloat, InputError, Spec, parse
 from gp.training import Train
@@ -39,13 +39,29 @@ class Saved:
     built: GaussianProcess
 
 
+class _Range(Spec):
+    """The values between which a search looked for a hyperparameter's start."""
+
+    lower: FiniteFloat
+    upper: FiniteFloat
+
+
+class _Screened(Spec):
+    """A `Screened` (gp.inference.method)."""
+
+    points: Annotated[int, Field(ge=0)]
+    candidates: Annotated[int, Field(ge=0)]
+    ranges: dict[str, _Range]
+
+
 class _Search(Spec):
-    """A `Search` but for its values, which a file does not keep."""
+    """A `Search` but for its values, which a file does not keep, and its optima, which are tensors."""
 
     ends: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]]
     starts: Annotated[int, Field(ge=0)]
     evaluations: Annotated[int, Field(ge=0)]
     rows: Count | None = None
+    screened: _Screened | None = None
 
 
 class _Header(Spec):
@@ -80,7 +96,12 @@ def write(
         header["search"] = {name: getattr(search, name) for name in ("ends", "starts", "evaluations")}
         if search.rows is not None:
             header["search"]["rows"] = search.rows
+        if search.screened:
+            header["search"]["screened"] = search.screened.to_dict()
     tensors = {"x": data.x, "y": data.observed, "vector": vector}
+    if search and search.optima:
+        values, vectors = zip(*search.optima, strict=True)
+        tensors |= {"optima.nats": np.array(values), "optima.vectors": np.array(vectors)}
     if data.noise_sd is not None:
         tensors["noise_sd"] = data.noise_sd
     if whole := data.whole:  # the header's numbers need not keep every digit
@@ -129,8 +150,9 @@ def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
     expected, vector = len(built.parameters.start) + method.n_auxiliary(built), tensors["vector"]
     if len(vector) != expected:
         raise InputError(_fault(f"tensor 'vector' has {len(vector)} values, and its model has {expected}"))
-    _refuse_overflow(built, vector)
-    return Saved(data, read.model, method, read.train, vector, _search(vector, read.search), built)
+    for each in (vector, *tensors.get("optima.vectors", ())):
+        _refuse_overflow(built, each)
+    return Saved(data, read.model, method, read.train, vector, _search(tensors, read.search), built)
 
 
 def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
@@ -139,6 +161,9 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
     shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
     if "noise_sd" in tensors:
         shapes["noise_sd"] = (-1,)
+    if "optima.nats" in tensors:
+        p = tensors["vector"].size if "vector" in tensors else 0
+        shapes |= {"optima.nats": (-1,), "optima.vectors": (tensors["optima.nats"].size, p)}
     if header.whole is not None:
         shapes |= {"whole.x": (2, d), "whole.y": (2, 1)}
     if odd := sorted(shapes.keys() ^ tensors.keys()):
@@ -170,11 +195,16 @@ def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:
             raise InputError(_fault(f"{parameter.name} is {values.tolist()!s:.40}"))
 
 
-def _search(vector: np.ndarray, header: _Search | None) -> Search | None:
+def _search(tensors: dict[str, np.ndarray], header: _Search | None) -> Search | None:
     if header is None:
         return None
     ends = tuple((int(rows), value) for rows, value in header.ends)
-    return Search(vector, (), ends, header.starts, header.evaluations, header.rows)
+    nats, vectors = tensors.get("optima.nats", np.zeros(0)), tensors.get("optima.vectors", np.zeros((0, 0)))
+    optima = tuple(zip(nats.tolist(), vectors, strict=True))
+    screened = None if header.screened is None else Screened.from_dict(header.screened.to_dict())
+    return Search(
+        tensors["vector"], (), ends, header.starts, header.evaluations, header.rows, optima=optima, screened=screened
+    )
 
 
 def _counts(value: Any) -> Iterator[int]:

@@ -13,6 +13,7 @@ from scipy.special import ndtr
 from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
+from gp.fitted.optima import describe
 from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Component, Posterior
@@ -136,6 +137,8 @@ class Fitted:
                 {"rows": n, "nats": end - n * math.log(self.gp.scope.y_scale)}
                 for n, end in (self.search.ends if self.search else ())
             ],
+            "optima": describe(self.gp, self.search),
+            **({"screened": self.search.screened.to_dict()} if self.search and self.search.screened else {}),
             "certificate": self.certificate.to_dict(),
             **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
             "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)

@@ -39,6 +39,8 @@ class Exact(Method):
     kind: Literal["exact"] = "exact"
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
 
+    is_dense: ClassVar[bool] = True
+
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
         needed, available = MATRICES * 8 * n**2, available_memory()

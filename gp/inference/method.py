@@ -90,13 +90,42 @@ def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Screened:
+    """How wide a search for starts looked: at how many `points`, each at all levels of noise, over which `ranges`.
+
+    A range is the lowest and highest value of a hyperparameter by its name, in the data's units.  `candidates` of the
+    points were local maxima apart from each other: so many starts there could have been.
+    """
+
+    points: int
+    candidates: int
+    ranges: dict[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what fit.json says."""
+        ranges = {name: {"lower": low, "upper": high} for name, (low, high) in self.ranges.items()}
+        return {"points": self.points, "candidates": self.candidates, "ranges": ranges}
+
+    @classmethod
+    def from_dict(cls, written: dict[str, Any]) -> "Screened":
+        """Return what `to_dict` wrote."""
+        ranges = {name: (of["lower"], of["upper"]) for name, of in written["ranges"].items()}
+        return cls(written["points"], written["candidates"], ranges)
+
+    def __str__(self) -> str:
+        ranges = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in self.ranges.items())
+        return f"{self.points} points: {ranges}" if ranges else f"{self.points} points"
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
     """Where a search for hyperparameters ended.
 
     The raw `vector`; the objective (nats) at each evaluation on all rows that led there; each start's end as (rows it
     ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
-    is how many rows the values are of, where hyperparameters are learnt on some.
+    is how many rows the values are of, where hyperparameters are learnt on some.  `optima` are the distinct ones found
+    on all of these, best first, each as (nats, raw vector); `screened` says where starts were looked for, if they were.
     """
 
     vector: np.ndarray
@@ -105,6 +134,8 @@ class Search:
     starts: int
     evaluations: int
     rows: int | None = None
+    optima: tuple[tuple[float, np.ndarray], ...] = ()
+    screened: Screened | None = None
 
 
 class Optimizer(Protocol):
@@ -125,6 +156,7 @@ class Method(Spec):
 
     grows: ClassVar[bool] = True  # whether an evaluation costs more the more rows there are
     profiles: ClassVar[bool] = False  # whether `evaluate` takes a profile
+    is_dense: ClassVar[bool] = False  # whether `evaluate` is the exact likelihood of K + noise over all rows
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 
     def resolve(self, n: int, d: int, model: Model) -> tuple["Method", str]:

@@ -11,6 +11,7 @@ from gp.matrices.tiles import slices
 
 FEW_ROWS = 10_000  # up to which the max-min order is exact: it takes n² distances
 ROUNDS = 2  # after which that of more rows is hardly better
+TOGETHER = 16  # points of a neighbourhood
 AT_ONCE = 2**20  # neighbours that are looked for at a time
 
 
@@ -91,6 +92,23 @@ def pairs(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     wanted = np.concatenate([half, near, order[count // 2 :]])
     _, first = np.unique(wanted, return_index=True)
     return np.sort(wanted[np.sort(first)[:count]])
+
+
+def neighbourhoods_first(points: np.ndarray, seed: int) -> np.ndarray:
+    """Return an order of the points (n, d) whose beginnings are half whole neighbourhoods, half scattered points.
+
+    Of a scattered few no two may be as near as a function's shortest lengthscale, and that would be taken for noise; in
+    neighbourhoods of TOGETHER points it shows, as the longest ones do between scattered points.
+    """
+    order = random_order(len(points), seed)
+    rounds = len(points) // (2 * TOGETHER)
+    if not rounds:
+        return order
+    together = nearest(KDTree(points), points[order[:rounds]], TOGETHER)
+    scattered = order[rounds : rounds * (1 + TOGETHER)].reshape(rounds, TOGETHER)
+    wanted = np.concatenate([np.hstack([together, scattered]).ravel(), order])
+    _, first = np.unique(wanted, return_index=True)
+    return wanted[np.sort(first)]
 
 
 def nearest_others(tree: KDTree, rows: np.ndarray, m: int) -> np.ndarray:

@@ -9,7 +9,7 @@ scales of the data; `Parameters` then translate between three forms:
   is learnt.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -115,6 +115,9 @@ class Parameter:
     auxiliary: bool  # learnt beside the hyperparameters, but none itself: an inducing input, a variational parameter
     reference: np.ndarray  # what one raw unit is internally, of what may be negative; 1 for logs
     tensor: torch.nn.Parameter = field(repr=False)  # raw · reference
+    named: bool = False  # whether its start is the user's own
+    # Scope → the internal values (k, size) that a search for starts tries, in order; () → none but the start
+    candidates: Callable[[Any], np.ndarray] | None = None
 
     @property
     def size(self) -> int:

@@ -1,7 +1,7 @@
 """Scope: where a part of a model is built, and declares its hyperparameters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,12 +81,14 @@ class Scope:
         is_distance: bool = False,
         power: int = 1,
         floor: float = 0.0,
+        candidates: Callable[["Scope"], np.ndarray] | None = None,
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
 
         `labels` names its numbers where it is a list; `reference` is the internal size of one that may be negative.
         Scaling the covariance by c scales it by c^`amplitude`.  `held`: Adam, too, keeps to the limits, unless the
-        user's start lies beyond them.
+        user's start lies beyond them.  `candidates` are the values over which training looks for starts
+        (gp.parameters.candidates); without them it has its one start.
         """
         written = hyperparameter or RealHyperparameter()
         positive = limits[0] >= 0
@@ -131,6 +133,8 @@ class Scope:
                 power=power,
                 floor=floor,
                 tensor=tensor,
+                named=written.start is not None,
+                candidates=candidates,
             )
         )
 

@@ -11,17 +11,22 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 from gp.inference.method import Search
+from gp.inference.orderings import neighbourhoods_first
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
-from gp.parameters.hyperparameters import Parameters
+from gp.parameters.scope import spread
 from gp.spec import PositiveFloat, Spec
 from gp.training.newton import Peak, climb, close, measure_curvature, newton_gain
 from gp.training.objective import Problem
+from gp.training.starts import screen
 
 
 class Lbfgs(Spec):
-    """L-BFGS-B (SciPy) over log hyperparameters, from the starts and `restarts` seeded draws around them.
+    """L-BFGS-B (SciPy) over log hyperparameters, from the best of many candidates (gp.training.starts).
+
+    Up to `restarts` + 1 candidates that differ are climbed, where the user stated starts the stated one first.  With
+    `restarts` 0 nothing is screened: the one climb begins at the stated or default start.
 
     Scale and mean coefficients are profiled out.  Where there are many rows, all starts run on a seeded subset, whose
     few best ends are then climbed on twice as many rows, and so on up to all: the curvature at an end tells the next
@@ -37,10 +42,10 @@ class Lbfgs(Spec):
 
     def run(self, problem: Problem, seed: int) -> Search:
         """Return the best end of all starts."""
-        draws, rows = np.random.default_rng(seed).spawn(2)
         full = Problem(problem.gp, problem.inference, profiled=True)
-        starts = [full.parameters.start, *_draws(full.parameters, self.restarts, draws)]
-        first, *others = _levels(full, rows)
+        first, *others = _levels(full, seed)
+        starts, screened = screen(first, self.restarts + 1) if self.restarts else ([], None)
+        starts = starts or [full.parameters.start]
         levels, peaks = [first], self._start(first, starts)
         ends = tuple((peak.n, peak.value) for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
@@ -52,7 +57,8 @@ class Lbfgs(Spec):
             full(full.parameters.start)  # raises, and says why
         best = _closed(full, max(peaks, key=lambda peak: peak.value))
         evaluations = sum(level.evaluations for level in levels)
-        return Search(full.settle(best.vector), best.values, ends, len(starts), evaluations)
+        optima = tuple((peak.value, full.settle(peak.vector)) for peak in (best, *_heights(peaks)[1:]))
+        return Search(optima[0][1], best.values, ends, len(starts), evaluations, optima=optima, screened=screened)
 
     def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
         """Return the peaks near the starts, in their order, fewer where some come to none.
@@ -161,12 +167,18 @@ SAME = 0.1  # nats within which two ends are one
 CLOSED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 
 
-def _levels(problem: Problem, rng: np.random.Generator) -> Iterator[Problem]:
-    """Yield the problem on ever more rows, nested: SUBSET or more, twice as many, …, all."""
-    rows, n, method = rng.permutation(problem.n), problem.n, problem.inference
+def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
+    """Yield the problem on ever more rows, nested: SUBSET or more, twice as many, …, all.
+
+    Half of the rows come with their neighbours, so that a short lengthscale is seen.
+    """
+    n, method = problem.n, problem.inference
     sizes = [n >> k for k in range(n.bit_length(), 0, -1) if n >> k >= SUBSET and n > MANY_ROWS]
-    for size in [] if problem.gp.noise.by_row or not method.grows else sizes:
-        yield problem.subset(np.sort(rows[:size]))
+    if sizes and method.grows and not problem.gp.noise.by_row:
+        x = problem.gp.scope.x
+        rows = neighbourhoods_first(x / spread(x), seed)
+        for size in sizes:
+            yield problem.subset(np.sort(rows[:size]))
     yield problem
 
 
@@ -176,14 +188,25 @@ def _best(peaks: list[Peak]) -> list[Peak]:
     Of those of one height, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
     where no gradient leads back when more rows ask for it.
     """
+    groups = _groups(peaks)
+    kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
+    return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
+
+
+def _heights(peaks: list[Peak]) -> list[Peak]:
+    """Return the highest peak of each height, highest first."""
+    return [group[0] for group in _groups(peaks)]
+
+
+def _groups(peaks: list[Peak]) -> list[list[Peak]]:
+    """Return the peaks of each height, highest first."""
     groups: list[list[Peak]] = []
     for peak in sorted(peaks, key=lambda peak: -peak.value):
         if groups and groups[-1][0].value - peak.value < SAME:
             groups[-1].append(peak)
         else:
             groups.append([peak])
-    kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
-    return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
+    return groups
 
 
 def _closed(problem: Problem, peak: Peak) -> Peak:
@@ -200,10 +223,3 @@ def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float
     if problem.has_auxiliary:
         return max((peak.value for peak in _approach(problem, vector, within=1e-3)), default=-np.inf)
     return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
-
-
-def _draws(parameters: Parameters, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return seeded starts: log-normal about the positive hyperparameters' starts, a factor of e being one sd."""
-    lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
-    positive = np.concatenate([np.full(p.size, p.positive) for p in parameters.free])
-    return [np.clip(parameters.start + rng.normal(size=len(lower)) * positive, lower, upper) for _ in range(count)]

@@ -6,6 +6,8 @@ import numpy as np
 
 from gp.inference.method import Method
 from gp.inference.profile import profile_of
+from gp.inference.spectrum import Spectrum
+from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parameters.hyperparameters import Parameters
 
@@ -48,6 +50,40 @@ class Problem:
         """Return the log prior's second derivative by each element, which it takes alone."""
         ahead, behind = (self.parameters.log_prior(vector + step)[1] for step in (1e-4, -1e-4))
         return (ahead - behind) / 2e-4
+
+    def at_levels(self, vector: np.ndarray, noise: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """Return the objective at `vector` with its elements `noise` at each of the `levels` (k, len(noise)), (k,).
+
+        −inf where the covariance has no Cholesky factor.
+        """
+        vectors = np.repeat(vector[None], len(levels), axis=0)
+        vectors[:, noise] = levels
+        if not self.has_spectrum or len(levels) < 2:
+            return np.array([self._value(each) for each in vectors])
+        self.evaluations += 1
+        self.parameters.set(vector)
+        spectrum = Spectrum(self.gp, self._options.get("profile"))
+        values = [spectrum.value(each, float(np.exp(2 * each[noise[0]]))) for each in vectors]
+        return np.array(values) + [self.parameters.log_prior(each)[0] for each in vectors]
+
+    def _value(self, vector: np.ndarray) -> float:
+        self.evaluations += 1
+        self.parameters.set(vector)
+        try:
+            value, _ = self.inference.evaluate(self.gp, gradient=False, **self._options)
+        except NotPositiveDefinite:
+            return -np.inf
+        return value + self.parameters.log_prior(vector)[0]
+
+    @property
+    def has_spectrum(self) -> bool:
+        """Return whether all levels of noise can be had from one reduction of the kernel matrix."""
+        return self.inference.is_dense and self.gp.noise.one_level
+
+    @property
+    def profiles_scale(self) -> bool:
+        """Return whether the covariance's scale is at its optimum wherever the objective is evaluated."""
+        return bool(self._options) and bool(self._options["profile"].amplitude.any())
 
     def subset(self, rows: np.ndarray) -> "Problem":
         """Return the problem of the hyperparameters alone on some of the rows, by the method that suits so many."""

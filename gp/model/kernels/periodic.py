@@ -1,6 +1,7 @@
 """Kernels that repeat: periodic, cosine, and mixtures of decaying cosines."""
 
 import math
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -9,7 +10,9 @@ from gpytorch import kernels
 
 from gp.model.kernels.leaf import Leaf, log_constraint
 from gp.model.kernels.stationary import Stationary
+from gp.parameters.candidates import cycles, frequencies, levels, widths
 from gp.parameters.hyperparameters import Positive
+from gp.parameters.periodogram import strongest_period
 from gp.parameters.scope import Scope
 from gp.spec import Count, Fault, InputError
 
@@ -40,6 +43,7 @@ class Periodic(Stationary):
             limits=(1e-2, 1e3),
             labels=scope.labels(active, per_column=self.ard),
             power=2,
+            candidates=levels(0.3, 1.0, 3.0),
         )
         _declare_period(self, scope, path, active, kernel, per_column=self.ard)
         return kernel
@@ -84,11 +88,19 @@ class SpectralMixture(Leaf):
         limits = (1e-3 * float(lowest.min()), 1e4 * float(lowest.max()))
         unit = np.tile(1 / scope.x_scale[active], self.num_mixtures)
         labels = [f"{q}.{scope.columns[j]}" for q in range(self.num_mixtures) for j in active]
+        tried = {"means": frequencies, "scales": widths}
         for name, start in (("means", means), ("scales", np.tile(lowest, self.num_mixtures))):
             raw = getattr(kernel, f"raw_mixture_{name}")
             written = getattr(self, f"mixture_{name}")
             scope.declare(
-                f"{path}.mixture_{name}", written, raw, default=start, limits=limits, unit=unit, labels=labels
+                f"{path}.mixture_{name}",
+                written,
+                raw,
+                default=start,
+                limits=limits,
+                unit=unit,
+                labels=labels,
+                candidates=partial(tried[name], active, self.num_mixtures),
             )
         return kernel
 
@@ -147,29 +159,13 @@ def _declare_period(
         held=True,
         unit=scope.x_unit(active, per_column=per_column),
         labels=scope.labels(active, per_column=per_column),
+        candidates=partial(cycles, active, per_column=per_column),
     )
 
 
 def _period(scope: Scope, active: list[int]) -> float:
-    """Return the period of the sinusoid that, beside a straight line, explains most of y along the first active column.
-
-    Least squares at each frequency (Lomb-Scargle with a trend; SciPy's own takes a second to import), up to half the
-    rows' number, and a thousand, of cycles.
-    """
-    n, many = len(scope.y), 1000
-    # A seeded subset finds the peak as well; every so-manyth row would take one frequency for another.
-    keep = np.sort(np.random.default_rng(0).permutation(n)[:many])
-    x, y = scope.x[keep, active[0]], scope.y[keep]
-    extent = float(np.ptp(x)) or 1.0
-    frequencies = np.linspace(1.0, max(2.0, min(n / 2, 1000.0)), 2000) / extent
-    line, _ = np.linalg.qr(np.column_stack([np.ones_like(x), x]))
-    phase = 2 * np.pi * np.outer(frequencies, x)
-    cosine, sine = (wave - (wave @ line) @ line.T for wave in (np.cos(phase), np.sin(phase)))
-    cc, cs, ss = ((a * b).sum(axis=1) for a, b in ((cosine, cosine), (cosine, sine), (sine, sine)))
-    cy, sy = cosine @ y, sine @ y
-    determinant = cc * ss - cs**2
-    explained = np.where(determinant > 1e-9, ss * cy**2 - 2 * cs * cy * sy + cc * sy**2, 0.0)
-    return float(1 / frequencies[int(np.argmax(explained / np.maximum(determinant, 1e-9)))])
+    """Return the strongest period of y along the first active column."""
+    return strongest_period(scope.x[:, active[0]], scope.y)
 
 
 Kernels = Periodic | Cosine | SpectralMixture

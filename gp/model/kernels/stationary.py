@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from gpytorch import kernels
 from pydantic import model_validator
 
 from gp.model.kernels.leaf import Leaf, log_constraint
+from gp.parameters.candidates import lengthscales, levels
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
 
@@ -36,6 +38,7 @@ class Stationary(Leaf):
             unit=scope.x_unit(active, per_column=self.ard),
             labels=scope.labels(active, per_column=self.ard),
             is_distance=True,
+            candidates=partial(lengthscales, active, per_column=self.ard, reach=scope.reach),
         )
         return kernel
 
@@ -76,7 +79,14 @@ class RationalQuadratic(Stationary):
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
         """Return gpytorch's RQKernel."""
         kernel = self.lengthscaled(scope, path, active, kernels.RQKernel, alpha_constraint=log_constraint())
-        scope.declare(f"{path}.alpha", self.alpha, kernel.raw_alpha, default=1.0, limits=(1e-3, 1e5))
+        scope.declare(
+            f"{path}.alpha",
+            self.alpha,
+            kernel.raw_alpha,
+            default=1.0,
+            limits=(1e-3, 1e5),
+            candidates=levels(0.1, 1.0, 10.0),
+        )
         return kernel
 
 

@@ -12,7 +12,13 @@ class NoiseModel(torch.nn.Module):
     """
 
     by_row = False  # whether it has parameters for each training row, so that no subset of rows can stand for all
+    one_level = False  # whether every row's variance is exp(2 log_sd)
     scalable = True  # whether parameters of amplitude scale all of it, as others scale the kernel
+
+    @property
+    def log_sd(self) -> torch.Tensor | None:
+        """Return the learnt log standard deviation (1,) that scales the noise of all rows, if there is one."""
+        return None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the variance of a new observation's noise at internal inputs x (m, d), shape (m,)."""

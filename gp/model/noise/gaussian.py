@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from gp.model.noise.base import NoiseModel
+from gp.parameters.candidates import noise_sds
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
 from gp.spec import Spec
@@ -14,9 +15,16 @@ from gp.spec import Spec
 class GaussianNoise(NoiseModel):
     """Independent N(0, sd²) at every input; the learnt parameter is log sd (1,)."""
 
+    one_level = True
+
     def __init__(self) -> None:
         super().__init__()
         self.raw_sd = torch.nn.Parameter(torch.zeros(1))
+
+    @property
+    def log_sd(self) -> torch.Tensor:
+        """Return the learnt parameter."""
+        return self.raw_sd
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the noise variance at x (m, d), shape (m,)."""
@@ -52,5 +60,6 @@ def declare_sd(scope: Scope, name: str, written: Positive | None, tensor: torch.
         unit=scope.y_scale,
         amplitude=0.5,
         power=2,
+        candidates=noise_sds,
         floor=1e-4,  # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
     )

@@ -33,6 +33,11 @@ class HeteroscedasticNoise(NoiseModel):
         self.raw_sd = torch.nn.Parameter(torch.zeros(1))
         self.log_precisions = torch.nn.Parameter(torch.zeros(len(x)))  # log 2Λ
 
+    @property
+    def log_sd(self) -> torch.Tensor:
+        """Return the learnt parameter."""
+        return self.raw_sd
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return E exp g = exp(mean + ½ variance) at x (m, d), shape (m,)."""
         cross = self.kernel(self.x, x).to_dense()
@@ -81,8 +86,9 @@ class Heteroscedastic(Spec):
         """Return the module, its hyperparameters and Λ declared."""
         declared = len(scope.parameters)
         kernel = self.kernel.build(scope.dimensionless(), f"{path}.kernel")
-        # It is a kernel of log variances: scaling the covariance of y does not scale it.
-        scope.parameters[declared:] = [replace(p, amplitude=0.0) for p in scope.parameters[declared:]]
+        # It is a kernel of log variances: scaling the covariance of y does not scale it.  Before Λ is learnt, values of
+        # its hyperparameters say nothing of how good they are: none are tried.
+        scope.parameters[declared:] = [replace(p, amplitude=0.0, candidates=None) for p in scope.parameters[declared:]]
         module = HeteroscedasticNoise(kernel, torch.from_numpy(np.ascontiguousarray(scope.x)))
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
         scope.declare_auxiliary(f"{path}.log_precisions", module.log_precisions)

@@ -26,6 +26,11 @@ class StudentTNoise(NoiseModel):
         self.raw_nu = torch.nn.Parameter(torch.zeros(1))
         self.log_rates = torch.nn.Parameter(torch.zeros(n))
 
+    @property
+    def log_sd(self) -> torch.Tensor:
+        """Return the learnt parameter."""
+        return self.raw_sd
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the variance sd² ν/(ν − 2) of t noise at x (m, d), shape (m,)."""
         nu = self.raw_nu.exp()

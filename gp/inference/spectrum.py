@@ -1,0 +1,73 @@
+"""The log marginal likelihood at many levels of noise from one reduction of the kernel matrix.
+
+K = Q T Qᵀ with T tridiagonal (LAPACK's dsytrd), so that K + s²I = Q (T + s²I) Qᵀ for every s: determinant and solve
+then take O(n) for each level of noise, and Q never needs to be formed.  A reduction costs as much as about five
+Cholesky factors.
+"""
+
+import math
+
+import numpy as np
+import torch
+from scipy.linalg import lapack
+
+from gp.inference.profile import Profile
+from gp.matrices.algebra import closed_form
+from gp.matrices.tiles import lower_tiles
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+
+
+class Spectrum:
+    """K reduced to T, with y − m and the mean's columns Φ turned by Qᵀ, at the model's current hyperparameters."""
+
+    def __init__(self, gp: GaussianProcess, profile: Profile | None) -> None:
+        self._n, self._profile = gp.n, profile
+        with one_thread(), torch.no_grad():
+            residual = gp.y.numpy() - gp.mean(gp.x).numpy()
+            design = profile.design if profile else np.zeros((gp.n, 0))
+            turned = np.asfortranarray(np.column_stack([residual, design]))
+            self._diagonal, self._beside, turned = _reduced(_matrix(gp), turned)
+        self._residual, self._design = turned[:, 0], turned[:, 1:]
+
+    def value(self, vector: np.ndarray, noise_variance: float) -> float:
+        """Return the log marginal likelihood (nats) of internal targets with that noise; −inf where there is none.
+
+        Scale and mean coefficients are at their optimum where there is a profile; `vector` (p,) is the raw vector with
+        that noise, from which the scale moves.
+        """
+        shifted = self._diagonal + noise_variance
+        pivots, below, failed = lapack.dpttrf(shifted, self._beside)
+        # As an exact search does: a factor by rounding alone is none (gp.inference.exact).
+        if failed or not pivots.min() > 10 * self._n * np.finfo(float).eps * pivots.max():
+            return -math.inf
+        solved, _ = lapack.dpttrs(pivots, below, np.column_stack([self._residual, self._design]))
+        alpha = solved[:, 0]
+        quadratic = float(self._residual @ alpha)
+        if self._design.shape[1]:
+            slope = self._design.T @ alpha
+            quadratic -= float(slope @ np.linalg.lstsq(self._design.T @ solved[:, 1:], slope, rcond=None)[0])
+        shift = self._profile.log_scale(vector, quadratic, self._n)[0] if self._profile else 0.0
+        volume = float(np.log(pivots).sum()) + self._n * (shift + math.log(2 * math.pi))
+        return -0.5 * (quadratic * math.exp(-shift) + volume)
+
+
+def _matrix(gp: GaussianProcess) -> np.ndarray:
+    """Return the kernel matrix (n, n), its lower triangle filled, in LAPACK's order."""
+    kernel, matrix = closed_form(gp.kernel, gp.x, gp.x), np.empty((gp.n, gp.n), order="F")
+    for tile in lower_tiles(gp.n):
+        matrix[tile], _ = kernel.block(*tile)
+    return matrix
+
+
+def _reduced(matrix: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return T's diagonal (n,) and what is beside it (n − 1,), and Qᵀ `columns` (n, m); both are overwritten."""
+    n = len(matrix)
+    if n == 1:
+        return matrix[0], np.zeros(1), columns  # LAPACK's wrappers want an element, which is not read
+    work = int(lapack.dsytrd_lwork(n, lower=1)[0])
+    reduced, diagonal, beside, tau, _ = lapack.dsytrd(matrix, lower=1, lwork=work, overwrite_a=1)
+    # Q leaves the first element; on the others it is a product of reflectors as that of a QR factorisation.
+    reflectors = np.asfortranarray(reduced[1:, :-1])
+    columns[1:] = lapack.dormqr("L", "T", reflectors, tau, np.asfortranarray(columns[1:]), 64 * columns.shape[1])[0]
+    return diagonal, beside, columns

@@ -1,0 +1,71 @@
+"""The periodogram: how much of y a sinusoid explains at each frequency, for inputs at any places.
+
+Least squares beside a straight line (Lomb 1976; SciPy's own takes a second to import and knows no trend).
+"""
+
+import numpy as np
+
+FREQUENCIES, MOST_CYCLES = 2000, 1000  # of the strongest period; looking for more goes further, and is finer
+FINENESS = 0.25  # cycles over the range from one frequency to the next
+ROWS = 1000  # a seeded subset finds the peaks as well; every so-manyth row would take one frequency for another
+BACKGROUND = 101  # frequencies over whose median a peak is judged
+
+
+def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the period of the sinusoid that explains most of y (n,) along x (n,)."""
+    most = max(2.0, min(len(y) / 2, MOST_CYCLES))
+    frequencies, explained = _explained(x, y, np.linspace(1.0, most, FREQUENCIES))
+    return float(1 / frequencies[int(np.argmax(explained))])
+
+
+def periods(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
+    """Return up to 2 `count` periods at distinct peaks of the periodogram of y (n,) along x (n,), strongest first.
+
+    Half of them are the highest peaks, the others stand out most from the frequencies around them: as a cycle does
+    beside a trend, whose peaks are the highest.
+    """
+    gaps, extent = np.diff(np.unique(x)), float(np.ptp(x))
+    # Two rows a cycle at the smaller gaps: on a regular grid that is half the rows' number, beyond which cycles repeat.
+    most = np.clip(0.5 * extent / np.quantile(gaps, 0.25), 2.0, MOST_CYCLES) if len(gaps) else 2.0
+    frequencies, explained = _explained(x, y, np.arange(1.0, most + 1e-9, FINENESS))
+    padded = np.concatenate([[-np.inf], explained, [-np.inf]])
+    peaks = np.flatnonzero((explained >= padded[:-2]) & (explained > padded[2:]))
+    around = _windows(explained)
+    prominence = explained / np.maximum(np.median(around, axis=1), 1e-12 * max(explained.max(), 1e-300))
+    first = peaks[np.argsort(-explained[peaks], kind="stable")][:count]
+    second = peaks[np.argsort(-prominence[peaks], kind="stable")]
+    chosen = [*first, *[peak for peak in second if peak not in first][:count]]
+    return np.array([1 / _top(frequencies, explained, peak) for peak in chosen])
+
+
+def _windows(values: np.ndarray) -> np.ndarray:
+    """Return the values around each one, (n, BACKGROUND), mirrored at the ends."""
+    width = min(BACKGROUND, 2 * (len(values) - 1) + 1)
+    return np.lib.stride_tricks.sliding_window_view(np.pad(values, width // 2, mode="reflect"), width)
+
+
+def _top(frequencies: np.ndarray, explained: np.ndarray, peak: int) -> float:
+    """Return the frequency of the top of the parabola through a peak and its neighbours."""
+    if peak in (0, len(frequencies) - 1):
+        return float(frequencies[peak])
+    left, middle, right = explained[peak - 1 : peak + 2]
+    curvature = left - 2 * middle + right
+    shift = 0.5 * (left - right) / curvature if curvature < 0 else 0.0
+    return float(frequencies[peak] + shift * (frequencies[1] - frequencies[0]))
+
+
+def _explained(x: np.ndarray, y: np.ndarray, cycles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return frequencies, as many `cycles` over x's range, and the sum of squares that a sinusoid of each explains."""
+    n = len(y)
+    keep = np.sort(np.random.default_rng(0).permutation(n)[:ROWS])
+    x, y = x[keep], y[keep]
+    extent = float(np.ptp(x)) or 1.0
+    frequencies = cycles / extent
+    line, _ = np.linalg.qr(np.column_stack([np.ones_like(x), x]))
+    phase = 2 * np.pi * np.outer(frequencies, x)
+    cosine, sine = (wave - (wave @ line) @ line.T for wave in (np.cos(phase), np.sin(phase)))
+    cc, cs, ss = ((a * b).sum(axis=1) for a, b in ((cosine, cosine), (cosine, sine), (sine, sine)))
+    cy, sy = cosine @ y, sine @ y
+    determinant = cc * ss - cs**2
+    explained = np.where(determinant > 1e-9, ss * cy**2 - 2 * cs * cy * sy + cc * sy**2, 0.0)
+    return frequencies, explained / np.maximum(determinant, 1e-9)

@@ -1,0 +1,226 @@
+"""Starts of a search for hyperparameters: the objective's value is screened over the scales that the data can tell.
+
+A likelihood has several optima, and a climb finds the one in whose basin it begins: where a lengthscale starts ten
+times too long, the signal looks like noise, and no gradient leads back.  So the value alone, without its gradient, is
+computed where hyperparameters say that they may lie (`Parameter.candidates`):
+
+1. with all lengthscales moved together, from the gap between neighbouring inputs to beyond their range;
+2. from the best of these, along one axis after another: each input's lengthscale by itself, each period, the amplitude
+   of each term of a sum;
+3. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
+   kernel matrix (gp.inference.spectrum).
+
+The starts are the highest local maxima along these lines that differ from each other.  Nothing is drawn at random.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gp.inference.method import Screened
+from gp.parameters.hyperparameters import Parameter
+from gp.training.objective import Problem
+
+SWEEP = 60  # points on all axes together; axes are thinned to it
+SWEPT = 3  # points from which all axes are tried
+SWEEPS = 2  # over all axes, at most
+COARSE = 4  # joint lengthscales at which lists are tried
+LEVELS = 4  # of noise, where each takes an evaluation of its own
+AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
+APART = float(np.log(2.5))  # distance in log θ from which two starts are two
+LISTED = 0.05  # the same of what is a list of values, as of periods
+
+
+class Candidate(NamedTuple):
+    """A raw vector (p,), and the objective there (nats)."""
+
+    vector: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """Elements of the raw vector that move together: their `positions` (m,) and the `values` (k, m) to try."""
+
+    positions: np.ndarray
+    values: np.ndarray
+    is_list: bool = False  # of values that are no scale from short to long: each may be an optimum of its own
+
+    def thinned(self, count: int) -> "_Axis":
+        """Return `count` of the values, evenly spread, if there are more."""
+        k = len(self.values)
+        chosen = np.arange(k) if count >= k else ((np.arange(count) + 0.5) * k / count).astype(int)
+        return _Axis(self.positions, self.values[chosen], self.is_list)
+
+
+def screen(problem: Problem, count: int) -> tuple[list[np.ndarray], Screened]:
+    """Return at most `count` starts for a search on `problem`, best first, and how wide it looked.
+
+    Where the user stated starts, the first is the stated one as it is, and the second the best that keeps what was
+    stated; the others move all.
+    """
+    screened, start = _Screen(problem), problem.parameters.start
+    own = []
+    if screened.named.any():
+        kept = [axis for axis in screened.axes if not screened.named[axis.positions].any()]
+        own = [Candidate(start, np.inf), screened.search(start, kept)]
+    screened.search(start, screened.axes)
+    starts = _distinct([*own, *_sorted(screened.maxima)])
+    return [candidate.vector for candidate in starts[:count]], Screened(
+        len(screened.seen), len(starts), screened.ranges()
+    )
+
+
+class _Screen:
+    """The axes of a problem's hyperparameters, and what was seen along them."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
+        free = problem.parameters.free
+        self._places = np.split(np.arange(len(self._bounds)), np.cumsum([p.size for p in free])[:-1])
+        self.named = np.concatenate([np.full(p.size, p.named) for p in free])
+        self._distances = [where for p, where in zip(free, self._places, strict=True) if p.is_distance and p.candidates]
+        self._noise, self._levels = self._noise_levels()
+        self.axes = self._find_axes()
+        self.seen: dict[bytes, np.ndarray] = {}  # vector but for its noise → nats at each level of noise
+        self.maxima: list[Candidate] = []
+
+    def _noise_levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the noise level's place in the vector, and its raw values (k, 1); of shapes (0,), (1, 0) if fixed."""
+        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
+            if parameter.tensor is self._problem.gp.noise.log_sd:
+                levels = _Axis(where, self._values(parameter, where))
+                return where, (levels if self._problem.has_spectrum else levels.thinned(LEVELS)).values
+        return np.zeros(0, dtype=int), np.zeros((1, 0))
+
+    def _find_axes(self) -> list[_Axis]:
+        """Return an axis for each lengthscale, and one for each other hyperparameter that has candidates."""
+        axes, redundant = list[_Axis](), self._problem.profiles_scale and bool(len(self._noise))
+        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
+            if parameter.tensor is self._problem.gp.noise.log_sd:
+                continue
+            if parameter.candidates is None and parameter.amplitude and redundant:
+                redundant = False  # one amplitude, against the noise, is what levels of noise try
+                continue
+            values = self._values(parameter, where)
+            if parameter.is_distance:
+                axes += [_Axis(where[[j]], values[:, [j]]) for j in range(parameter.size)]
+            else:
+                axes.append(_Axis(where, values, is_list=parameter.candidates is not None))
+        axes = [axis for axis in axes if len(axis.values) > 1]
+        if len(axes) > SWEEP:
+            return []
+        total = sum(len(axis.values) for axis in axes)
+        return [axis.thinned(max(2, len(axis.values) * SWEEP // max(SWEEP, total))) for axis in axes]
+
+    def _values(self, parameter: Parameter, where: np.ndarray) -> np.ndarray:
+        """Return the raw values (k, size) to try, within bounds; (0, size) where there are none but the start."""
+        if parameter.candidates is not None:
+            internal = parameter.candidates(self._problem.gp.scope)
+        elif parameter.amplitude:
+            internal = parameter.start * AMPLITUDES[:, None] ** parameter.amplitude
+        else:
+            return np.zeros((0, parameter.size))
+        low, high = self._bounds[where].T
+        rows = [np.clip(parameter.raw(np.broadcast_to(row, (parameter.size,))), low, high) for row in internal]
+        return np.array([row for k, row in enumerate(rows) if k == 0 or np.abs(row - rows[k - 1]).max() > 1e-9])
+
+    def search(self, start: np.ndarray, axes: list[_Axis]) -> Candidate:
+        """Look along the axes from `start`; return the best that was seen."""
+        moved = {int(i) for axis in axes for i in axis.positions}
+        joint = self._together([where for where in self._distances if set(where.tolist()) <= moved])
+        first = [*self._along(start, _Axis(np.zeros(0, dtype=int), np.zeros((1, 0)))), *self._along(start, joint)]
+        others = [axis for axis in axes if axis.is_list]
+        for values in joint.thinned(COARSE).values if others else []:
+            vector = start.copy()
+            vector[joint.positions] = values
+            for axis in others:
+                first += self._along(vector, axis)
+        ends = []
+        for candidate in self._seeds(first):
+            best = candidate
+            for _ in range(SWEEPS):
+                before = best.value
+                for axis in axes:
+                    best = max([best, *self._along(best.vector, axis)], key=lambda maximum: maximum.value)
+                if best.value < before + 0.5:
+                    break
+            ends.append(best)
+        return max(ends, key=lambda end: end.value, default=Candidate(start, -np.inf))
+
+    def _seeds(self, found: list[Candidate]) -> list[Candidate]:
+        """Return the best candidates that differ in scale, and the best that differ in an element of a list."""
+        seeds, apart = _distinct(_sorted(found))[:SWEPT], np.full(len(self._bounds), np.inf)
+        listed = [axis.positions for axis in self.axes if axis.is_list]
+        if listed:
+            apart[np.concatenate(listed)] = LISTED
+            seeds += [
+                each for each in _distinct(_sorted(found), apart)[:SWEPT] if all(each is not other for other in seeds)
+            ]
+        return seeds
+
+    def _together(self, places: list[np.ndarray]) -> _Axis:
+        """Return all lengthscales at `places` as one axis: each at the same part of its own ladder."""
+        if not places:
+            return _Axis(np.zeros(0, dtype=int), np.zeros((0, 0)))
+        ladders = [self._values(self._problem.parameters.free[self._owner(where)], where) for where in places]
+        steps = np.linspace(0, 1, max(map(len, ladders)))
+        rows = [ladder[np.rint(steps * (len(ladder) - 1)).astype(int)] for ladder in ladders]
+        return _Axis(np.concatenate(places), np.hstack(rows))
+
+    def _owner(self, where: np.ndarray) -> int:
+        return next(k for k, place in enumerate(self._places) if place is where)
+
+    def _along(self, start: np.ndarray, axis: _Axis) -> list[Candidate]:
+        """Return the local maxima over the axis and the noise, the other elements being those of `start`."""
+        vectors = np.repeat(start[None], len(axis.values), axis=0)
+        vectors[:, axis.positions] = axis.values
+        table = np.array([self._look(vector) for vector in vectors]).reshape(len(vectors), len(self._levels))
+        found = []
+        for k, j in zip(*np.nonzero(np.isfinite(table)), strict=True):
+            around = table[max(k - 1, 0) : k + 2, max(j - 1, 0) : j + 2]
+            if table[k, j] >= around.max():
+                vector = vectors[k].copy()
+                vector[self._noise] = self._levels[j]
+                found.append(Candidate(vector, float(table[k, j])))
+        self.maxima += found
+        return found
+
+    def _look(self, vector: np.ndarray) -> np.ndarray:
+        """Return the objective at `vector` with each level of noise, (levels,)."""
+        shape = vector.copy()
+        shape[self._noise] = 0.0
+        key = shape.tobytes()
+        if key not in self.seen:
+            self.seen[key] = self._problem.at_levels(vector, self._noise, self._levels)
+        return self.seen[key]
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the least and largest value tried of each hyperparameter by name, in the data's units."""
+        if not self.seen:
+            return {}
+        seen = np.array([np.frombuffer(key) for key in self.seen])
+        ranges = dict[str, tuple[float, float]]()
+        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
+            values = self._levels if parameter.tensor is self._problem.gp.noise.log_sd else seen[:, where]
+            if not parameter.auxiliary and np.ptp(values, axis=0).any():
+                ends = [parameter.in_data_units(values.min(axis=0)), parameter.in_data_units(values.max(axis=0))]
+                ranges |= {
+                    name: (float(low), float(high)) for name, low, high in zip(parameter.names, *ends, strict=True)
+                }
+        return ranges
+
+
+def _distinct(candidates: list[Candidate], apart: np.ndarray | float = APART) -> list[Candidate]:
+    """Return the candidates but those near an earlier one: no element is `apart` or more."""
+    kept = list[Candidate]()
+    for candidate in candidates:
+        if all((np.abs(candidate.vector - other.vector) > apart).any() for other in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _sorted(candidates: list[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: -candidate.value)
