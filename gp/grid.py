@@ -15,7 +15,9 @@ def _as_pairs(value: Any) -> Any:
     """Return one [low, high] as a list of one, refusing all but pairs of rising finite numbers."""
     pairs = [value] if isinstance(value, list) and not any(isinstance(item, list) for item in value) else value
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
-        raise ValueError(f"must be [low, high] with low < high, or one such pair for each input (got {value!r})")
+        raise InputError(
+            Fault("", f"must be [low, high] with low < high, or one such pair for each input (got {value!r})")
+        )
     return pairs
 
 

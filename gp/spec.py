@@ -183,6 +183,9 @@ def _explain(found: Any, kind: Any) -> tuple[str, str]:
             return f"must be text (got {got})", "put quotes around it if it is a name"
         case "string_pattern_mismatch":
             return f"does not match {context['pattern']} (got {got})", "choose another name"
+        case "value_error" if isinstance(context["error"], InputError):  # of a spec's own validator
+            own = context["error"].faults[0]
+            return own.why, own.fix
         case "value_error":
             return str(context["error"]), ""
         case _ if what in _RULES:

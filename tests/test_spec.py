@@ -26,7 +26,9 @@ class Crate(Spec):
     @model_validator(mode="after")
     def _check(self) -> "Crate":
         if self.lid == "open" and self.full == 1:
-            raise ValueError("is full and open: shut the lid")
+            raise InputError(Fault("", "is full and open", "shut the lid"))
+        if self.name == "none":
+            raise ValueError("is called none")
         return self
 
 
@@ -71,6 +73,7 @@ FAULTS = {
         {"kind": "crate", "name": "a", "lid": "ajar"},
         "thing.lid: must be 'open' or 'shut' (got 'ajar')",
     ),
+    "a rule of its own, by Python's error": ({"kind": "crate", "name": "none"}, "thing: is called none"),
     "a rule of its own": (
         {"kind": "crate", "name": "a", "lid": "open", "full": 1},
         "thing: is full and open: shut the lid",
@@ -97,6 +100,12 @@ def test_a_fault_has_its_path_what_is_wrong_and_what_to_do():
         parse(Farm, {"thing": {"egs": 1}}, where="farms.mine")
     why = "unknown key (known: kind, eggs, weight, loud)"
     assert refused.value.faults == [Fault("farms.mine.thing.egs", why, "did you mean eggs?")]
+
+
+def test_a_fault_of_a_specs_own_rule_keeps_what_to_do():
+    with pytest.raises(InputError) as refused:
+        parse(Crate, {"name": "a", "lid": "open", "full": 1}, where="crate")
+    assert refused.value.faults == [Fault("crate", "is full and open", "shut the lid")]
 
 
 def test_a_bare_name_for_a_section_is_shown_as_a_kind():

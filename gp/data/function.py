@@ -60,8 +60,8 @@ def _check_range(value: Any) -> Any:
             and all(type(end) in (int, float) and abs(end) < sys.float_info.max / 2 for end in pair)
             and pair[0] < pair[1]
         ):
-            raise ValueError(
-                f"must be [lo, hi], or a list of such pairs: finite numbers with lo < hi (got {value!r:.60})"
+            raise InputError(
+                Fault("", f"must be [lo, hi], or a list of such pairs: finite numbers with lo < hi (got {value!r:.60})")
             )
     return value
 
@@ -99,9 +99,12 @@ class Function(Source):
     @model_validator(mode="after")
     def _check_test(self) -> "Function":
         if self.test and len(_pairs(self.test.range)) != len(self.columns):
-            raise ValueError(
-                f"test.range has {len(_pairs(self.test.range))} pairs [lo, hi], range has {len(self.columns)}: "
-                "give one for each input"
+            raise InputError(
+                Fault(
+                    "",
+                    f"test.range has {len(_pairs(self.test.range))} pairs [lo, hi], range has {len(self.columns)}",
+                    "give one for each input",
+                )
             )
         return self
 
@@ -154,23 +157,23 @@ def parse_formula(text: str, inputs: Sequence[str]) -> Formula:
     Raises ValueError for everything that is no such expression, or one too large.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"is {len(text)} characters long: write it in at most {MAX_CHARACTERS}")
+        raise InputError(Fault("", f"is {len(text)} characters long", f"write it in at most {MAX_CHARACTERS}"))
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = f"{error.msg}, character {error.offset}" if isinstance(error, SyntaxError) else "too deeply nested"
-        raise ValueError(
-            f"{text!r:.60} is no arithmetic expression ({reason}): write one such as sin(2*pi*x)"
+        raise InputError(
+            Fault("", f"{text!r:.60} is no arithmetic expression ({reason})", "write one such as sin(2*pi*x)")
         ) from None
     if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-        raise ValueError(f"{text!r:.60} has more than {MAX_NODES} parts: write a shorter one")
+        raise InputError(Fault("", f"{text!r:.60} has more than {MAX_NODES} parts", "write a shorter one"))
     return _build(tree.body, inputs, depth=1)
 
 
 def _build(node: ast.AST, inputs: Sequence[str], depth: int) -> Formula:
     """Return the NumPy function of `node`, a whitelisted part of an expression."""
     if depth > MAX_DEPTH:
-        raise ValueError(f"is nested more than {MAX_DEPTH} deep: write a shorter one")
+        raise InputError(Fault("", f"is nested more than {MAX_DEPTH} deep", "write a shorter one"))
     match node:
         case ast.Constant(value=int() | float() as number) if type(number) is not bool:
             return _constant(number)
@@ -185,12 +188,12 @@ def _build(node: ast.AST, inputs: Sequence[str], depth: int) -> Formula:
             return _apply(OPERATORS[type(op)], _build(left, inputs, depth + 1), _build(right, inputs, depth + 1))
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
             return _apply(FUNCTIONS[name], _build(argument, inputs, depth + 1))
-    raise ValueError(_refusal(node, inputs))
+    raise InputError(Fault("", *_refusal(node, inputs)))
 
 
 def _constant(number: float) -> Formula:
     if abs(number) > sys.float_info.max:
-        raise ValueError(f"the number {str(number)[:12]}… is too large: write a finite one")
+        raise InputError(Fault("", f"the number {str(number)[:12]}… is too large", "write a finite one"))
     # A float64, whatever was written: 9**9**9 is then infinite at once, where Python's integers would never end.
     value = np.array(number, dtype=np.float64)
     return lambda _: value
@@ -200,23 +203,23 @@ def _apply(function: Callable[..., np.ndarray], *parts: Formula) -> Formula:
     return lambda x: function(*(part(x) for part in parts))
 
 
-def _refusal(node: ast.AST, inputs: Sequence[str]) -> str:
-    """Return why `node` has no place in a formula, and what has."""
+def _refusal(node: ast.AST, inputs: Sequence[str]) -> tuple[str, str]:
+    """Return why `node` has no place in a formula, and what to write instead."""
     source = f"'{ast.unparse(node)[:60]}'"
     known = f"inputs {', '.join(inputs)}; constants {', '.join(CONSTANTS)}; functions {', '.join(FUNCTIONS)}"
     match node:
         case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS:
-            return f"{source}: {name} takes one argument"
+            return f"{source}: {name} takes one argument", ""
         case ast.Name(id=name) if name in FUNCTIONS:
-            return f"{source} is a function: give it an argument, {name}({inputs[0]})"
+            return f"{source} is a function", f"give it an argument, {name}({inputs[0]})"
         case ast.Name():
-            return f"{source} is no name known here ({known})"
+            return f"{source} is no name known here ({known})", ""
         case ast.Call(func=ast.Name()):
-            return f"{source} calls no function known here ({known})"
+            return f"{source} calls no function known here ({known})", ""
         case ast.BinOp(op=ast.BitXor()):
-            return f"{source}: '^' is no operator here: write a power as **"
+            return f"{source}: '^' is no operator here", "write a power as **"
         case _:
-            return f"{source} is not allowed: use numbers, + - * / **, brackets ({known})"
+            return f"{source} is not allowed", f"use numbers, + - * / **, brackets ({known})"
 
 
 def _pairs(value: list[Any]) -> list[list[float]]:

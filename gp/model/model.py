@@ -17,7 +17,7 @@ from gp.model.noise import Gaussian, Noise
 from gp.model.noise.base import NoiseModel
 from gp.parameters.hyperparameters import Parameters
 from gp.parameters.scope import Scope, auxiliary, spread
-from gp.spec import Spec
+from gp.spec import Fault, InputError, Spec
 
 # Python floats would otherwise be rounded to float32 on their way into gpytorch.
 torch.set_default_dtype(torch.float64)
@@ -42,7 +42,9 @@ class Model(Spec):
     @model_validator(mode="after")
     def _has_one_kernel(self) -> "Model":
         if self.search is not None and "kernel" in self.model_fields_set:
-            raise ValueError("has a kernel and a search: drop one, or name the kernel among search.kernels")
+            raise InputError(
+                Fault("", "has a kernel and a search", "drop one, or name the kernel among search.kernels")
+            )
         return self
 
     def build(self, data: Dataset) -> "GaussianProcess":

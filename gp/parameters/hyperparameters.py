@@ -19,7 +19,7 @@ import torch
 from pydantic import BeforeValidator, PlainSerializer, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from gp.parameters.priors import PositivePrior, Prior, RealPrior
-from gp.spec import FiniteFloat, PositiveFloat, Spec
+from gp.spec import Fault, FiniteFloat, InputError, PositiveFloat, Spec
 
 
 def _as_list(value: Any) -> Any:
@@ -51,13 +51,13 @@ class Hyperparameter(Spec):
     def _is_consistent(self) -> "Hyperparameter":
         others = sorted(self.model_fields_set - {"fixed"})
         if self.fixed is not None and others:
-            raise ValueError(f"'fixed' goes with no other key (got {', '.join(others)} too): drop one")
+            raise InputError(Fault("", f"'fixed' goes with no other key (got {', '.join(others)} too)", "drop one"))
         low, high = self.lower, self.upper
         if low is not None and high is not None and low >= high:
-            raise ValueError(f"lower must be less than upper (got {low:g} and {high:g})")
+            raise InputError(Fault("", f"lower must be less than upper (got {low:g} and {high:g})"))
         for value in self.start or []:
             if (low is not None and value < low) or (high is not None and value > high):
-                raise ValueError(f"start must lie between lower and upper (got {value:g})")
+                raise InputError(Fault("", f"start must lie between lower and upper (got {value:g})"))
         return self
 
     @model_serializer(mode="wrap")

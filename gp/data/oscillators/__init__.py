@@ -38,12 +38,14 @@ class Oscillators(Source):
     @model_validator(mode="after")
     def _is_consistent(self) -> "Oscillators":
         if self.receiver > self.system.n_oscillators:
-            raise ValueError(f"receiver must be one of 1 … {self.system.n_oscillators} (got {self.receiver})")
+            raise InputError(
+                Fault("", f"receiver must be one of 1 … {self.system.n_oscillators} (got {self.receiver})")
+            )
         if self.arc and not 0 < self.arc[1] - self.arc[0] <= TURN:
-            raise ValueError(f"arc must be [low, high] in radians, at most a turn (got {self.arc})")
+            raise InputError(Fault("", f"arc must be [low, high] in radians, at most a turn (got {self.arc})"))
         dt, every = self.dt or self.system.dt, self.every or self.system.every
         if abs(every / dt - round(every / dt)) > 1e-9 or every < dt:
-            raise ValueError(f"every must be a multiple of dt (got {every:g} and {dt:g})")
+            raise InputError(Fault("", f"every must be a multiple of dt (got {every:g} and {dt:g})"))
         return self
 
     @property

@@ -46,28 +46,40 @@ class Table(Source):
     def _check_path(cls, text: str) -> str:
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"must not lead out of the project (got {text!r}): put the table below {FOLDER}/")
+            raise InputError(
+                Fault("", f"must not lead out of the project (got {text!r})", f"put the table below {FOLDER}/")
+            )
         if not path.is_relative_to(FOLDER) or path == FOLDER:
-            raise ValueError(
-                f"must be below {FOLDER}/, the folder that the pipeline tracks (got {text!r}): put the table there"
+            raise InputError(
+                Fault(
+                    "",
+                    f"must be below {FOLDER}/, the folder that the pipeline tracks (got {text!r})",
+                    "put the table there",
+                )
             )
         if not Path(text).resolve().is_relative_to(Path.cwd().resolve() / FOLDER):
-            raise ValueError(f"is a symlink out of {FOLDER}/ (got {text!r}): put the table itself there")
+            raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", "put the table itself there"))
         if path.suffix.lower() not in READERS:
-            raise ValueError(f"ends in {path.suffix!r} (got {text!r}): write the table as {', '.join(READERS)}")
+            raise InputError(
+                Fault("", f"ends in {path.suffix!r} (got {text!r})", f"write the table as {', '.join(READERS)}")
+            )
         return text
 
     @field_validator("x")
     @classmethod
     def _check_x(cls, names: list[str], info: ValidationInfo) -> list[str]:
         if not names:
-            raise ValueError("is empty (got []): name at least one input column")
+            raise InputError(Fault("", "is empty (got [])", "name at least one input column"))
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"names column {twice[0]!r} {names.count(twice[0])} times: name it once")
+            raise InputError(Fault("", f"names column {twice[0]!r} {names.count(twice[0])} times", "name it once"))
         if taken := [name for name in names if name in RESERVED or name.startswith("component.")]:
-            raise ValueError(
-                f"{info.data.get('path', 'the table')}: column {taken[0]!r} has a meaning of its own in a study's files"
-                f" (as have {', '.join(RESERVED)} and component.*): rename the column in the table"
+            raise InputError(
+                Fault(
+                    "",
+                    f"{info.data.get('path', 'the table')}: column {taken[0]!r} has a meaning of its own in a study's "
+                    f"files (as have {', '.join(RESERVED)} and component.*)",
+                    "rename the column in the table",
+                )
             )
         return names
 
@@ -75,15 +87,17 @@ class Table(Source):
     @classmethod
     def _check_y(cls, name: str, info: ValidationInfo) -> str:
         if name in info.data.get("x", []):
-            raise ValueError(f"is an input as well (got {name!r}, in x too): take it out of x, or name another target")
+            raise InputError(
+                Fault("", f"is an input as well (got {name!r}, in x too)", "take it out of x, or name another target")
+            )
         return name
 
     @field_validator("noise_sd")
     @classmethod
     def _check_noise_sd(cls, name: str | None, info: ValidationInfo) -> str | None:
         if name is not None and name in (*info.data.get("x", []), info.data.get("y")):
-            raise ValueError(
-                f"is an input or the target as well (got {name!r}): name the column of standard deviations"
+            raise InputError(
+                Fault("", f"is an input or the target as well (got {name!r})", "name the column of standard deviations")
             )
         return name
 
@@ -91,8 +105,12 @@ class Table(Source):
     def _check_holdout(self) -> "Table":
         marks = [name for name, role in (self.holdout.roles if self.holdout else {}).items() if role == "mark"]
         if taken := [name for name in marks if name in (*self.x, self.y, self.noise_sd)]:
-            raise ValueError(
-                f"holdout.column {taken[0]!r} is an input, the target or noise_sd too: mark the rows in its own column"
+            raise InputError(
+                Fault(
+                    "",
+                    f"holdout.column {taken[0]!r} is an input, the target or noise_sd too",
+                    "mark the rows in its own column",
+                )
             )
         return self
 

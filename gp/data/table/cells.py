@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from gp.data.table.faults import Faults
+from gp.spec import Fault, InputError
 
 Role = Literal["value", "mark"]  # a value is a number or a date
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"])
-MISSING_MEND = "fill it in, or set `missing: drop`"
+MISSING_FIX = "fill it in, or set `missing: drop`"
 MARKS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
@@ -44,19 +45,19 @@ class TextColumn:
         for i, cell in enumerate(cells):
             if cell in MISSING:
                 if self._missing == "error":
-                    self._fault(lines[i], f"missing value (got {cell!r}): {MISSING_MEND}")
+                    self._fault(lines[i], f"missing value (got {cell!r})", MISSING_FIX)
                 continue
             try:
                 parsed[i] = parse(cell)
-            except ValueError as error:
-                self._fault(lines[i], str(error))
+            except InputError as error:
+                self._fault(lines[i], error.faults[0].why, error.faults[0].fix)
         # None becomes NaN in the one, NaT in the other.
         if parse is parse_date:
             return decimal_years(np.array(parsed, dtype="M8[us]"))
         return np.array(parsed, dtype=np.float64)
 
-    def _fault(self, line: int, message: str) -> None:
-        self._faults.add(line, message, column=self._name)
+    def _fault(self, line: int, why: str, fix: str) -> None:
+        self._faults.add(line, why, fix, column=self._name)
 
 
 def plain_numbers(cells: Sequence[str]) -> np.ndarray | None:
@@ -72,25 +73,28 @@ def plain_numbers(cells: Sequence[str]) -> np.ndarray | None:
 
 
 def parse_number(cell: str) -> float:
-    """Return the finite number that `cell` is; ValueError says what is wrong with it."""
+    """Return the finite number that `cell` is; InputError says what is wrong with it."""
     if _NUMBER.fullmatch(cell):
         if math.isinf(number := float(cell)):
-            raise ValueError(f"{_show(cell)} is too large: float64 ends at 1.8e308")
+            raise InputError(Fault("", f"{_show(cell)} is too large", "float64 ends at 1.8e308"))
         return number
     if cell.strip() != cell:
-        raise ValueError(f"{_show(cell)} has blanks around it: remove them")
+        raise InputError(Fault("", f"{_show(cell)} has blanks around it", "remove them"))
     if cell.lower().lstrip("+-") in ("inf", "infinity"):
-        raise ValueError(f"{_show(cell)} is not finite: remove or mend the row")
+        raise InputError(Fault("", f"{_show(cell)} is not finite", "remove or mend the row"))
     if _DATE.fullmatch(cell):
-        raise ValueError(
-            f"{_show(cell)} is a date in a column that begins with a number: use one of the two throughout"
+        raise InputError(
+            Fault("", f"{_show(cell)} is a date in a column that begins with a number", "use one of the two throughout")
         )
     if "," in cell:
-        raise ValueError(
-            f"{_show(cell)} is not a number (a finite decimal with '.'): "
-            "write '.' for a decimal comma, and no thousands separators"
+        raise InputError(
+            Fault(
+                "",
+                f"{_show(cell)} is not a number (a finite decimal with '.')",
+                "write '.' for a decimal comma, and no thousands separators",
+            )
         )
-    raise ValueError(f"{_show(cell)} is not a number (a finite decimal with '.'): mend or remove the row")
+    raise InputError(Fault("", f"{_show(cell)} is not a number (a finite decimal with '.')", "mend or remove the row"))
 
 
 def parse_date(cell: str) -> datetime:
@@ -99,21 +103,27 @@ def parse_date(cell: str) -> datetime:
     It has no zone and is in UTC; a cell without a zone is taken for UTC.
     """
     if not _DATE.fullmatch(cell):
-        raise ValueError(
-            f"{_show(cell)} is not an ISO 8601 date, as the column's first is: write 2024-05-31 or 2024-05-31T12:00Z"
+        raise InputError(
+            Fault(
+                "",
+                f"{_show(cell)} is not an ISO 8601 date, as the column's first is",
+                "write 2024-05-31 or 2024-05-31T12:00Z",
+            )
         )
     try:
         moment = datetime.fromisoformat(cell)  # digits beyond microseconds are cut: a decimal year ends at about 7 µs
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{_show(cell)} is no date of the calendar ({error}): mend it") from None
+        raise InputError(Fault("", f"{_show(cell)} is no date of the calendar ({error})", "mend it")) from None
 
 
 def parse_mark(cell: str) -> float:
     """Return 1.0 for the mark of a held-out row (1, true), 0.0 for another's (0, false)."""
     if (mark := MARKS.get(cell.lower())) is None:
-        raise ValueError(
-            f"{_show(cell)} is no mark of held-out rows: write 1 or true for those, 0 or false for the others"
+        raise InputError(
+            Fault(
+                "", f"{_show(cell)} is no mark of held-out rows", "write 1 or true for those, 0 or false for the others"
+            )
         )
     return mark
 

@@ -14,20 +14,20 @@ class Faults:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._counts: Counter[str] = Counter()
-        self._found: list[tuple[int, str]] = []
+        self._found: list[tuple[int, str, str]] = []
 
-    def add(self, line: int, message: str, *, column: str = "") -> None:
-        """Note a fault at `line`."""
+    def add(self, line: int, why: str, fix: str, *, column: str = "") -> None:
+        """Note a fault at `line`: what is wrong, and what to do."""
         self._counts[column] += 1
         if self._counts[column] <= SHOWN:  # a later one cannot be among the first of all
-            self._found.append((line, f"column {column!r}: {message}" if column else message))
+            self._found.append((line, f"column {column!r}: {why}" if column else why, fix))
 
     def raise_any(self) -> None:
         """Raise InputError with the first faults by line, and the number of the others."""
         if not self._found:
             return
         first = sorted(self._found, key=lambda at: at[0])[:SHOWN]
-        faults = [Fault("", message, source=f"{self._path}:{line}") for line, message in first]
+        faults = [Fault("", why, fix, source=f"{self._path}:{line}") for line, why, fix in first]
         if (more := self._counts.total() - len(faults)) > 0:
             faults.append(Fault("", f"and {more} more", source=str(self._path)))
         raise InputError(faults)

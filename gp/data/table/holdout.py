@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gp.data.table.cells import Role
-from gp.spec import Seed, Spec
+from gp.spec import Fault, InputError, Seed, Spec
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -70,9 +70,12 @@ class MarkedRows(Spec):
 
 def _check_keys(value: Any) -> Any:
     if not isinstance(value, Spec) and _choose(value) is None:
-        raise ValueError(
-            "must be {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} "
-            f"for the last rows along a column, or {{column: name}} for marked rows (got {value!r:.60})"
+        raise InputError(
+            Fault(
+                "",
+                "must be {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} "
+                f"for the last rows along a column, or {{column: name}} for marked rows (got {value!r:.60})",
+            )
         )
     return value
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gp.data.table.cells import MISSING_MEND, Role, decimal_years
+from gp.data.table.cells import MISSING_FIX, Role, decimal_years
 from gp.data.table.faults import Faults
 from gp.data.table.names import check_names
 from gp.spec import Fault, InputError
@@ -65,13 +65,14 @@ def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
 def _find_faults(values: np.ndarray, name: str, role: Role, missing: str, faults: Faults) -> None:
     """Add the rows (from 1) whose value is missing, not finite, or no mark."""
     for i in np.flatnonzero(np.isnan(values)) if missing == "error" else ():
-        faults.add(int(i) + 1, f"missing value (got null or nan): {MISSING_MEND}", column=name)
+        faults.add(int(i) + 1, "missing value (got null or nan)", MISSING_FIX, column=name)
     for i in np.flatnonzero(np.isinf(values)):
-        faults.add(int(i) + 1, f"{values[i]} is not finite: remove or mend the row", column=name)
+        faults.add(int(i) + 1, f"{values[i]} is not finite", "remove or mend the row", column=name)
     if role == "mark":
         for i in np.flatnonzero(np.isfinite(values) & (values != 0) & (values != 1)):
             faults.add(
                 int(i) + 1,
-                f"{values[i]:g} is no mark of held-out rows: write 1 or true for those, 0 or false for the others",
+                f"{values[i]:g} is no mark of held-out rows",
+                "write 1 or true for those, 0 or false for the others",
                 column=name,
             )

@@ -124,7 +124,7 @@ def _chunks(reader: Any, faults: Faults) -> Iterator[tuple[list[list[str]], list
         try:
             chunk.extend(islice(numbered, CHUNK))
         except csv.Error as error:
-            faults.add(end + 1, f"{error}: mend the quotes of the row that begins here")
+            faults.add(end + 1, str(error), "mend the quotes of the row that begins here")
             broken = True
         if not chunk:
             return
@@ -141,19 +141,19 @@ def _rectangular(
     good = [len(row) == width for row in rows]
     for row, start, fits in zip(rows, starts, good, strict=True):
         if not fits:
-            faults.add(start, _explain_width(row, width))
+            faults.add(start, *_explain_width(row, width))
     kept = [(row, start) for row, start, fits in zip(rows, starts, good, strict=True) if fits]
     return [row for row, _ in kept], [start for _, start in kept]
 
 
-def _explain_width(row: list[str], width: int) -> str:
+def _explain_width(row: list[str], width: int) -> tuple[str, str]:
     if not row:
-        return "the line is blank: remove it"
+        return "the line is blank", "remove it"
     counts = f"{len(row)} value{'s' if len(row) > 1 else ''} for {width} columns"
     if len(row) == width + 1 and row[-1] == "":
-        return f"{counts}: remove the separator at the line's end"
+        return counts, "remove the separator at the line's end"
     mend = "add what is missing" if len(row) < width else "remove what is too much, quote text that holds a separator"
-    return f"{counts} (got {','.join(row)[:60]!r}): {mend}, write decimals with '.'"
+    return f"{counts} (got {','.join(row)[:60]!r})", f"{mend}, write decimals with '.'"
 
 
 def _explain_encoding(path: Path) -> Fault:

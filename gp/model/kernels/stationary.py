@@ -12,6 +12,7 @@ from gp.model.kernels.leaf import Leaf, log_constraint
 from gp.parameters.candidates import lengthscales, levels
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
+from gp.spec import Fault, InputError
 
 
 class Stationary(Leaf):
@@ -62,7 +63,7 @@ class Matern(Stationary):
     @model_validator(mode="after")
     def _has_known_order(self) -> "Matern":
         if self.nu not in (0.5, 1.5, 2.5):
-            raise ValueError(f"nu must be 0.5, 1.5 or 2.5 (got {self.nu:g})")
+            raise InputError(Fault("", f"nu must be 0.5, 1.5 or 2.5 (got {self.nu:g})"))
         return self
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
