@@ -214,6 +214,7 @@ def test_a_param_written_another_way_runs_nothing(pipeline):
 FILES = {
     "gp/plots/curves.py": ("# a comment\n", "plot"),
     "gp/plots/canvas.py": ("# a comment\n", "plot"),
+    "gp/row_scores.py": ("# a comment\n", "train evaluate"),  # which training reads too
     "gp/scores.py": ("# a comment\n", "evaluate"),  # whose results stay the same, so plot has nothing new to draw
     "stages/synthesize.py": ("# a comment\n", "synthesize"),
     "data/raw/another.csv": ("a,b\n1,2\n", "synthesize"),

@@ -1,10 +1,10 @@
 """A reviewer's minute: another's branch, in a clone that computes nothing, with the network cut, as the guide says."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -67,6 +67,12 @@ def author(finished, tmp_path_factory):
     return project
 
 
+def cpu_seconds():
+    """Return the CPU seconds of all processes that this one started and waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.fixture(scope="module")
 def reviewed(author, tmp_path_factory):
     """A clone in which all commands of the guide and of README's section were run: the first two have a network."""
@@ -79,9 +85,9 @@ def reviewed(author, tmp_path_factory):
         project.run("bash", "-c", command)
     before, printed = project.hashes("data", "dvc.lock"), {}
     for command in [*shown[2:], *short]:
-        started = time.monotonic()
+        started = cpu_seconds()
         printed[command] = project.run(*CUT, "bash", "-c", f"{MAKE}; {command}").stdout
-        assert time.monotonic() - started < 60
+        assert cpu_seconds() - started < 60  # not by the clock, which runs on while other programs have the machine
     assert project.hashes("data", "dvc.lock") == before  # nothing was computed
     assert project.run("git", "status", "--porcelain").stdout == ""
     return Reviewed(project, printed)
