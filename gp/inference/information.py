@@ -53,7 +53,7 @@ def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     known = dict(kernel.products())
     noise = gp.noise.slopes(solved.noise.detach().numpy()) or {}
     known |= {raw: slope * alpha[:, None] for raw, slope in noise.items()}
-    design = {tensor: columns.numpy() for tensor, columns in gp.mean.columns(gp.x)}  # type: ignore[operator]
+    design = gp.design
     parts, of_mean = [], []
     for parameter in gp.parameters.free:
         of_mean.append(np.full(parameter.size, parameter.tensor in design))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from gp.model.model import GaussianProcess
 
@@ -61,20 +60,16 @@ class Profile:
         return gradient - along * (np.arange(len(gradient)) == stopped)
 
 
-def _columns_of(gp: GaussianProcess) -> dict[torch.Tensor, torch.Tensor]:
-    return dict(gp.mean.columns(gp.x))  # type: ignore[operator]
-
-
 def profile_of(gp: GaussianProcess) -> Profile:
     """Return what can be profiled: all amplitudes, if all are free of priors and users' bounds; likewise the mean's."""
     free, parameters = gp.parameters.free, gp.parameters.all
     scales = [p for p in parameters if p.amplitude]
     bound = not gp.noise.scalable or any(p.fixed or p.prior or any(p.bounded) for p in scales)
     amplitude = np.concatenate([np.full(p.size, 0.0 if bound else p.amplitude) for p in free])
-    columns = _columns_of(gp)
+    columns = gp.design
     linear = [p.tensor in columns and not any(p.bounded) and not p.prior for p in free]
     positions = np.flatnonzero(np.concatenate([np.full(p.size, yes) for p, yes in zip(free, linear, strict=True)]))
-    parts = [columns[p.tensor].numpy() for p, yes in zip(free, linear, strict=True) if yes]
+    parts = [columns[p.tensor] for p, yes in zip(free, linear, strict=True) if yes]
     design = np.hstack(parts) if parts else np.zeros((gp.n, 0))
     if any(p.tensor in columns and not yes for p, yes in zip(free, linear, strict=True)):
         amplitude = np.zeros_like(amplitude)  # the scale's optimum would depend on a mean that is none

@@ -18,7 +18,7 @@ from scipy.linalg import blas
 from gp.inference.method import Moments, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
-from gp.matrices.tiles import TILE, Blocks, Kept, lower_tiles, slices
+from gp.matrices.tiles import TILE, Blocks, Kept, add_gradient, lower_tiles, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import keep_freed_memory, lapack_threads, one_thread
 
@@ -33,14 +33,14 @@ class Solved:
     """A model conditioned on its rows: the lower Cholesky factor L of K + noise (n, n), and what follows from it.
 
     `residual` is y − m (n,) and `alpha` (K + noise)⁻¹(y − m) (n,).  Of `factor`, what is above the diagonal is not
-    read.  The tensors `noise` (n,), `mean` (n,) and `excess` are within autograd's graph where gradients are wanted.
+    read.  The tensors `noise` (n,) and `excess` are within autograd's graph where gradients are wanted and have no
+    closed form.
     """
 
     gp: GaussianProcess
     kernel: Blocks
     noise: torch.Tensor
     excess: torch.Tensor | None  # of the bound that the noise variance stands for, if any
-    mean: torch.Tensor
     factor: np.ndarray
     log_determinant: float
     residual: np.ndarray
@@ -98,17 +98,15 @@ class Solved:
                 weight *= _LOWER[: len(weight), : len(weight)]
             _, derivative = kernel.block(rows, columns)
             derivative.pull(weight, 1.0)
-        seeds = [*kernel.gradients(), (self.noise, 0.5 * (alpha**2 - np.diagonal(inverse))), (self.mean, alpha)]
-        learnt = [
-            torch.dot(tensor.reshape(-1), torch.from_numpy(seed).reshape(-1))
-            for tensor, seed in seeds
-            if tensor.requires_grad
-        ]
-        if self.excess is not None and self.excess.requires_grad:
-            learnt.append(self.excess)
-        if learnt:
+        by_noise = 0.5 * (alpha**2 - np.diagonal(inverse))
+        slopes = self.gp.noise.slopes(self.noise.detach().numpy())
+        known = [(raw, slope.T @ by_noise) for raw, slope in (slopes or {}).items()]
+        known += [(raw, columns.T @ alpha) for raw, columns in self.gp.design.items()]
+        for raw, gradient in (*kernel.gradients(), *known):
+            add_gradient(raw, gradient)
+        if slopes is None and self.excess is not None:
             # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
-            torch.stack(learnt).sum().backward()
+            (torch.dot(self.noise, torch.from_numpy(by_noise)) + self.excess).backward()
 
     def refuse_rounding(self) -> None:
         """Raise NotPositiveDefinite where the matrix was factorised only thanks to rounding.
@@ -140,15 +138,17 @@ def solve(gp: GaussianProcess) -> Solved:
 
     Raises NotPositiveDefinite.
     """
-    kernel, mean = closed_form(gp.kernel, gp.x, gp.x), gp.mean(gp.x)
+    kernel = closed_form(gp.kernel, gp.x, gp.x)
     try:
-        noise, excess = gp.training_noise()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and gp.noise.slopes(np.zeros(0)) is None):
+            noise, excess = gp.training_noise()
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise _without_factor(gp) from None
     # What is kept serves the way back, so only where there is one.
     kernel = Kept(kernel) if gp.n <= FEW_ROWS and torch.is_grad_enabled() else kernel
     covariance = _covariance(kernel, noise.detach().numpy())
-    residual = gp.y.numpy() - mean.detach().numpy()
+    with torch.no_grad():
+        residual = (gp.y - gp.mean(gp.x)).numpy()
     has_factor = factorise(covariance)  # line 2
     factor = covariance.T  # in LAPACK's own order, where the lower triangle is the upper one
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
@@ -157,7 +157,7 @@ def solve(gp: GaussianProcess) -> Solved:
         raise _without_factor(gp)
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
-    return Solved(gp, kernel, noise, excess, mean, factor.T, log_determinant, residual, alpha)
+    return Solved(gp, kernel, noise, excess, factor.T, log_determinant, residual, alpha)
 
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:

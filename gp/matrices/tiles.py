@@ -174,6 +174,13 @@ class Value:
         yield self._raw, self._rate * self.product
 
 
+def add_gradient(tensor: torch.Tensor, gradient: np.ndarray) -> None:
+    """Add ∂L/∂tensor to the gradient of a leaf of autograd's graph, if it learns: what `backward` does, and faster."""
+    if tensor.requires_grad:
+        seed = torch.from_numpy(gradient).reshape(tensor.shape)
+        tensor.grad = seed if tensor.grad is None else tensor.grad + seed
+
+
 def add_product(total: np.ndarray, weight: np.ndarray, rows: slice, columns: slice, vector: np.ndarray) -> None:
     """Add to `total` (n,) the product of a block, and off the diagonal its mirror image, by `vector` (n,)."""
     total[rows] += weight @ vector[columns]

@@ -111,6 +111,11 @@ class GaussianProcess:
         """Return the training targets (n,)."""
         return torch.from_numpy(np.ascontiguousarray(self.scope.y))
 
+    @cached_property
+    def design(self) -> dict[torch.Tensor, np.ndarray]:
+        """Return the columns (n, size) of the mean's design matrix for each of its parameters."""
+        return {tensor: columns.numpy() for tensor, columns in self.mean.columns(self.x)}  # type: ignore[operator]
+
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
         """Return the same model, sharing its hyperparameters, over some of the rows; without auxiliary ones."""
         scope, sd = self.scope, self.scope.noise_sd

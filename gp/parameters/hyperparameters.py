@@ -236,6 +236,8 @@ class Parameters:
 
     def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the log prior density (of θ in the data's units), and its gradient by the raw vector."""
+        if not any(parameter.prior for parameter in self.free):
+            return 0.0, np.zeros(len(vector))
         value, slopes = 0.0, []
         for parameter, part in zip(self.free, self.split(vector), strict=True):
             natural = parameter.in_data_units(part)
@@ -247,8 +249,7 @@ class Parameters:
 
 
 def _fill(tensor: torch.nn.Parameter, values: np.ndarray) -> None:
-    with torch.no_grad():
-        tensor.copy_(torch.from_numpy(np.array(values, dtype=np.float64)).reshape(tensor.shape))
+    tensor.detach().numpy()[...] = values.reshape(tensor.shape)  # in the tensor's own memory
 
 
 def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
