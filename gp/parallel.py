@@ -27,6 +27,7 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ATTEMPTS = 3  # of what a killed worker took with it
 _in_worker = ContextVar("in_worker", default=False)
+_is_held = ContextVar("is_held", default=False)  # to one thread
 
 
 def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], label: str = "fits") -> list[Any]:
@@ -162,13 +163,17 @@ def keep_freed_memory() -> None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Hold BLAS and torch to one thread: tiles are too small for more."""
-    before = torch.get_num_threads()
+    if _is_held.get():  # asking again takes as long as factorising a hundred rows
+        yield
+        return
+    before, token = torch.get_num_threads(), _is_held.set(True)
     torch.set_num_threads(1)
     try:
         with _blas().limit(limits=1):
             yield
     finally:
         torch.set_num_threads(before)
+        _is_held.reset(token)
 
 
 @contextmanager

@@ -8,11 +8,8 @@ second derivative of the kernel.
 import numpy as np
 from scipy.linalg import blas
 
-from gp.inference.profile import Profile
+from gp.inference.profile import Profile, least_squares
 from gp.inference.solved import Solved
-from gp.matrices.tiles import TILE, lower_tiles
-
-_ONES = np.ones(TILE)
 
 
 def average_information(solved: Solved, profile: Profile, stopped: int | None) -> np.ndarray:
@@ -28,7 +25,7 @@ def average_information(solved: Solved, profile: Profile, stopped: int | None) -
     if len(profile.positions):  # P = K⁻¹ − K⁻¹Φ(ΦᵀK⁻¹Φ)⁻¹ΦᵀK⁻¹
         design = np.asfortranarray(profile.design)
         cross = design.T @ products
-        information -= cross.T @ np.linalg.lstsq(design.T @ blas.dsymm(1.0, inverse, design, lower=0), cross)[0]
+        information -= cross.T @ least_squares(design.T @ blas.dsymm(1.0, inverse, design, lower=0), cross)
     # Of the mean's coefficients, the expected information is the observed one, and that beside covariances is zero.
     information *= np.where(np.logical_and.outer(of_mean, of_mean), 1.0, 0.5)
     if stopped is not None:  # the scale moves with that element
@@ -47,10 +44,7 @@ def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     For these it is their column of the design matrix, or zero, where they are profiled.
     """
     gp, kernel, alpha = solved.gp, solved.kernel, solved.alpha
-    for rows, columns in lower_tiles(gp.n):
-        value, derivative = kernel.block(rows, columns)
-        derivative.push(_ONES[: value.shape[0], : value.shape[1]], 1.0, alpha)
-    known = dict(kernel.products())
+    known = dict(kernel.products(alpha))
     noise = gp.noise.slopes(solved.noise.detach().numpy()) or {}
     known |= {raw: slope * alpha[:, None] for raw, slope in noise.items()}
     design = gp.design

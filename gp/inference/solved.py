@@ -18,11 +18,11 @@ from scipy.linalg import blas
 from gp.inference.method import Moments, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
-from gp.matrices.tiles import TILE, Blocks, Kept, add_gradient, lower_tiles, slices
+from gp.matrices.symmetric import Symmetric, symmetric
+from gp.matrices.tiles import TILE, add_gradient, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import keep_freed_memory, lapack_threads, one_thread
 
-FEW_ROWS = 1000  # up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
 ROWS = 1024  # predicted at a time
 
 keep_freed_memory()
@@ -38,7 +38,7 @@ class Solved:
     """
 
     gp: GaussianProcess
-    kernel: Blocks
+    kernel: Symmetric
     noise: torch.Tensor
     excess: torch.Tensor | None  # of the bound that the noise variance stands for, if any
     factor: np.ndarray
@@ -88,21 +88,12 @@ class Solved:
 
         ∂L/∂K = ½(ααᵀ − K⁻¹) (R&W 2006 eq. 5.9) goes back through the kernel tile by tile.
         """
-        kernel, alpha, inverse = self.kernel, self.alpha, invert(self.factor)
-        column = alpha[:, None]
-        for rows, columns in lower_tiles(len(alpha)):
-            # ααᵀ − K⁻¹, without ½: below the diagonal every element stands for its mirror image too.
-            weight = inverse[rows, columns].copy()
-            blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
-            if rows == columns:
-                weight *= _LOWER[: len(weight), : len(weight)]
-            _, derivative = kernel.block(rows, columns)
-            derivative.pull(weight, 1.0)
+        alpha, inverse = self.alpha, invert(self.factor)
         by_noise = 0.5 * (alpha**2 - np.diagonal(inverse))
         slopes = self.gp.noise.slopes(self.noise.detach().numpy())
         known = [(raw, slope.T @ by_noise) for raw, slope in (slopes or {}).items()]
         known += [(raw, columns.T @ alpha) for raw, columns in self.gp.design.items()]
-        for raw, gradient in (*kernel.gradients(), *known):
+        for raw, gradient in (*self.kernel.pull(inverse, alpha), *known):
             add_gradient(raw, gradient)
         if slopes is None and self.excess is not None:
             # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
@@ -138,15 +129,13 @@ def solve(gp: GaussianProcess) -> Solved:
 
     Raises NotPositiveDefinite.
     """
-    kernel = closed_form(gp.kernel, gp.x, gp.x)
+    kernel = symmetric(gp.kernel, gp.x, gp.parameters.vector, lambda: gp.parameters.places, gp.workspace)
     try:
         with torch.set_grad_enabled(torch.is_grad_enabled() and gp.noise.slopes(np.zeros(0)) is None):
             noise, excess = gp.training_noise()
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise _without_factor(gp) from None
-    # What is kept serves the way back, so only where there is one.
-    kernel = Kept(kernel) if gp.n <= FEW_ROWS and torch.is_grad_enabled() else kernel
-    covariance = _covariance(kernel, noise.detach().numpy())
+    covariance = kernel.covariance(noise.detach().numpy())
     with torch.no_grad():
         residual = (gp.y - gp.mean(gp.x)).numpy()
     has_factor = factorise(covariance)  # line 2
@@ -162,21 +151,6 @@ def solve(gp: GaussianProcess) -> Solved:
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
     return without_factor(gp, f"the kernel matrix of n={gp.n} points")
-
-
-def _covariance(kernel: Blocks, noise: np.ndarray) -> np.ndarray:
-    """Return K + noise, its lower triangle filled."""
-    n = len(noise)
-    covariance = np.empty((n, n))
-    with torch.set_grad_enabled(torch.is_grad_enabled() and n <= FEW_ROWS):
-        for tile in lower_tiles(n):
-            covariance[tile], _ = kernel.block(*tile)
-    covariance.flat[:: n + 1] += noise
-    return covariance
-
-
-# What the elements of a tile on the diagonal stand for.
-_LOWER = np.tril(np.ones((TILE[0], TILE[0]))) - 0.5 * np.eye(TILE[0])
 
 
 def _tiles(n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:

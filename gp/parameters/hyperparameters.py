@@ -9,6 +9,7 @@ scales of the data; `Parameters` then translate between three forms:
   is learnt.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -186,7 +187,14 @@ class Parameters:
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
         """Return the raw vector's part of each free hyperparameter."""
-        return np.split(vector, np.cumsum([p.size for p in self.free])[:-1]) if self.free else []
+        ends = itertools.accumulate(p.size for p in self.free)
+        return [vector[end - p.size : end] for p, end in zip(self.free, ends, strict=True)]
+
+    @property
+    def places(self) -> dict[torch.Tensor, slice]:
+        """Return where in the raw vector each free hyperparameter's tensor is."""
+        ends = np.cumsum([p.size for p in self.free]).tolist()
+        return {p.tensor: slice(end - p.size, end) for p, end in zip(self.free, ends, strict=True)}
 
     @property
     def vector(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from scipy.optimize import approx_fprime, minimize
 from gp.dataset import Dataset
 from gp.inference.exact import Exact
 from gp.inference.profile import profile_of
-from gp.inference.solved import FEW_ROWS
+from gp.matrices.symmetric import KEPT
 from gp.model.model import Model
 from gp.spec import parse
 from gp.training import Problem
@@ -66,7 +66,7 @@ def test_a_scale_stopped_at_a_bound_moves_with_it():
 
 
 def test_rows_too_many_to_keep_tiles_of_have_the_same_gradient():
-    n = FEW_ROWS + 1
+    n = KEPT + 1
     x = RNG.uniform(0, 3, (n, 1))
     data = Dataset(x=x, columns=("a",), y=np.sin(x[:, 0]) + RNG.normal(size=n))
     objective = problem(MODELS["a kernel by autograd"], data)

@@ -1,5 +1,6 @@
 """What all kernels share: raw parameters that are logs, and an amplitude that a product's factors do without."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,11 +17,18 @@ class LogConstraint(PositiveConstraint):
     """Makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
 
     def __init__(self, power: float, factor: float) -> None:
-        super().__init__(
-            transform=lambda raw: torch.exp(power * raw) * factor,
-            inv_transform=lambda value: torch.log(value / factor) / power,
-        )
+        # Functions of a module cross processes.
+        forward, inverse = partial(_value, power=power, factor=factor), partial(_raw, power=power, factor=factor)
+        super().__init__(transform=forward, inv_transform=inverse)
         self.power, self.factor = power, factor
+
+
+def _value(raw: torch.Tensor, power: float, factor: float) -> torch.Tensor:
+    return torch.exp(power * raw) * factor
+
+
+def _raw(value: torch.Tensor, power: float, factor: float) -> torch.Tensor:
+    return torch.log(value / factor) / power
 
 
 def log_constraint(power: float = 1.0, factor: float = 1.0) -> LogConstraint:

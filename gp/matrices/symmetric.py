@@ -1,0 +1,93 @@
+"""The covariance of training rows: its lower triangle filled, and its derivatives in both modes."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+from scipy.linalg import blas
+
+from gp.matrices.algebra import closed_form
+from gp.matrices.packed import FEW, Compiler, NotPacked, PackedMatrix
+from gp.matrices.tiles import TILE, Blocks, Gradients, Kept, lower_tiles
+
+KEPT = 1000  # rows up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
+
+
+class Symmetric(Protocol):
+    """The matrix k(x, x) of n rows x, at one setting of the hyperparameters."""
+
+    def covariance(self, noise: np.ndarray) -> np.ndarray:
+        """Return k(x, x) + diag(noise), (n, n) in C order, its lower triangle."""
+        ...
+
+    def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
+        """Yield leaves of autograd's graph with their derivative of −½ log |C| − ½ rᵀC⁻¹r.
+
+        Given C⁻¹, its lower triangle, and α = C⁻¹r (n,), C being the covariance.  R&W 2006 eq. 5.9: ∂/∂C is
+        ½ (ααᵀ − C⁻¹).  What autograd itself takes back is in the tensors at once.
+        """
+        ...
+
+    def products(self, alpha: np.ndarray) -> Gradients:
+        """Yield raw parameters with (∂K/∂raw_i) α, (n, size)."""
+        ...
+
+
+def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, workspace: dict[str, Any]) -> Symmetric:
+    """Return the matrix k(x, x): packed where rows are few and the kernel has that form, else by tiles.
+
+    `vector` is the raw vector that the kernel has, `places` a function that returns where in it each raw parameter is.
+    The compiled kernel is kept in `workspace`.
+    """
+    if len(x) <= FEW:
+        if "packed" not in workspace:
+            compiler = Compiler(places())
+            try:
+                workspace["packed"] = compiler.used, compiler.kernel(kernel, x)
+            except NotPacked:
+                workspace["packed"] = None
+        if workspace["packed"]:
+            known, compiled = workspace["packed"]
+            return PackedMatrix(compiled, known, vector)
+    return Tiled(closed_form(kernel, x, x), len(x))
+
+
+class Tiled:
+    """The matrix tile by tile: where rows are many, no second n×n matrix is made."""
+
+    def __init__(self, blocks: Blocks, n: int) -> None:
+        # What is kept serves the way back, so only where there is one.
+        self._blocks: Blocks = Kept(blocks) if n <= KEPT and torch.is_grad_enabled() else blocks
+        self._n = n
+
+    def covariance(self, noise: np.ndarray) -> np.ndarray:
+        covariance = np.empty((self._n, self._n))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._n <= KEPT):
+            for tile in lower_tiles(self._n):
+                covariance[tile], _ = self._blocks.block(*tile)
+        covariance.flat[:: self._n + 1] += noise
+        return covariance
+
+    def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
+        column = alpha[:, None]
+        for rows, columns in lower_tiles(self._n):
+            # ααᵀ − C⁻¹, without ½: below the diagonal every element stands for its mirror image too.
+            weight = inverse[rows, columns].copy()
+            blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
+            if rows == columns:
+                weight *= _LOWER[: len(weight), : len(weight)]
+            _, derivative = self._blocks.block(rows, columns)
+            derivative.pull(weight, 1.0)
+        return self._blocks.gradients()
+
+    def products(self, alpha: np.ndarray) -> Gradients:
+        for rows, columns in lower_tiles(self._n):
+            value, derivative = self._blocks.block(rows, columns)
+            derivative.push(_ONES[: value.shape[0], : value.shape[1]], 1.0, alpha)
+        return self._blocks.products()
+
+
+_ONES = np.ones(TILE)
+# What the elements of a tile on the diagonal stand for.
+_LOWER = np.tril(np.ones((TILE[0], TILE[0]))) - 0.5 * np.eye(TILE[0])
