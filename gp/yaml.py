@@ -90,7 +90,7 @@ def _check_text(text: str) -> None:
         line = text.count("\n", 0, found.start()) + 1
         raise _Refused(line, f"the character {found[0]!r} has no one meaning", "take it out, or write a line end")
     try:
-        if "\t" in text or re.search(r"[&*]\S*:", text):
+        if "\t" in text or re.search(r"[&*]\S*[?:%@`]", text):
             for token in yaml.scan(text, Loader=_Loader):
                 _check_token(token, text)
         if len(_OPENS.findall(text)) > _MANY:
@@ -104,12 +104,12 @@ def _check_text(text: str) -> None:
 
 
 def _check_token(token: yaml.Token, text: str) -> None:
-    """Raise _Refused for a tab beside or in plain text, and for a colon that ends an anchor or belongs to its name."""
+    """Raise _Refused for a tab beside or in plain text, and for a mark that may end an anchor or belong to its name."""
     start, end = token.start_mark.index, token.end_mark.index
     if isinstance(token, yaml.ScalarToken) and token.plain and "\t" in text[max(start - 1, 0) : end + 1]:
         raise _Refused(_line(token), "a tab beside plain text", "write blanks, or put quotes around the text")
-    if isinstance(token, yaml.AnchorToken | yaml.AliasToken) and text[end : end + 1] == ":":
-        raise _Refused(_line(token), f"a colon follows {text[start:end]!r:.40} at once", "write a blank between them")
+    if isinstance(token, yaml.AnchorToken | yaml.AliasToken) and text[end : end + 1] in tuple("?:%@`"):
+        raise _Refused(_line(token), f"{text[end]!r} follows {text[start:end]!r:.40} at once", "write a blank between")
 
 
 class _Values:

@@ -1,7 +1,7 @@
 """Hyperparameters: how a user writes them, and the vector in which they are learnt.
 
-A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.scope), which knows the
-scales of the data; `Parameters` then translate between three forms:
+A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.parameters.scope), which
+knows the scales of the data; `Parameters` then translate between three forms:
 
 - the data's own units: what a user writes and reads;
 - internal units: those of the standardised inputs and targets, in which kernels compute;
