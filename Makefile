@@ -12,7 +12,7 @@ LOCK_OPTIONS ?=
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
-GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot)))
+GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot stamps)))
 
 .PHONY: help repro test check lint bench report review why verify verify-cache versions lock clean distclean
 
@@ -20,10 +20,8 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
 	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
 
-# A study that fails stops neither the others nor the table.
 repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
-	$(RUN) python -m stages
-	$(RUN); export PATH; dvc repro --keep-going $(DVC_OPTIONS); status=$$?; python -m stages.table; exit $$status
+	$(RUN) python -m stages.repro $(DVC_OPTIONS)
 
 test: $(INSTALLED)  ## run all tests
 	$(RUN) python -m pytest $(PYTEST_OPTIONS)

@@ -6,7 +6,8 @@ What the wrapper guarantees:
 1. params are validated before any work, all faults at once, and no file is touched then;
 2. outputs appear whole or not at all: written to a folder of their own, synced, then renamed into place;
 3. nothing is written if params or dependencies changed while the stage ran (DVC would record the new value with the old
-   output: treeverse/dvc#11058), or if a result is NaN or infinite;
+   output: treeverse/dvc#11058), if code was loaded that dvc.yaml does not list, or if a result is NaN or infinite; nor
+   where an earlier stage's outputs were made of other inputs than dvc.lock says (stages/stamps.py);
 4. a stage dies with the `dvc` that started it (an orphan would later overwrite a newer run's output);
 5. the packages at work are those that versions.yaml names (DVC does not see an upgrade).
 """
@@ -28,6 +29,7 @@ from typing import Any
 
 from gp.spec import Fault, InputError, Spec, parse, suggest
 from gp.yaml import read_yaml
+from stages import stamps
 from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
@@ -59,6 +61,7 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
         params = parse_params(study, params_class)
         check_versions(declared["versions"])
         _check_deps(declared, stage, study)
+        _check_stamps(study, before=stage)
         with _replacing(folder(study, stage)) as out:
             with _placing(study):
                 main(study, params, out)
@@ -66,6 +69,8 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
             changed = [name for name, now in fingerprint(declared).items() if now != before[name]]
             if changed:
                 raise Refused(f"{', '.join(changed)} changed while the stage ran: nothing was written; run again")
+            _check_loaded(stage, declared["deps"])
+            stamps.write(study, stage, before)
     except InputError as error:
         print("\n".join(error.messages), _how_to_restore(stage, study), sep="\n", file=sys.stderr)
         return 2
@@ -193,6 +198,25 @@ def _check_deps(declared: dict[str, list[str]], stage: str, study: str) -> None:
         raise InputError([Fault("", "is not there", fix, source=path) for path in missing])
 
 
+def _check_stamps(study: str, before: str) -> None:
+    """Raise Refused where the outputs of a stage that comes `before` were made of other inputs than dvc.lock says."""
+    for stage, found in stamps.contradictions(study, before).items():
+        raise Refused(
+            f"{stage}@{study} was not made of what dvc.lock says, as its inputs were edited at the moment it ended "
+            f"({'; '.join(map(str, found))}): `make repro` runs it again, or "
+            f"`dvc repro --force --single-item {stage}@{study}`"
+        )
+
+
+def _check_loaded(stage: str, deps: list[str]) -> None:
+    """Raise Refused where code of this folder was loaded on which DVC does not know the stage to depend."""
+    if files := stamps.undeclared(deps):
+        raise Refused(
+            f"{', '.join(map(str, files))}: was loaded, and dvc.yaml does not list it below deps of {stage}: list it "
+            "(or rename it, if it took the place of an installed package): nothing was written"
+        )
+
+
 @contextmanager
 def _placing(study: str) -> Iterator[None]:
     """Put the study's place in params.yaml before what the library refuses, unless that names a source of its own."""
@@ -289,5 +313,5 @@ def _how_to_restore(stage: str, study: str) -> str:
 
 # While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
 # takes seconds: time enough for `dvc` to be killed.
-if sys.argv[:1] == ["-m"]:
+if sys.argv[:1] == ["-m"] and "stages.repro" not in sys.orig_argv:  # which may outlive its terminal
     _die_with_parent()

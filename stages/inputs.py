@@ -1,13 +1,18 @@
-"""What a stage reads, by what dvc.yaml declares: params and versions by value, files and folders by hash."""
+"""What a stage reads, as dvc.yaml declares it: params and versions by value, files and folders by DVC's own hashes."""
 
 import hashlib
+import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pathspec import GitIgnoreSpec
 
 from gp.yaml import read_yaml
 
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
+IGNORED = Path(".dvcignore")
 
 
 def declaration(stage: str, study: str) -> dict[str, list[str]]:
@@ -25,7 +30,7 @@ def fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
     params, versions = read_yaml(PARAMS), read_yaml(VERSIONS)
     now = {path: _find(params, path.split(".")) for path in declared["params"]}
     now |= {f"{VERSIONS}: {name}": _find(versions, [name]) for name in declared["versions"]}
-    return now | {path: _digest(Path(path)) for path in declared["deps"]}
+    return now | {path: digest(Path(path)) for path in declared["deps"]}
 
 
 def _find(value: Any, keys: list[str]) -> Any:
@@ -34,33 +39,45 @@ def _find(value: Any, keys: list[str]) -> Any:
     return value
 
 
-def _digest(path: Path) -> str:
-    """Return a hash of a file, or of all names and files in a folder."""
+def digest(path: Path) -> str:
+    """Return the MD5 hash by which dvc.lock names a file or a folder; empty where there is neither."""
     if path.is_dir():
-        return _joined({file: _digest(file) for file in _files(path)})
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the files in a folder, but for what Python keeps there of code that it has compiled."""
-    return [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-
-
-def _joined(digests: dict[Path, str]) -> str:
-    """Return one hash of files by their names and hashes."""
-    return hashlib.sha256("".join(f"{file}\0{digests[file]}\n" for file in sorted(digests)).encode()).hexdigest()
+        return _listing(path, {file: digest(file) for file in files_of(path)})
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
 def started(deps: list[str]) -> dict[str, str]:
     """Return the hash that each code dependency, a file or a folder, had when this process began."""
     within = {path: {file: STARTED[file] for file in STARTED if file.is_relative_to(path)} for path in deps}
     return {
-        path: files[Path(path)] if Path(path) in files else _joined(files) for path, files in within.items() if files
+        path: files[Path(path)] if Path(path) in files else _listing(Path(path), files)
+        for path, files in within.items()
+        if files
     }
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files in a folder, but for those that DVC is told to ignore; of a file itself."""
+    if not path.is_dir():
+        return [path]
+    ignored = _ignored(IGNORED.read_text(encoding="utf-8") if IGNORED.exists() else "")
+    return [file for file in path.rglob("*") if file.is_file() and not ignored.match_file(file.as_posix())]
+
+
+@cache
+def _ignored(text: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _listing(folder: Path, digests: dict[Path, str]) -> str:
+    """Return the hash of a folder as DVC forms it: that of its sorted list of names and hashes, in JSON."""
+    entries = [{"md5": md5, "relpath": file.relative_to(folder).as_posix()} for file, md5 in digests.items()]
+    listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"])).encode()
+    return f"{hashlib.md5(listed, usedforsecurity=False).hexdigest()}.dir"
 
 
 STARTED: dict[Path, str] = {}  # file of code → its hash when this process began
 # While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
 # takes seconds: time enough for code that is already loaded to be edited.
 if sys.argv[:1] == ["-m"]:
-    STARTED |= {file: _digest(file) for package in ("gp", "stages") for file in _files(Path(package))}
+    STARTED |= {file: digest(file) for package in ("gp", "stages") for file in files_of(Path(package))}

@@ -20,7 +20,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 
 from gp.spec import InputError
-from review.lock.why import LOCK, NOTHING, changed_file, changed_inputs, made_by, never_ran
+from review.lock.why import LOCK, NOTHING, changed_file, changed_inputs, made_by, never_ran, recorded_wrong
 from stages import check_names
 
 
@@ -90,6 +90,9 @@ def _report_lock(repo: Repo) -> int:
     found = dict(stale(repo))
     for name, lines in found.items():
         print("\n  ".join([name, *lines]))
+    if wrong := list(recorded_wrong()):
+        print("\n".join(wrong))
+        return 1
     if found:
         print(f"\n{LOCK} is not up to date: `dvc repro`, then commit {LOCK} and data/*/evaluate/metrics.json")
         return 1

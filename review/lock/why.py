@@ -26,7 +26,8 @@ from dvc_data.hashfile.tree import Tree
 
 from gp.spec import InputError
 from gp.yaml import read_yaml
-from stages import check_names
+from stages import check_names, read_studies
+from stages.stamps import contradictions
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 NOTHING = "nothing"  # shown for a value that one side lacks
@@ -62,8 +63,16 @@ def main() -> int:
     except (DvcException, InputError) as error:
         print(f"{error}{f': {error.__cause__}' if error.__cause__ else ''}", file=sys.stderr)
         return 1
-    print("\n\n".join(map(str, found)) or "nothing would run")
+    print("\n\n".join(map(str, [*found, *recorded_wrong()])) or "nothing would run")
     return 0
+
+
+def recorded_wrong() -> Iterator[str]:
+    """Yield the stages whose inputs were edited at the moment they ended, so that dvc.lock says others than it was."""
+    for study in read_studies():
+        for stage, inputs in contradictions(study).items():
+            lines = [f"{stage}@{study}", *map(str, inputs), f"({LOCK} is wrong: `make repro` runs this stage again)"]
+            yield "\n  ".join(lines)
 
 
 def blocks(repo: Repo) -> Iterator[Block]:

@@ -1,0 +1,85 @@
+"""`python -m stages.repro [OPTIONS of dvc repro]` runs what changed and what was recorded wrong, and prints the table.
+
+A study that fails stops neither the others nor the table.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from gp.spec import InputError
+from stages import read_studies, stamps, table
+from stages.__main__ import validate
+from stages.inputs import digest, files_of
+
+ROUNDS = 5  # of runs again: somebody who keeps editing is told so in the end
+
+
+def main(options: list[str]) -> int:
+    """Return the exit code of `dvc repro`, or 1 where inputs were edited in every round."""
+    try:
+        validate()
+        status = _dvc("repro", "--keep-going", *options)
+        for _ in range(ROUNDS):
+            wrong = _wrong()
+            if not wrong:
+                break
+            for stage, found in wrong.items():
+                said = "; ".join(map(str, found))
+                print(f"{stage} runs again: its inputs were edited at the moment it ended ({said})", flush=True)
+                _let_dvc_look_again(found)
+            _dvc("repro", "--force", "--single-item", *wrong)
+            status = _dvc("repro", "--keep-going", *options)
+        else:
+            print("inputs were edited in every round: run once more when the edits are done", file=sys.stderr)
+            status = status or 1
+        table.main()
+    except InputError as error:
+        print("\n".join(error.messages), file=sys.stderr)
+        return 2
+    return status
+
+
+def _wrong() -> dict[str, list[stamps.Contradiction]]:
+    studies = read_studies()
+    return {f"{stage}@{study}": found for study in studies for stage, found in stamps.contradictions(study).items()}
+
+
+def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:
+    """Touch the files that are what the stage read, and that dvc.lock knows otherwise.
+
+    DVC takes a file of known size and time of change for unchanged, and does not hash it again.
+    """
+    for name in [contradiction.name for contradiction in found]:
+        path = Path(name)
+        if path.exists() and digest(path) in [contradiction.was for contradiction in found]:
+            for file in files_of(path):
+                os.utime(file)
+
+
+def _dvc(*arguments: str) -> int:
+    """Return the exit code of a `dvc` command, which ends by itself where it is interrupted."""
+    process = subprocess.Popen(["dvc", *arguments])
+    stopped: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        stopped.append(number)
+        if number == signal.SIGTERM:  # the terminal sends Ctrl-C to both
+            process.terminate()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        sys.exit(128 + stopped[0])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
