@@ -12,12 +12,9 @@ What the wrapper guarantees:
 5. the packages at work are those that versions.yaml names (DVC does not see an upgrade).
 """
 
-import csv
 import ctypes
-import fcntl
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -31,14 +28,11 @@ from gp.spec import Fault, InputError, Spec, parse, suggest
 from gp.yaml import read_yaml
 from stages import stamps
 from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
+from stages.outputs import Refused, check_finite, replacing
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
 # The library names a hyperparameter, and a key of data, without the section that it is in.
 OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}
-
-
-class Refused(Exception):
-    """A stage's results, or the moment, are not such that it may write."""
 
 
 def folder(study: str, stage: str) -> Path:
@@ -62,10 +56,10 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
         check_versions(declared["versions"])
         _check_deps(declared, stage, study)
         _check_stamps(study, before=stage)
-        with _replacing(folder(study, stage)) as out:
+        with replacing(folder(study, stage)) as out:
             with _placing(study):
                 main(study, params, out)
-            _check_finite(out)
+            check_finite(out)
             changed = [name for name, now in fingerprint(declared).items() if now != before[name]]
             if changed:
                 raise Refused(f"{', '.join(changed)} changed while the stage ran: nothing was written; run again")
@@ -234,63 +228,6 @@ def _place(fault: Fault, study: str) -> Fault:
     section = OWNERS.get(first, first)
     path = fault.path if section == first else f"{section}.{fault.path}"
     return replace(fault, source=str(PARAMS), path=f"studies.{study}.{path}" if path else f"studies.{study}")
-
-
-def _check_finite(out: Path) -> None:
-    """Raise Refused where a number in a resulting table is NaN or infinite (`write_json` sees to the others)."""
-    for path in sorted(out.rglob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                for name, cell in row.items():
-                    if cell in ("", "nan", "inf", "-inf"):
-                        raise Refused(f"{path.name}:{line}: {name} came out as {cell or 'nan'}: nothing was written")
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes `target`'s place, its files synced, if the block ends well."""
-    fresh, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent):
-        _remove(fresh, old)  # of a run that was killed
-        try:
-            fresh.mkdir()
-            yield fresh
-            for path in (fresh, *fresh.rglob("*")):
-                _sync(path)
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-            _sync(target.parent)
-        finally:
-            _remove(fresh, old)
-
-
-def _remove(*folders: Path) -> None:
-    for path in folders:
-        if path.exists():
-            shutil.rmtree(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder `path` against another stage of the same study."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise Refused(f"another stage is writing in {path}: wait for it, then run again") from None
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _die_with_parent() -> None:

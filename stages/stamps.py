@@ -15,6 +15,7 @@ from typing import Any
 
 from gp.yaml import read_yaml
 from stages.inputs import PARAMS, PIPELINE, VERSIONS, digest
+from stages.outputs import write_whole
 
 LOCK = Path("dvc.lock")
 
@@ -37,12 +38,10 @@ def path(study: str, stage: str) -> Path:
 
 
 def write(study: str, stage: str, made_of: dict[str, Any]) -> None:
-    """Write what a stage was made of (stages.inputs.fingerprint), in one step."""
+    """Write what a stage was made of (stages.inputs.fingerprint)."""
     target = path(study, stage)
     target.parent.mkdir(exist_ok=True)
-    fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    fresh.replace(target)
+    write_whole(target, json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n")
 
 
 def contradictions(study: str, before: str | None = None) -> dict[str, list[Contradiction]]:

@@ -27,6 +27,7 @@ NEUTRAL = {
     "fonttools": "fonts inside PDF and PS, which are not written",
     "loky": "carries tasks to processes",
     "packaging": "compares versions",
+    "pathspec": "reads .dvcignore, as DVC does",
     "psutil": "loky's, ends processes",
     "pydantic": "refuses or accepts",
     "pydantic_core": "refuses or accepts",
@@ -133,7 +134,8 @@ def test_every_package_that_a_stage_loads_is_tracked_or_cannot_reach_an_output(s
 def test_what_a_stage_writes_stands_in_its_own_folder(stage):
     assert outputs(stage)
     for path in outputs(stage):
-        assert path == f"data/${{key}}/{stage}" or path.startswith(f"data/${{key}}/{stage}/")
+        stamp = f"data/${{key}}/stamps/{stage}.json"
+        assert path in (f"data/${{key}}/{stage}", stamp) or path.startswith(f"data/${{key}}/{stage}/")
 
 
 def test_no_output_persists_and_no_stage_runs_always():

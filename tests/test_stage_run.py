@@ -59,7 +59,7 @@ def test_a_folder_is_replaced_as_a_whole(here):
     old.parent.mkdir(parents=True)
     old.touch()
     assert synthesizing(write) == 0
-    assert list(here.hashes("data/sine")) == [f"{OUTPUT}/train.csv"]
+    assert list(here.hashes("data/sine")) == ["data/sine/stamps/synthesize.json", f"{OUTPUT}/train.csv"]
 
 
 def test_an_output_is_not_seen_before_it_is_complete(here):
@@ -81,7 +81,7 @@ def test_every_file_is_synced_before_it_gets_its_name(here, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", note)
     assert synthesizing(write) == 0
-    assert {(".synthesize.new", False), ("train.csv", False), ("sine", True)} == set(synced)
+    assert set(synced) == {(".synthesize.new", False), ("train.csv", False), ("synthesize.new", False), ("sine", True)}
 
 
 def test_outputs_can_be_read_by_whom_the_umask_allows(here):
@@ -104,7 +104,7 @@ def test_a_stage_that_fails_leaves_earlier_results_and_nothing_else(here):
     with pytest.raises(KeyError):
         synthesizing(main)
     assert here.hashes("data") == before
-    assert [path.name for path in (here.path / "data/sine").iterdir()] == ["synthesize"]
+    assert {path.name for path in (here.path / "data/sine").iterdir()} == {"stamps", "synthesize"}
 
 
 KILLED = """
@@ -142,7 +142,7 @@ def test_a_stage_killed_at_a_bad_moment_leaves_old_results_or_none_and_the_next_
     assert (project.path / "data/sine/.synthesize.new").exists()
     project.stage("synthesize", "sine")
     assert project.hashes("data") == clean
-    assert [path.name for path in (project.path / "data/sine").iterdir()] == ["synthesize"]
+    assert {path.name for path in (project.path / "data/sine").iterdir()} == {"stamps", "synthesize"}
 
 
 @pytest.mark.slow

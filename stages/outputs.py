@@ -1,0 +1,78 @@
+"""A stage's outputs: a folder that appears whole or not at all, one stage of a study at a time."""
+
+import csv
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Refused(Exception):
+    """The stage must not write: a result is invalid, or its inputs changed while it ran."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes `target`'s place, its files synced, if the block ends well."""
+    fresh, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.parent):
+        _remove(fresh, old)  # of a run that was killed
+        try:
+            fresh.mkdir()
+            yield fresh
+            for path in (fresh, *fresh.rglob("*")):
+                _sync(path)
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+            _sync(target.parent)
+        finally:
+            _remove(fresh, old)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all, in the place of what was there."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text, encoding="utf-8")
+    _sync(fresh)
+    fresh.replace(path)
+
+
+def _remove(*folders: Path) -> None:
+    for path in folders:
+        if path.exists():
+            shutil.rmtree(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder `path` against another stage of the same study."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Refused(f"another stage is writing in {path}: wait for it, then run again") from None
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_finite(out: Path) -> None:
+    """Raise Refused where a number in a resulting table is NaN or infinite (`write_json` sees to the others)."""
+    for path in sorted(out.rglob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                for name, cell in row.items():
+                    if cell in ("", "nan", "inf", "-inf"):
+                        raise Refused(f"{path.name}:{line}: {name} came out as {cell or 'nan'}: nothing was written")
