@@ -194,11 +194,11 @@ def _check_deps(declared: dict[str, list[str]], stage: str, study: str) -> None:
 
 def _check_stamps(study: str, before: str) -> None:
     """Raise Refused where the outputs of a stage that comes `before` were made of other inputs than dvc.lock says."""
-    for stage, found in stamps.contradictions(study, before).items():
+    for stage, found in stamps.contradictions_before(study, before).items():
         raise Refused(
-            f"{stage}@{study} was not made of what dvc.lock says, as its inputs were edited at the moment it ended "
+            f"{stage} was not made of what dvc.lock says, as its inputs were edited at the moment it ended "
             f"({'; '.join(map(str, found))}): `make repro` runs it again, or "
-            f"`dvc repro --force --single-item {stage}@{study}`"
+            f"`dvc repro --force --single-item {stage}`"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gp.spec import InputError
-from stages import read_studies, stamps, table
+from stages import stamps, table
 from stages.__main__ import validate
 from stages.inputs import digest, files_of
 
@@ -24,7 +24,7 @@ def main(options: list[str]) -> int:
         validate()
         status = _dvc("repro", "--keep-going", *options)
         for _ in range(ROUNDS):
-            wrong = _wrong()
+            wrong = stamps.contradictions()
             if not wrong:
                 break
             for stage, found in wrong.items():
@@ -41,11 +41,6 @@ def main(options: list[str]) -> int:
         print("\n".join(error.messages), file=sys.stderr)
         return 2
     return status
-
-
-def _wrong() -> dict[str, list[stamps.Contradiction]]:
-    studies = read_studies()
-    return {f"{stage}@{study}": found for study in studies for stage, found in stamps.contradictions(study).items()}
 
 
 def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,20 @@ def write(study: str, stage: str, made_of: dict[str, Any]) -> None:
     write_whole(target, json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n")
 
 
-def contradictions(study: str, before: str | None = None) -> dict[str, list[Contradiction]]:
-    """Return stage → its inputs of which dvc.lock is wrong, for the stages of a study (those that come `before` one).
+def contradictions() -> dict[str, list[Contradiction]]:
+    """Return stage@study → its inputs of which dvc.lock is wrong.
 
     Nothing is said of a stage that dvc.lock does not know, or whose stamp is not the one in dvc.lock: DVC itself then
     takes its outputs for changed.
     """
-    recorded = (read_yaml(LOCK) or {}).get("stages") or {} if LOCK.exists() else {}
-    stages = list(read_yaml(PIPELINE)["stages"])
-    earlier = stages[: stages.index(before)] if before else stages
-    found = {stage: list(_contradictions(study, stage, recorded.get(f"{stage}@{study}") or {})) for stage in earlier}
-    return {stage: inputs for stage, inputs in found.items() if inputs}
+    found = {name: list(_contradictions(name, entry)) for name, entry in _recorded().items() if "@" in name}
+    return {name: inputs for name, inputs in found.items() if inputs}
+
+
+def contradictions_before(study: str, stage: str) -> dict[str, list[Contradiction]]:
+    """Return what `contradictions` does for those stages of a study that come before one."""
+    earlier = [f"{name}@{study}" for name in takewhile(lambda name: name != stage, read_yaml(PIPELINE)["stages"])]
+    return {name: inputs for name, inputs in contradictions().items() if name in earlier}
 
 
 def undeclared(deps: list[str]) -> list[Path]:
@@ -70,12 +74,17 @@ def undeclared(deps: list[str]) -> list[Path]:
     return sorted(file for file in ours if not any(file.is_relative_to(dep) for dep in deps))
 
 
-def _contradictions(study: str, stage: str, entry: dict[str, Any]) -> Iterator[Contradiction]:
+def _recorded() -> dict[str, Any]:
+    return (read_yaml(LOCK) or {}).get("stages") or {} if LOCK.exists() else {}
+
+
+def _contradictions(name: str, entry: dict[str, Any]) -> Iterator[Contradiction]:
+    stage, _, study = name.partition("@")
     stamp = path(study, stage)
-    outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}
+    outs = {out["path"]: out.get("md5") for out in entry.get("outs", [])}
     if not stamp.exists() or outs.get(stamp.as_posix()) != digest(stamp):
         return
-    said = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
+    said = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
     for file, values in entry.get("params", {}).items():
         said |= {name if file == PARAMS.name else f"{VERSIONS}: {name}": value for name, value in values.items()}
     was = json.loads(stamp.read_text(encoding="utf-8"))

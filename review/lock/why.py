@@ -26,7 +26,7 @@ from dvc_data.hashfile.tree import Tree
 
 from gp.spec import InputError
 from gp.yaml import read_yaml
-from stages import check_names, read_studies
+from stages import check_names
 from stages.stamps import contradictions
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
@@ -69,10 +69,8 @@ def main() -> int:
 
 def recorded_wrong() -> Iterator[str]:
     """Yield the stages whose inputs were edited at the moment they ended, so that dvc.lock says others than it was."""
-    for study in read_studies():
-        for stage, inputs in contradictions(study).items():
-            lines = [f"{stage}@{study}", *map(str, inputs), f"({LOCK} is wrong: `make repro` runs this stage again)"]
-            yield "\n  ".join(lines)
+    for stage, inputs in contradictions().items():
+        yield "\n  ".join([stage, *map(str, inputs), f"({LOCK} is wrong: `make repro` runs this stage again)"])
 
 
 def blocks(repo: Repo) -> Iterator[Block]:
