@@ -1,5 +1,6 @@
 """A project of two small studies in a folder of its own, for the tests that run stages and DVC."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -139,7 +140,16 @@ def project(tmp_path):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A project all of whose stages have run, and are committed: to be copied, not to be changed."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    project.repro()
-    project.commit()
+    # The processes of one test run share it: ten stages take as long as many tests.
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with (folder.parent / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        project = Project(folder / "project")
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what another process did not come to the end of
+            make_project(project.path)
+            project.repro()
+            project.commit()
+            (folder / "done").touch()
     return project
