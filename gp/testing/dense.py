@@ -8,7 +8,8 @@ from linear_operator import to_dense
 
 from gp.inference.method import Moments
 from gp.model.model import GaussianProcess
-from gp.testing.models import matrix
+from gp.testing.laws import require_equal
+from gp.testing.models import matrix, objective_of
 
 
 class Dense:
@@ -47,3 +48,11 @@ class Dense:
         x = self.gp.x[row : row + 1]
         moments = self.moments(x, np.delete(np.arange(self.gp.n), row))
         return float(moments.mean[0]), float(np.sqrt(moments.variance[0] + self.gp.noise_variance(x)[0]))
+
+
+def check_likelihood(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
+    """Check that exact inference has the likelihood of dense matrices at a raw vector."""
+    value, _ = objective_of(gp)(vector)
+    expected = Dense(gp).log_likelihood
+    law = f"{name}: the likelihood of exact inference is that of dense matrices"
+    require_equal(law, value, expected, atol=1e-7 * max(1.0, abs(expected)))

@@ -16,6 +16,7 @@ from gp.model.kernels import Kernel, Product, Rbf, Sum
 from gp.model.model import GaussianProcess, Standardize
 from gp.spec import InputError
 from gp.testing import models
+from gp.testing.dense import check_likelihood
 from gp.testing.laws import differences, require, require_equal, require_slope
 from gp.testing.models import SETTINGS, matrix, model_of
 from gp.testing.specs import as_spec, with_values, without_values
@@ -56,6 +57,7 @@ def _check_one(name: str, spec: Any, data: Dataset, standardize: Standardize) ->
         _check_repeated_row(name, gp.kernel, gp.x)
         _check_derivatives(name, gp)
         _check_amplitude(name, gp, vector)
+        check_likelihood(name, gp, vector)
     models.check_gradient(name, gp)
     models.check_profile(name, gp)
 

@@ -11,6 +11,7 @@ from gp.model.means import Mean
 from gp.model.model import GaussianProcess
 from gp.model.noise import Noise
 from gp.testing import models
+from gp.testing.dense import check_likelihood
 from gp.testing.laws import require, require_equal
 from gp.testing.models import SETTINGS, model_of
 from gp.testing.specs import as_spec, without_values
@@ -34,6 +35,7 @@ def check_mean(mean: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
             gp.parameters.set(vector)
             _check_rowwise(name, gp)
             _check_linear(name, gp)
+            check_likelihood(name, gp, vector)
         models.check_gradient(name, gp)
         models.check_profile(name, gp)
     models.check_units(name, "mean", spec, data)
@@ -87,6 +89,7 @@ def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
             gp.parameters.set(vector)
             _check_variances(name, gp)
             _check_scale(name, gp, vector)
+            check_likelihood(name, gp, vector)
         models.check_gradient(name, gp)
         models.check_profile(name, gp)
     models.check_units(name, "noise", spec, data)

@@ -7,6 +7,7 @@ import torch
 from gpytorch import kernels
 from linear_operator import to_dense
 
+from gp.inference.exact import Exact
 from gp.matrices import algebra
 from gp.model.kernels.leaf import log_constraint
 from gp.model.kernels.stationary import Rbf, Stationary
@@ -143,6 +144,18 @@ def test_a_wrong_closed_form_is_caught(monkeypatch, mode, law):
     rbf = algebra.CLOSED_FORMS[kernels.RBFKernel]
     monkeypatch.setitem(algebra.CLOSED_FORMS, kernels.RBFKernel, Off)
     with pytest.raises(AssertionError, match=f"{law} is that of differences"):
+        check_kernel({"kind": "rbf"})
+
+
+def test_a_wrong_likelihood_is_caught(monkeypatch):
+    evaluate = Exact.evaluate
+
+    def off(self, gp, **options):
+        value, gradient = evaluate(self, gp, **options)
+        return value + 1e-4 * gp.n, gradient
+
+    monkeypatch.setattr(Exact, "evaluate", off)
+    with pytest.raises(AssertionError, match="likelihood of exact inference is that of dense matrices"):
         check_kernel({"kind": "rbf"})
 
 
