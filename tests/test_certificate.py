@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import gp
+from gp.training import Problem
+from gp.training.newton import measure_curvature
 
 CLOSE = 1e-6  # a search's end
 MEASURED = 1e-3  # a curvature from differences of gradients, at an end 1e-3 nats from the top
@@ -277,3 +280,36 @@ def test_an_input_with_a_long_lengthscale_and_a_large_effect_is_not_irrelevant()
     y = 3 * x[:, 0] + 2 * x[:, 1] + 0.05 * np.random.default_rng(10).normal(size=80)
     certificate = gp.fit(x, y, model={"kernel": {"kind": "rbf", "ard": True}}).certificate
     assert certificate.irrelevant_inputs == ("x3",)
+
+
+def test_intervals_of_a_bound_are_those_of_its_largest_value_over_auxiliary_parameters():
+    rng = np.random.default_rng(2)
+    x = np.linspace(0, 1, 15)
+    y = np.sin(6 * x) + 0.2 * rng.standard_t(4, size=15)
+    noise = {"kind": "student_t", "nu": {"fixed": 4.0}}
+    model = {"kernel": {"kind": "rbf"}, "mean": {"kind": "zero"}, "noise": noise}
+    fitted = gp.fit(x, y, model=model, train={"restarts": 0})
+    problem, names = Problem(fitted.gp, fitted.inference), fitted.gp.parameters.names
+    p, vector = len(names), np.array(fitted.vector)
+
+    def slope(hyperparameters):
+        """Return the gradient of the profile: the hyperparameters' own, where the auxiliary ones are best."""
+
+        def loss(auxiliary):
+            value, gradient = problem(np.concatenate([hyperparameters, auxiliary]))
+            return -value, -gradient[p:]
+
+        best = minimize(loss, vector[p:], jac=True, method="BFGS", options={"gtol": 1e-8})
+        return problem(np.concatenate([hyperparameters, best.x]))[1][:p]
+
+    step = 1e-3
+    hessian = np.array([(slope(vector[:p] - s) - slope(vector[:p] + s)) / (2 * step) for s in step * np.eye(p)])
+    half = 1.96 * np.sqrt(np.diagonal(np.linalg.inv(hessian)))
+    seen = fitted.certificate.intervals
+    assert set(seen) == set(names)
+    for name, expected in zip(names, half, strict=True):
+        low, high = seen[name]
+        assert np.log(high / low) / 2 == pytest.approx(expected, rel=0.01), name
+    # With auxiliary parameters held, the noise would seem known much better.
+    held = measure_curvature(problem, vector)[:p, :p]
+    assert 1.96 / np.sqrt(held[-1, -1]) < 0.9 * half[-1]
