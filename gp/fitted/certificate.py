@@ -10,7 +10,7 @@ from gp.dataset import Dataset
 from gp.fitted.optima import Rival, rivals
 from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
-from gp.parameters.hyperparameters import Parameters
+from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem, Search, polish
 from gp.training.newton import Objective, held, measure_curvature, newton_gain
 

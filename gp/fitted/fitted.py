@@ -32,7 +32,7 @@ class Fitted:
     model: Model
     inference: Method
     train: Train
-    vector: np.ndarray  # raw values of the free hyperparameters (gp.parameters.hyperparameters)
+    vector: np.ndarray  # raw values of the free hyperparameters (gp.parameters.vector)
     search: Search | None  # None where nothing was free; of a loaded model without its values
     why: str = ""  # why this method, where it was not the user's own choice
     ranking: pd.DataFrame | None = None  # of the kernels that were tried, where several were

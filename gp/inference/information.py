@@ -51,7 +51,7 @@ def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     parts, of_mean = [], []
     for parameter in gp.parameters.free:
         of_mean.append(np.full(parameter.size, parameter.tensor in design))
-        parts.append((known | design)[parameter.tensor] * parameter.reference)
+        parts.append((known | design)[parameter.tensor] * parameter.units.reference)
     moves = np.asfortranarray(np.hstack(parts))
     moves[:, profile.positions] = 0.0
     return moves, np.concatenate(of_mean)

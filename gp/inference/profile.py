@@ -82,6 +82,6 @@ def profile_of(gp: GaussianProcess) -> Profile:
     design = np.hstack(parts) if parts else np.zeros((gp.n, 0))
     if any(p.tensor in columns and not yes for p, yes in zip(free, linear, strict=True)):
         amplitude = np.zeros_like(amplitude)  # the scale's optimum would depend on a mean that is none
-    sizes = [p.reference for p, yes in zip(free, linear, strict=True) if yes]
+    sizes = [p.units.reference for p, yes in zip(free, linear, strict=True) if yes]
     reference = np.concatenate(sizes) if sizes else np.zeros(0)
     return Profile(amplitude, positions, design, reference, np.array(gp.parameters.bounds).reshape(-1, 2))

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from gp.parameters.hyperparameters import Real
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Units
 from gp.spec import OneOf, Spec
 
 
@@ -60,9 +61,7 @@ class Constant(Spec):
             self.value,
             module.bias,
             default=float(scope.y.mean()),
-            unit=scope.y_scale,
-            offset=scope.y_offset,
-            reference=scope.y_spread,
+            units=Units(scope.y_scale, offset=scope.y_offset, reference=scope.y_spread),
         )
         return module
 
@@ -104,9 +103,7 @@ def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str)
         spec.bias,
         module.bias,
         default=start[:1],
-        unit=scope.y_scale,
-        offset=scope.y_offset,
-        reference=scope.y_spread,
+        units=Units(scope.y_scale, offset=scope.y_offset, reference=scope.y_spread),
     )
     labels = [name if p == 1 else f"{name}^{p}" for p in range(1, degree + 1) for name in scope.columns]
     unit = np.concatenate([scope.y_scale / scope.x_scale**power for power in range(1, degree + 1)])
@@ -116,8 +113,7 @@ def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str)
         spec.weights,
         module.weights,
         default=start[1:],
-        unit=unit,
-        reference=scope.y_spread / np.where(sizes > 0, sizes, 1.0),
+        units=Units(unit, reference=scope.y_spread / np.where(sizes > 0, sizes, 1.0)),
         labels=labels,
     )
     return module

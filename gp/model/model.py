@@ -15,8 +15,8 @@ from gp.model.kernels import Kernel, Matern, Sum
 from gp.model.means import Constant, Mean
 from gp.model.noise import Gaussian, Noise
 from gp.model.noise.base import NoiseModel
-from gp.parameters.hyperparameters import Parameters
-from gp.parameters.scope import Scope, auxiliary, spread
+from gp.parameters.scope import Scope, spread
+from gp.parameters.vector import Auxiliary, Parameters
 from gp.spec import Fault, InputError, Spec
 
 # Python floats would otherwise be rounded to float32 on their way into gpytorch.
@@ -125,7 +125,7 @@ class GaussianProcess:
 
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the same model, sharing its hyperparameters, with `tensors` by name to be learnt beside them."""
-        extra = [auxiliary(f"inference.{name}", tensor) for name, tensor in tensors.items()]
+        extra = [Auxiliary.of(f"inference.{name}", tensor) for name, tensor in tensors.items()]
         return replace(self, parameters=self.parameters.joined(extra), auxiliary=tensors, workspace={})
 
     def training_noise(self) -> tuple[torch.Tensor, torch.Tensor | None]:

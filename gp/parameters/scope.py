@@ -1,6 +1,5 @@
 """Scope: where a part of a model is built, and declares its hyperparameters."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,8 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp.parameters.hyperparameters import Hyperparameter, Parameter, RealHyperparameter
+from gp.parameters.hyperparameters import Hyperparameter, RealHyperparameter
+from gp.parameters.vector import Auxiliary, Bounds, Parameter, Softplus, Units
 from gp.spec import Fault, InputError
+
+ANYWHERE, NO_UNITS, PLAIN = Bounds(), Units(), Softplus()
 
 
 @dataclass(eq=False)
@@ -24,7 +26,7 @@ class Scope:
     y_scale: float
     y_offset: float
     noise_sd: np.ndarray | None = None  # (n,) internal, of y, where known
-    parameters: list[Parameter] = field(default_factory=list)
+    parameters: list[Parameter | Auxiliary] = field(default_factory=list)
     reads: list[tuple[str, str]] = field(default_factory=list)  # which part reads which column
     reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
 
@@ -71,102 +73,77 @@ class Scope:
         tensor: torch.nn.Parameter,
         *,
         default: Any,
-        limits: tuple[float, float] = (-math.inf, math.inf),
-        unit: Any = 1.0,
-        offset: float = 0.0,
-        reference: Any = 1.0,
+        bounds: Bounds = ANYWHERE,
+        units: Units = NO_UNITS,
+        form: Softplus = PLAIN,
         labels: Sequence[str] | None = None,
         amplitude: float = 0.0,
-        held: bool = False,
         is_distance: bool = False,
-        power: int = 1,
-        floor: float = 0.0,
         candidates: Callable[["Scope"], np.ndarray] | None = None,
     ) -> None:
-        """Declare a hyperparameter that `tensor` holds; `default` and search `limits` are in internal units.
+        """Declare a hyperparameter that `tensor` holds; `default` and `bounds` are in internal units.
 
-        `labels` names its numbers where it is a list; `reference` is the internal size of one that may be negative.
-        Scaling the covariance by c scales it by c^`amplitude`.  `held`: Adam, too, keeps to the limits, unless the
-        user's start lies beyond them.  `candidates` are the values over which training looks for starts
+        One whose lower bound is not negative is positive, and `tensor` holds its log.  `labels` names its numbers where
+        it is a list.  Scaling the covariance by c scales it by c^`amplitude`.  `bounds.hard`: Adam, too, keeps to them,
+        unless the user's start lies beyond.  `candidates` are the values over which training looks for starts
         (gp.parameters.candidates); without them it has its one start.
         """
-        written = hyperparameter or RealHyperparameter()
-        positive = limits[0] >= 0
+        written, size = hyperparameter or RealHyperparameter(), tensor.numel()
         given = written.fixed if written.fixed is not None else written.start
-        size = tensor.numel()
         if given is not None and len(given) not in (1, size):
             raise InputError(Fault(name, f"{len(given)} values for {size}", "give one number, or one for each"))
-        units = np.broadcast_to(np.asarray(unit, dtype=float), (size,))
+
+        def full(value: Any) -> np.ndarray:
+            return np.broadcast_to(np.asarray(value, dtype=float), (size,))
 
         def internal(value: Any) -> np.ndarray:
-            return np.broadcast_to((np.asarray(value, dtype=float) - offset) / units, (size,))
+            return (full(value) - units.offset) / full(units.unit)
 
-        low, high = np.full(size, limits[0]), np.full(size, limits[1])
+        low, high = full(bounds.lower), full(bounds.upper)
         if written.lower is not None:
             low = internal(written.lower)
             high = np.maximum(low, high)  # a user's bound may lie beyond the limits, and then holds
         if written.upper is not None:
             high = internal(written.upper)
             low = np.minimum(low, high)
-        start = internal(given) if given is not None else np.clip(np.broadcast_to(default, (size,)), low, high)
+        start = internal(given) if given is not None else np.clip(full(default), low, high)
+        hard = (
+            written.lower is not None or (bounds.hard and bool((start > low).all())),
+            written.upper is not None or (bounds.hard and bool((start < high).all())),
+        )
         self.parameters.append(
             Parameter(
                 name=name,
                 start=start,
                 # A start that the user names widens the search, never the other way round.
-                lower=np.minimum(low, start),
-                upper=np.maximum(high, start),
-                unit=units,
-                offset=offset,
-                reference=np.broadcast_to(np.asarray(reference, dtype=float), (size,)),
-                positive=positive,
+                bounds=Bounds(np.minimum(low, start), np.maximum(high, start), hard),
+                units=Units(full(units.unit), units.offset, full(units.reference)),
+                positive=bool(bounds.lower >= 0),
                 fixed=written.fixed is not None,
-                bounded=(
-                    written.lower is not None or (held and bool((start > low).all())),
-                    written.upper is not None or (held and bool((start < high).all())),
-                ),
                 labels=tuple(labels) if labels is not None else None,
                 is_distance=is_distance,
                 amplitude=amplitude,
-                auxiliary=False,
                 prior=written.prior,
-                power=power,
-                floor=floor,
+                form=form,
                 tensor=tensor,
                 named=written.start is not None,
                 candidates=candidates,
             )
         )
 
+    def unscaled(self, since: int) -> None:
+        """Say that none of the hyperparameters after the first `since` scales the covariance of y as a whole."""
+        later = self.parameters[since:]
+        self.parameters[since:] = [replace(p, amplitude=0.0) if isinstance(p, Parameter) else p for p in later]
+
+    def untried(self, since: int) -> None:
+        """Say that training has one start alone for each of the hyperparameters after the first `since`."""
+        later = self.parameters[since:]
+        self.parameters[since:] = [replace(p, candidates=None) if isinstance(p, Parameter) else p for p in later]
+
     def declare_auxiliary(self, name: str, tensor: torch.nn.Parameter) -> None:
         """Declare that `tensor` is learnt, from its present values, beside the hyperparameters."""
-        self.parameters.append(auxiliary(name, tensor))
-
-
-def auxiliary(name: str, tensor: torch.nn.Parameter) -> Parameter:
-    """Return what stands for `tensor` in a model's parameters: any real numbers, starting from its present values."""
-    start = tensor.detach().numpy().reshape(-1).copy()
-    ones = np.ones_like(start)
-    return Parameter(
-        name=name,
-        start=start,
-        lower=-math.inf * ones,
-        upper=math.inf * ones,
-        unit=ones,
-        offset=0.0,
-        positive=False,
-        fixed=False,
-        bounded=(False, False),
-        labels=None,
-        is_distance=False,
-        amplitude=0.0,
-        auxiliary=True,
-        prior=None,
-        power=1,
-        floor=0.0,
-        reference=ones,
-        tensor=tensor,
-    )
+        self.parameters.append(Auxiliary.of(name, tensor))
 
 
 def spread(values: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def _check_derivatives(name: str, gp: GaussianProcess) -> None:
         derivative.push(np.ones_like(weights), 1.0, direction)
         products = {id(raw): product for raw, product in blocks.products()}
         pushed = [
-            products.get(id(parameter.tensor), np.zeros((len(x), parameter.size))) * parameter.reference
+            products.get(id(parameter.tensor), np.zeros((len(x), parameter.size))) * parameter.units.reference
             for parameter in gp.parameters.free
         ]
         law = f"{name}: the matrix's derivative forwards by {way} is that of differences"

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from gp.adam import adam_step
 from gp.inference.method import Search
-from gp.parameters.hyperparameters import Parameter, Parameters
+from gp.parameters.vector import Learnt, Parameters
 from gp.spec import Count, Fault, InputError, PositiveFloat, Spec
 from gp.training.objective import Problem
 
@@ -38,17 +38,17 @@ class Adam(Spec):
 class _SoftplusForm:
     """gpytorch's own form of one hyperparameter θ: θ^power = lower + softplus(raw), or a sigmoid between two bounds."""
 
-    def __init__(self, parameter: Parameter) -> None:
+    def __init__(self, parameter: Learnt) -> None:
         has_lower, has_upper = parameter.bounded
-        power = parameter.power
-        floor = parameter.floor if parameter.positive else -np.inf
+        power = parameter.form.power
+        floor = parameter.form.floor if parameter.positive else -np.inf
         if has_upper and not has_lower and not parameter.positive:
             raise InputError(
                 Fault(parameter.name, "adam needs a lower bound beside the upper one", "give both, or neither")
             )
         self.parameter, self.power = parameter, power
-        self.lower = np.maximum(parameter.lower**power, floor) if has_lower else np.full(parameter.size, floor)
-        self.upper = parameter.upper**power if has_upper else np.full(parameter.size, np.inf)
+        self.lower = np.maximum(parameter.bounds.lower**power, floor) if has_lower else np.full(parameter.size, floor)
+        self.upper = parameter.bounds.upper**power if has_upper else np.full(parameter.size, np.inf)
 
     def inverse(self, start: np.ndarray) -> np.ndarray:
         """Return gpytorch's raw value of θ = start (size,)."""
@@ -82,7 +82,7 @@ class _SoftplusForm:
         else:
             value, slope = raw, np.ones_like(raw)
         if not self.parameter.positive:
-            return value / self.parameter.reference, slope / self.parameter.reference
+            return value / self.parameter.units.reference, slope / self.parameter.units.reference
         return np.log(value) / self.power, slope / (self.power * value)
 
 

@@ -9,7 +9,7 @@ from gp.inference.profile import profile_of
 from gp.inference.spectrum import Spectrum
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
-from gp.parameters.hyperparameters import Parameters
+from gp.parameters.vector import Parameters
 
 
 class Problem:

@@ -2,7 +2,7 @@
 
 A likelihood has several optima, and a climb finds the one in whose basin it begins: where a lengthscale starts ten
 times too long, the signal looks like noise, and no gradient leads back.  So the value alone, without its gradient, is
-computed where hyperparameters say that they may lie (`Parameter.candidates`):
+computed where hyperparameters say that they may lie (`Learnt.candidates`):
 
 1. with all lengthscales moved together, from the gap between neighbouring inputs to beyond their range;
 2. from the best of these, along one axis after another: each input's lengthscale by itself, each period, the amplitude
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gp.inference.method import Screened
-from gp.parameters.hyperparameters import Parameter
+from gp.parameters.vector import Learnt
 from gp.training.objective import Problem
 
 SWEEP = 60  # points on all axes together; axes are thinned to it
@@ -115,7 +115,7 @@ class _Screen:
         total = sum(len(axis.values) for axis in axes)
         return [axis.thinned(max(2, len(axis.values) * SWEEP // max(SWEEP, total))) for axis in axes]
 
-    def _values(self, parameter: Parameter, where: np.ndarray) -> np.ndarray:
+    def _values(self, parameter: Learnt, where: np.ndarray) -> np.ndarray:
         """Return the raw values (k, size) to try, within bounds; (0, size) where there are none but the start."""
         if parameter.candidates is not None:
             internal = parameter.candidates(self._problem.gp.scope)

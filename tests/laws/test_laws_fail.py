@@ -13,6 +13,7 @@ from gp.model.kernels.leaf import log_constraint
 from gp.model.kernels.stationary import Rbf, Stationary
 from gp.model.means import Constant, PolynomialFeatures
 from gp.model.noise.gaussian import Gaussian, GaussianNoise
+from gp.parameters.vector import Bounds, Units
 from gp.testing import check_kernel, check_mean, check_noise
 
 
@@ -87,7 +88,9 @@ class InInternalUnits(Rbf):
 
     def base(self, scope, path, active):
         kernel = kernels.RBFKernel(active_dims=active, lengthscale_constraint=log_constraint())
-        scope.declare(f"{path}.lengthscale", self.lengthscale, kernel.raw_lengthscale, default=1.0, limits=(1e-3, 1e3))
+        scope.declare(
+            f"{path}.lengthscale", self.lengthscale, kernel.raw_lengthscale, default=1.0, bounds=Bounds(1e-3, 1e3)
+        )
         return kernel
 
 
@@ -101,8 +104,8 @@ class WithoutAmplitude(Rbf):
             self.outputscale,
             kernel.raw_outputscale,
             default=scope.y_spread**2,
-            limits=(1e-8 * scope.y_spread**2, 1e8 * scope.y_spread**2),
-            unit=scope.y_scale**2,
+            bounds=Bounds(1e-8 * scope.y_spread**2, 1e8 * scope.y_spread**2),
+            units=Units(scope.y_scale**2),
         )
         return kernel
 

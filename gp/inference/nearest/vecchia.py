@@ -21,8 +21,8 @@ from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.parameters.hyperparameters import Parameter
 from gp.parameters.scope import spread
+from gp.parameters.vector import Learnt
 from gp.spec import Count
 
 FEW_ROWS = 1000  # that are fitted exactly
@@ -252,7 +252,7 @@ def _scales(gp: GaussianProcess) -> tuple[int, ...]:
     return tuple(np.maximum(np.round(np.log2(moves / moves.max())), LEAST).astype(int).tolist())
 
 
-def _rates(kernel: Kernel, lengthscales: dict[int, Parameter], columns: np.ndarray, d: int) -> np.ndarray:
+def _rates(kernel: Kernel, lengthscales: dict[int, Learnt], columns: np.ndarray, d: int) -> np.ndarray:
     """Return one over the kernel's shortest lengthscale in each column, (d,); 0 where it has none.
 
     `lengthscales` are those that kernels declared as distances (`is_distance`), by the identity of their tensors:

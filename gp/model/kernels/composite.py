@@ -59,7 +59,7 @@ class Product(Spec):
         within = scope.dimensionless()
         factors = [k.build(within, f"{path}.{name}", factor=True) for name, k in self.factors.items()]
         # The terms of a sum inside a product do not scale the covariance as a whole: the product does.
-        scope.parameters[declared:] = [replace(p, amplitude=0.0) for p in scope.parameters[declared:]]
+        scope.unscaled(declared)
         product = kernels.ProductKernel(*factors)
         if factor:
             return product

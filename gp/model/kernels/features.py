@@ -10,6 +10,7 @@ from pydantic import Field
 from gp.model.kernels.leaf import Leaf, Scale, log_constraint, scale
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds, Softplus, Units
 
 
 class Linear(Leaf):
@@ -37,8 +38,8 @@ class Linear(Leaf):
             self.variance,
             base.raw_variance,
             default=start,
-            limits=(1e-10 * float(np.min(start)), 1e8 * float(np.max(start))),
-            unit=scope.y_scale**2 / scope.x_unit(active, per_column=self.ard) ** 2,
+            bounds=Bounds(1e-10 * float(np.min(start)), 1e8 * float(np.max(start))),
+            units=Units(scope.y_scale**2 / scope.x_unit(active, per_column=self.ard) ** 2),
             labels=scope.labels(active, per_column=self.ard),
             amplitude=1,
         )
@@ -62,8 +63,8 @@ class Polynomial(Leaf):
             self.offset,
             kernel.raw_offset,
             default=size,
-            limits=(1e-6 * size, 1e6 * size),
-            unit=scope.x_unit(active, per_column=False) ** 2,
+            bounds=Bounds(1e-6 * size, 1e6 * size),
+            units=Units(scope.x_unit(active, per_column=False) ** 2),
         )
         return kernel
 
@@ -100,8 +101,8 @@ class Constant(Leaf):
             self.constant,
             base.raw_constant,
             default=start,
-            limits=(1e-8 * start, 1e8 * start),
-            unit=scope.y_scale**2,
+            bounds=Bounds(1e-8 * start, 1e8 * start),
+            units=Units(scope.y_scale**2),
             amplitude=1,
         )
         return base
@@ -126,10 +127,10 @@ class White(Leaf):
             self.sd,
             scale.raw_outputscale,
             default=0.1 * scope.y_spread,
-            limits=(1e-6 * scope.y_spread, 1e3 * scope.y_spread),
-            unit=scope.y_scale,
+            bounds=Bounds(1e-6 * scope.y_spread, 1e3 * scope.y_spread),
+            units=Units(scope.y_scale),
             amplitude=0.5,
-            power=2,
+            form=Softplus(power=2),
         )
         return scale
 

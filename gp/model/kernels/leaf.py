@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gp.parameters.hyperparameters import Hyperparameter
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds, Units
 from gp.spec import Fault, InputError, Spec
 
 
@@ -100,8 +101,8 @@ def scale(
         written,
         kernel.raw_outputscale,
         default=start,
-        limits=(1e-8 * start, 1e8 * start),
-        unit=scope.y_scale**2 * unit,
+        bounds=Bounds(1e-8 * start, 1e8 * start),
+        units=Units(scope.y_scale**2 * unit),
         amplitude=1,
     )
     return kernel

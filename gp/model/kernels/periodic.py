@@ -14,6 +14,7 @@ from gp.parameters.candidates import cycles, frequencies, levels, widths
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.periodogram import strongest_period
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds, Softplus, Units
 from gp.spec import Count, Fault, InputError
 
 
@@ -40,9 +41,9 @@ class Periodic(Stationary):
             self.lengthscale,
             kernel.raw_lengthscale,
             default=1.0,
-            limits=(1e-2, 1e3),
+            bounds=Bounds(1e-2, 1e3),
             labels=scope.labels(active, per_column=self.ard),
-            power=2,
+            form=Softplus(power=2),
             candidates=levels(0.3, 1.0, 3.0),
         )
         _declare_period(self, scope, path, active, kernel, per_column=self.ard)
@@ -97,8 +98,8 @@ class SpectralMixture(Leaf):
                 written,
                 raw,
                 default=start,
-                limits=limits,
-                unit=unit,
+                bounds=Bounds(*limits),
+                units=Units(unit),
                 labels=labels,
                 candidates=partial(tried[name], active, self.num_mixtures),
             )
@@ -113,8 +114,8 @@ class SpectralMixture(Leaf):
             self.mixture_weights,
             raw,
             default=start,
-            limits=(1e-8 * start, 1e8 * start),
-            unit=scope.y_scale**2,
+            bounds=Bounds(1e-8 * start, 1e8 * start),
+            units=Units(scope.y_scale**2),
             labels=[str(q) for q in range(self.num_mixtures)],
             amplitude=1,
         )
@@ -155,9 +156,8 @@ def _declare_period(
         kernel.raw_period_length,
         default=np.minimum(strongest, 0.95 * extent),
         # The data must have seen one period to tell it from none.
-        limits=(1e-4 * extent, extent),
-        held=True,
-        unit=scope.x_unit(active, per_column=per_column),
+        bounds=Bounds(1e-4 * extent, extent, hard=True),
+        units=Units(scope.x_unit(active, per_column=per_column)),
         labels=scope.labels(active, per_column=per_column),
         candidates=partial(cycles, active, per_column=per_column),
     )

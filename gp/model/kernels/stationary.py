@@ -12,6 +12,7 @@ from gp.model.kernels.leaf import Leaf, log_constraint
 from gp.parameters.candidates import lengthscales, levels
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds, Units
 from gp.spec import Fault, InputError
 
 
@@ -35,8 +36,8 @@ class Stationary(Leaf):
             kernel.raw_lengthscale,
             # Distances grow with the root of the number of columns that add to them.
             default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5 * scope.reach,
-            limits=(1e-4 * spread.min(), 1e5 * spread.max()),
-            unit=scope.x_unit(active, per_column=self.ard),
+            bounds=Bounds(1e-4 * spread.min(), 1e5 * spread.max()),
+            units=Units(scope.x_unit(active, per_column=self.ard)),
             labels=scope.labels(active, per_column=self.ard),
             is_distance=True,
             candidates=partial(lengthscales, active, per_column=self.ard, reach=scope.reach),
@@ -85,7 +86,7 @@ class RationalQuadratic(Stationary):
             self.alpha,
             kernel.raw_alpha,
             default=1.0,
-            limits=(1e-3, 1e5),
+            bounds=Bounds(1e-3, 1e5),
             candidates=levels(0.1, 1.0, 10.0),
         )
         return kernel

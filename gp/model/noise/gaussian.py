@@ -9,6 +9,7 @@ from gp.model.noise.base import NoiseModel
 from gp.parameters.candidates import noise_sds
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds, Softplus, Units
 from gp.spec import Spec
 
 
@@ -56,10 +57,10 @@ def declare_sd(scope: Scope, name: str, written: Positive | None, tensor: torch.
         written,
         tensor,
         default=0.3 * scope.y_spread,
-        limits=(1e-5 * scope.y_spread, 1e2 * scope.y_spread),
-        unit=scope.y_scale,
+        bounds=Bounds(1e-5 * scope.y_spread, 1e2 * scope.y_spread),
+        units=Units(scope.y_scale),
         amplitude=0.5,
-        power=2,
+        form=Softplus(power=2, floor=1e-4),
         candidates=noise_sds,
-        floor=1e-4,  # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
+        # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
     )

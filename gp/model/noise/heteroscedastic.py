@@ -1,6 +1,5 @@
 """Noise whose level depends on x: a second Gaussian process over its logarithm."""
 
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -86,9 +85,10 @@ class Heteroscedastic(Spec):
         """Return the module, its hyperparameters and Λ declared."""
         declared = len(scope.parameters)
         kernel = self.kernel.build(scope.dimensionless(), f"{path}.kernel")
-        # It is a kernel of log variances: scaling the covariance of y does not scale it.  Before Λ is learnt, values of
-        # its hyperparameters say nothing of how good they are: none are tried.
-        scope.parameters[declared:] = [replace(p, amplitude=0.0, candidates=None) for p in scope.parameters[declared:]]
+        # It is a kernel of log variances: scaling the covariance of y does not scale it.
+        scope.unscaled(declared)
+        # Before Λ is learnt, values of its hyperparameters say nothing of how good they are.
+        scope.untried(declared)
         module = HeteroscedasticNoise(kernel, torch.from_numpy(np.ascontiguousarray(scope.x)))
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
         scope.declare_auxiliary(f"{path}.log_precisions", module.log_precisions)

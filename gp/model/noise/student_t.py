@@ -8,6 +8,7 @@ from gp.model.noise.base import NoiseModel
 from gp.model.noise.gaussian import declare_sd
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
+from gp.parameters.vector import Bounds
 from gp.spec import Spec
 
 
@@ -69,6 +70,12 @@ class StudentT(Spec):
         n = len(scope.y)
         module = StudentTNoise(n)
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
-        scope.declare(f"{path}.nu", self.nu, module.raw_nu, default=4.0, limits=(2.1, 1e3), held=True)
+        scope.declare(
+            f"{path}.nu",
+            self.nu,
+            module.raw_nu,
+            default=4.0,
+            bounds=Bounds(2.1, 1e3, hard=True),
+        )
         scope.declare_auxiliary(f"{path}.log_rates", module.log_rates)
         return module

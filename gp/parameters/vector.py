@@ -1,0 +1,286 @@
+"""The vector in which hyperparameters are learnt, and what else is learnt beside them.
+
+A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.parameters.scope), which
+knows the scales of the data; `Parameters` then translate between three forms:
+
+- the data's own units: what a user writes and reads;
+- internal units: those of the standardised inputs and targets, in which kernels compute;
+- the raw vector: the log of each positive hyperparameter, each other one in units of its scale; free ones only: what
+  is learnt.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from gp.parameters.priors import Prior
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What a hyperparameter is measured in: data units = internal · unit + offset.
+
+    `reference` is what one raw unit is internally, of one that may be negative; 1 for logs.
+    """
+
+    unit: Any = 1.0
+    offset: float = 0.0
+    reference: Any = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Limits of the search in internal units; `hard`: Adam, too, keeps to both, or to (lower, upper)."""
+
+    lower: Any = -math.inf
+    upper: Any = math.inf
+    hard: Any = False
+
+
+@dataclass(frozen=True)
+class Softplus:
+    """gpytorch's own form of a hyperparameter, θ^power = floor + softplus(raw), in which Adam walks."""
+
+    power: int = 1
+    floor: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """One declared hyperparameter, arrays (size,) in internal units."""
+
+    name: str
+    start: np.ndarray
+    bounds: Bounds  # arrays (size,); `hard` a pair: the bounds that the user named
+    units: Units  # arrays (size,)
+    positive: bool
+    fixed: bool
+    labels: tuple[str, ...] | None  # of its numbers, where it is a list
+    is_distance: bool  # whether it is a lengthscale of distances between inputs
+    amplitude: float  # scaling the covariance by c scales θ by c^amplitude
+    prior: Prior | None
+    form: Softplus
+    tensor: torch.nn.Parameter = field(repr=False)  # raw · reference
+    named: bool = False  # whether its start is the user's own
+    # Scope → the internal values (k, size) that a search for starts tries, in order; () → none but the start
+    candidates: Callable[[Any], np.ndarray] | None = None
+    auxiliary: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers it is."""
+        return len(self.start)
+
+    @property
+    def names(self) -> list[str]:
+        """Return a name for each number."""
+        return [self.name] if self.labels is None else [f"{self.name}.{label}" for label in self.labels]
+
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        """Return whether Adam, too, keeps to the lower and to the upper bound."""
+        lower, upper = self.bounds.hard
+        return lower, upper
+
+    def raw(self, internal: np.ndarray) -> np.ndarray:
+        """Return internal values in raw form."""
+        return np.log(internal) if self.positive else internal / self.units.reference
+
+    def held(self) -> np.ndarray:
+        """Return the raw values that the model's tensor holds."""
+        return np.asarray(self.tensor.detach().numpy().reshape(-1) / self.units.reference)
+
+    def in_data_units(self, raw: np.ndarray) -> np.ndarray:
+        """Return raw values in the data's units, shape (size,)."""
+        internal = np.exp(raw) if self.positive else raw * self.units.reference
+        return internal * self.units.unit + self.units.offset
+
+
+@dataclass(frozen=True, eq=False)
+class Auxiliary:
+    """Numbers learnt beside the hyperparameters: inducing inputs, variational parameters.
+
+    They are any real numbers, raw as the tensor holds them: in the raw vector they are like a `Parameter` without
+    unit, bounds, prior and candidates; in reports they have no name, and no interval.
+    """
+
+    name: str
+    start: np.ndarray
+    tensor: torch.nn.Parameter = field(repr=False)
+
+    auxiliary: ClassVar[bool] = True
+    positive: ClassVar[bool] = False
+    fixed: ClassVar[bool] = False
+    labels: ClassVar[None] = None
+    is_distance: ClassVar[bool] = False
+    amplitude: ClassVar[float] = 0.0
+    prior: ClassVar[None] = None
+    named: ClassVar[bool] = False
+    candidates: ClassVar[None] = None
+    bounded: ClassVar[tuple[bool, bool]] = (False, False)
+    units: ClassVar[Units] = Units()
+    form: ClassVar[Softplus] = Softplus()
+
+    @classmethod
+    def of(cls, name: str, tensor: torch.nn.Parameter) -> "Auxiliary":
+        """Return what stands for `tensor`, starting from its present values."""
+        return cls(name, tensor.detach().numpy().reshape(-1).copy(), tensor)
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers they are."""
+        return len(self.start)
+
+    @property
+    def names(self) -> list[str]:
+        """Return their one name."""
+        return [self.name]
+
+    @property
+    def bounds(self) -> Bounds:
+        """Return bounds (size,) that bound nothing."""
+        return Bounds(np.full(self.size, -math.inf), np.full(self.size, math.inf), (False, False))
+
+    def raw(self, internal: np.ndarray) -> np.ndarray:
+        """Return the values themselves."""
+        return internal
+
+    def held(self) -> np.ndarray:
+        """Return the values that the model's tensor holds."""
+        return np.asarray(self.tensor.detach().numpy().reshape(-1))
+
+    def in_data_units(self, raw: np.ndarray) -> np.ndarray:
+        """Return the values themselves."""
+        return raw
+
+
+Learnt = Parameter | Auxiliary
+
+
+class Parameters:
+    """The declared hyperparameters of one model, and the raw vector of the free ones, in order of declaration.
+
+    What is auxiliary comes last in the vector, and has no name there.
+    """
+
+    def __init__(self, parameters: Sequence[Learnt]) -> None:
+        self.all = tuple(sorted(parameters, key=lambda p: p.auxiliary))
+        self.free = tuple(p for p in self.all if not p.fixed)
+        for parameter in self.all:
+            _fill(parameter.tensor, parameter.raw(parameter.start) * parameter.units.reference)
+
+    def joined(self, extra: Sequence[Auxiliary]) -> "Parameters":
+        """Return these and the `extra` auxiliary ones, over the same tensors, which keep their values."""
+        both = copy(self)
+        both.all, both.free = (*self.all, *extra), (*self.free, *extra)
+        return both
+
+    @property
+    def start(self) -> np.ndarray:
+        """Return the raw vector of the starts."""
+        return _concatenate([p.raw(p.start) for p in self.free])
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Return (lower, upper) of each element of the raw vector."""
+        lower = _concatenate([p.raw(p.bounds.lower) for p in self.free])
+        upper = _concatenate([p.raw(p.bounds.upper) for p in self.free])
+        return list(zip(lower.tolist(), upper.tolist(), strict=True))
+
+    @property
+    def names(self) -> list[str]:
+        """Return a name for each hyperparameter of the raw vector: `noise.sd`, `kernel.lengthscale.age` of a list."""
+        return [name for parameter in self.free if not parameter.auxiliary for name in parameter.names]
+
+    @property
+    def without_auxiliary(self) -> "Parameters":
+        """Return the hyperparameters alone, over the same tensors, which keep their values."""
+        alone = copy(self)
+        alone.all, alone.free = (tuple(p for p in part if not p.auxiliary) for part in (self.all, self.free))
+        return alone
+
+    def split(self, vector: np.ndarray) -> list[np.ndarray]:
+        """Return the raw vector's part of each free hyperparameter."""
+        ends = itertools.accumulate(p.size for p in self.free)
+        return [vector[end - p.size : end] for p, end in zip(self.free, ends, strict=True)]
+
+    @property
+    def places(self) -> dict[torch.Tensor, slice]:
+        """Return where in the raw vector each free hyperparameter's tensor is."""
+        ends = np.cumsum([p.size for p in self.free]).tolist()
+        return {p.tensor: slice(end - p.size, end) for p, end in zip(self.free, ends, strict=True)}
+
+    @property
+    def vector(self) -> np.ndarray:
+        """Return the raw vector that the model's tensors hold."""
+        return _concatenate([p.held() for p in self.free])
+
+    def set(self, vector: np.ndarray) -> None:
+        """Put a raw vector into the model's tensors."""
+        for parameter, part in zip(self.free, self.split(vector), strict=True):
+            _fill(parameter.tensor, part * parameter.units.reference)
+
+    def gradient(self) -> np.ndarray:
+        """Return the raw gradient that backward passes have gathered in the model's tensors, and clear it there."""
+        parts = []
+        for parameter in self.free:
+            grad = parameter.tensor.grad
+            parts.append(
+                np.zeros(parameter.size) if grad is None else grad.numpy().reshape(-1) * parameter.units.reference
+            )
+            parameter.tensor.grad = None
+        return _concatenate(parts)
+
+    def in_data_units(self) -> dict[str, float | list[float]]:
+        """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
+        named = [p for p in self.all if not p.auxiliary]
+        values = {p.name: p.in_data_units(p.held()).tolist() for p in named}
+        return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in named}
+
+    def by_name(self) -> dict[str, float]:
+        """Return the model's current hyperparameters, one name for each number, in the data's units."""
+        values = self.in_data_units()
+        return {
+            name: value
+            for parameter in self.all
+            if not parameter.auxiliary
+            for name, value in zip(parameter.names, np.atleast_1d(values[parameter.name]).tolist(), strict=True)
+        }
+
+    def gradient_in_data_units(self, gradient: np.ndarray) -> dict[str, float | list[float]]:
+        """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
+        slopes = {}
+        for parameter, part in zip(self.free, self.split(gradient), strict=True):
+            if parameter.auxiliary:
+                continue
+            value = np.exp(parameter.held()) if parameter.positive else parameter.units.reference
+            natural = (part / (value * parameter.units.unit)).tolist()
+            slopes[parameter.name] = natural if parameter.labels is not None else natural[0]
+        return slopes
+
+    def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the log prior density (of θ in the data's units), and its gradient by the raw vector."""
+        if not any(parameter.prior for parameter in self.free):
+            return 0.0, np.zeros(len(vector))
+        value, slopes = 0.0, []
+        for parameter, part in zip(self.free, self.split(vector), strict=True):
+            natural = parameter.in_data_units(part)
+            prior = parameter.prior
+            value += float(prior.log_density(natural).sum()) if prior else 0.0
+            by_raw = natural if parameter.positive else parameter.units.reference * parameter.units.unit
+            slopes.append(prior.slope(natural) * by_raw if prior else np.zeros(parameter.size))
+        return value, _concatenate(slopes)
+
+
+def _fill(tensor: torch.nn.Parameter, values: np.ndarray) -> None:
+    tensor.detach().numpy()[...] = values.reshape(tensor.shape)  # in the tensor's own memory
+
+
+def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)
