@@ -6,6 +6,7 @@ a search over what is left is one of the same optima in fewer dimensions, Rao 19
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,12 @@ class Profile:
     reference: np.ndarray  # (q,) what one raw unit of a coefficient is
     bounds: np.ndarray  # (p, 2)
 
+    @cached_property
+    def _moved(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the elements that move with the scale, by how much, and their bounds (2, m)."""
+        moved = np.flatnonzero(self.amplitude)
+        return moved, self.amplitude[moved], self.bounds[moved].T
+
     def residual(self, residual: np.ndarray, alpha: np.ndarray, solve: Solve) -> tuple[np.ndarray, ...]:
         """Return y − m, α = K⁻¹(y − m) and the raw coefficients' change, (q,), at the best coefficients."""
         if not len(self.positions):
@@ -38,10 +45,10 @@ class Profile:
 
     def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> tuple[float, int | None]:
         """Return log c for rᵀK⁻¹r = `quadratic`, and the element at whose bound it had to stop, if at any."""
-        moved = np.flatnonzero(self.amplitude)
+        moved, amplitude, bounds = self._moved
         if not len(moved):
             return 0.0, None
-        low, high = ((self.bounds[moved] - vector[moved, None]) / self.amplitude[moved, None]).T
+        low, high = (bounds - vector[moved]) / amplitude
         best = float(np.log(max(quadratic, 1e-300) / n))  # a constant y leaves no residual
         if best < low.max():
             return float(low.max()), int(moved[low.argmax()])

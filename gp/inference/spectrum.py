@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from scipy.linalg import lapack
 
-from gp.inference.profile import Profile
-from gp.matrices.algebra import closed_form
-from gp.matrices.tiles import lower_tiles
+from gp.inference.profile import Profile, least_squares
+from gp.matrices.symmetric import symmetric
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
 
@@ -27,8 +26,8 @@ class Spectrum:
             residual = gp.y.numpy() - gp.mean(gp.x).numpy()
             design = profile.design if profile else np.zeros((gp.n, 0))
             turned = np.asfortranarray(np.column_stack([residual, design]))
-            self._diagonal, self._beside, turned = _reduced(_matrix(gp), turned)
-        self._residual, self._design = turned[:, 0], turned[:, 1:]
+            self._diagonal, self._beside, self._turned = _reduced(_matrix(gp), turned)
+        self._residual, self._design = self._turned[:, 0], self._turned[:, 1:]
 
     def value(self, vector: np.ndarray, noise_variance: float) -> float:
         """Return the log marginal likelihood (nats) of internal targets with that noise; −inf where there is none.
@@ -41,12 +40,12 @@ class Spectrum:
         # As an exact search does: a factor by rounding alone is none (gp.inference.exact).
         if failed or not pivots.min() > 10 * self._n * np.finfo(float).eps * pivots.max():
             return -math.inf
-        solved, _ = lapack.dpttrs(pivots, below, np.column_stack([self._residual, self._design]))
+        solved, _ = lapack.dpttrs(pivots, below, self._turned)
         alpha = solved[:, 0]
         quadratic = float(self._residual @ alpha)
         if self._design.shape[1]:
             slope = self._design.T @ alpha
-            quadratic -= float(slope @ np.linalg.lstsq(self._design.T @ solved[:, 1:], slope, rcond=None)[0])
+            quadratic -= float(slope @ least_squares(self._design.T @ solved[:, 1:], slope))
         shift = self._profile.log_scale(vector, quadratic, self._n)[0] if self._profile else 0.0
         volume = float(np.log(pivots).sum()) + self._n * (shift + math.log(2 * math.pi))
         return -0.5 * (quadratic * math.exp(-shift) + volume)
@@ -54,10 +53,9 @@ class Spectrum:
 
 def _matrix(gp: GaussianProcess) -> np.ndarray:
     """Return the kernel matrix (n, n), its lower triangle filled, in LAPACK's order."""
-    kernel, matrix = closed_form(gp.kernel, gp.x, gp.x), np.empty((gp.n, gp.n), order="F")
-    for tile in lower_tiles(gp.n):
-        matrix[tile], _ = kernel.block(*tile)
-    return matrix
+    parameters = gp.parameters
+    kernel = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
+    return np.asfortranarray(kernel.covariance(np.zeros(gp.n)))
 
 
 def _reduced(matrix: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -215,10 +215,12 @@ class _Screen:
 
 def _distinct(candidates: list[Candidate], apart: np.ndarray | float = APART) -> list[Candidate]:
     """Return the candidates but those near an earlier one: no element is `apart` or more."""
-    kept = list[Candidate]()
-    for candidate in candidates:
-        if all((np.abs(candidate.vector - other.vector) > apart).any() for other in kept):
+    kept, vectors = list[Candidate](), np.array([candidate.vector for candidate in candidates])
+    left = np.ones(len(candidates), dtype=bool)
+    for k, candidate in enumerate(candidates):
+        if left[k]:
             kept.append(candidate)
+            left &= (np.abs(vectors - candidate.vector) > apart).any(axis=1)
     return kept
 
 
