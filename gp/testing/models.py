@@ -13,6 +13,7 @@ from linear_operator import to_dense
 from gp.dataset import Dataset
 from gp.fitted.fit import fit_dataset
 from gp.fitted.fitted import Fitted
+from gp.inference import Inference
 from gp.inference.exact import Exact
 from gp.model.model import GaussianProcess, Model, Standardize
 from gp.spec import kinds
@@ -162,7 +163,10 @@ def check_saved(name: str, section: str, union: Any, spec: Any, data: Dataset) -
 
 
 def check_file(name: str, fitted: Fitted) -> None:
-    """Check that a fitted model saves to the same bytes twice, and is the same when loaded."""
+    """Check that a fitted model saves to the same bytes twice, and is the same when loaded.
+
+    Of an inference method that is not registered only the first: a file names it by its kind.
+    """
     hidden = {parameter.name for parameter in fitted.gp.parameters.all if parameter.auxiliary}
     shown = hidden & set(fitted.hyperparameters)
     require(not shown, f"{name}: what is learnt beside hyperparameters is none of them (got {sorted(shown)})")
@@ -172,6 +176,8 @@ def check_file(name: str, fitted: Fitted) -> None:
         fitted.save(first)
         fitted.save(second)
         require(first.read_bytes() == second.read_bytes(), f"{name}: a model saved twice gives two files")
+        if type(fitted.inference) not in kinds(Inference).values():
+            return
         loaded = Fitted.load(first)
     require(
         loaded.hyperparameters == fitted.hyperparameters,

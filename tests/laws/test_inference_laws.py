@@ -1,6 +1,7 @@
 """Every registered inference method keeps the laws of gp.testing, and a wrong one is caught."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ EXAMPLES = examples(Inference, GIVEN)
 def test_an_inference_method_keeps_the_laws(name):
     options = next((OPTIONS[prefix] for prefix in OPTIONS if name.startswith(prefix)), {})
     check_inference(EXAMPLES[name], **options)
+
+
+class Own(Exact):
+    """Somebody's own method, which no registry knows."""
+
+    kind: Literal["own"] = "own"
+
+
+def test_somebodys_own_method_is_judged_without_being_registered():
+    check_inference(Own())
 
 
 class OtherJacobian(Exact):
