@@ -19,7 +19,8 @@ from gp.parameters.scope import Scope, spread
 from gp.parameters.vector import Auxiliary, Parameters
 from gp.spec import Fault, InputError, Spec
 
-# Python floats would otherwise be rounded to float32 on their way into gpytorch.
+# Python floats would otherwise be rounded to float32 on their way into gpytorch.  Set when this module is imported, for
+# the whole process, and not when a model is built: a worker that is sent a built model only imports this.
 torch.set_default_dtype(torch.float64)
 
 
