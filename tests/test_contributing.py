@@ -22,12 +22,15 @@ def put(root, before, language, code):
     if language == "diff":
         text, at = path.read_text(encoding="utf-8"), None
         for sign, line in ((line[:1], line[1:] + "\n") for line in code.splitlines()):
+            if sign == "+":
+                text, at = text[:at] + line + text[at:], at + len(line)
+                continue
+            assert text.count(line) == 1, f"{path.name} has {text.count(line)} lines {line!r}"
+            at = text.index(line)
             if sign == "-":
-                assert text.count(line) == 1, f"{path.name} has {text.count(line)} lines {line!r}"
-                at = text.index(line)
                 text = text.replace(line, "")
             else:
-                text, at = text[:at] + line + text[at:], at + len(line)
+                at += len(line)
         path.write_text(text, encoding="utf-8")
     elif path.exists():
         *above, last = path.read_text(encoding="utf-8").splitlines(keepends=True)
