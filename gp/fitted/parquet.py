@@ -1,7 +1,7 @@
 """Fitting to a Parquet file whose rows need not fit in memory."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gp.data.table.cells import Role
-from gp.data.table.names import check_names
+from gp.data.table.names import find_columns
 from gp.data.table.parquet import floats_of
 from gp.dataset import Dataset, Whole
 from gp.fitted.fit import Written, parse_all, refuse
@@ -81,12 +80,17 @@ class Table:
         return [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
 
     @cached_property
+    def stored(self) -> list[str]:
+        """Return the names of all columns used as the file spells them."""
+        names = pq.read_schema(self.path).names
+        return [names[i] for i in find_columns(names, self.columns, place=str(self.path)).values()]
+
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Return the number of rows of each row group.  Raises InputError for an unreadable file or unknown column."""
         try:
             with pq.ParquetFile(self.path) as file:
-                roles: Mapping[str, Role] = dict.fromkeys(self.columns, "value")
-                check_names(file.schema_arrow.names, roles, place=str(self.path))
+                find_columns(file.schema_arrow.names, self.columns, place=str(self.path))
                 return tuple(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
@@ -101,8 +105,10 @@ class Table:
     def read(self, group: int) -> np.ndarray:
         """Return a row group's columns (b, len(columns)).  Raises InputError for a value that is not finite."""
         with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(group, columns=self.columns)
-        values = np.column_stack([floats_of(table[name], name, self.path) for name in self.columns])
+            table = file.read_row_group(group, columns=self.stored)
+        values = np.column_stack(
+            [floats_of(table[stored], name, self.path) for stored, name in zip(self.stored, self.columns, strict=True)]
+        )
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(

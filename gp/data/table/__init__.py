@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from gp.data.source import Source
 from gp.data.table.cells import Role
 from gp.data.table.holdout import Holdout
+from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
 from gp.dataset import RESERVED, Dataset
@@ -35,9 +37,9 @@ class Table(Source):
 
     kind: Literal["table"] = "table"
     path: str
-    x: Annotated[list[str], BeforeValidator(_as_list)]
-    y: str
-    noise_sd: str | None = None
+    x: Annotated[list[Column], BeforeValidator(_as_list)]
+    y: Column
+    noise_sd: Column | None = None
     missing: Literal["error", "drop"] = "error"
     holdout: Holdout | None = None
 
@@ -70,8 +72,9 @@ class Table(Source):
     def _check_x(cls, names: list[str], info: ValidationInfo) -> list[str]:
         if not names:
             raise InputError(Fault("", "is empty (got [])", "name at least one input column"))
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(Fault("", f"names column {twice[0]!r} {names.count(twice[0])} times", "name it once"))
+        name, times = Counter(names).most_common(1)[0]
+        if times > 1:
+            raise InputError(Fault("", f"names column {name!r} {times} times", "name it once"))
         if taken := [name for name in names if name in RESERVED or name.startswith("component.")]:
             raise InputError(
                 Fault(

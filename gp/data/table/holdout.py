@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gp.data.table.cells import Role
+from gp.data.table.names import Column
 from gp.spec import Fault, InputError, Seed, Spec
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -37,7 +38,7 @@ class LastRows(Spec):
     """The last fraction of the rows along a column: a forecast."""
 
     fraction: Fraction
-    along: str
+    along: Column
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -56,7 +57,7 @@ class LastRows(Spec):
 class MarkedRows(Spec):
     """The rows that a column marks with 1 or true."""
 
-    column: str
+    column: Column
 
     @property
     def roles(self) -> dict[str, Role]:

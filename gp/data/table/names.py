@@ -1,41 +1,56 @@
-"""Names: a table's columns against those that a study uses."""
+"""Names: the columns that a study uses, found in a table's header.  Other columns may be called anything."""
 
 import difflib
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from gp.spec import Fault, InputError
 
 LISTED = 20  # names shown of a wide table
 
 
-def check_names(header: Sequence[str], used: Iterable[str], *, place: str) -> None:
-    """Raise InputError unless `header` has distinct names, those `used` among them."""
-    if unnamed := [number for number, name in enumerate(header, start=1) if not name.strip()]:
-        mend = (
-            "remove the separator at the line's end"
-            if unnamed[0] == len(header)
-            else "write the table without an index"
-        )
-        raise InputError(Fault("", f"column {unnamed[0]} has no name", f"{mend}, or name the column", source=place))
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise InputError(
-            Fault(
-                "",
-                f"column {twice[0]!r} is there {header.count(twice[0])} times",
-                "give each its own name",
-                source=place,
-            )
-        )
-    if unknown := [name for name in used if name not in header]:
-        known = ", ".join(header[:LISTED]) + (", …" if len(header) > LISTED else "")
-        raise InputError(
-            [
-                Fault("", f"no column {name!r} (columns: {known})", _nearest(name, header), source=place)
-                for name in unknown
-            ]
-        )
+def clean(name: str) -> str:
+    """Return `name` without the blanks around it, in Unicode's composed form: é is one letter, however it is stored."""
+    return unicodedata.normalize("NFC", name.replace("\ufeff", "")).strip()
 
 
-def _nearest(name: str, header: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, header, n=1)
-    return f"did you mean {close[0]!r}?" if close else "name one of them"
+Column = Annotated[str, AfterValidator(clean)]  # in a study
+
+
+def find_columns(header: Sequence[str], used: Iterable[str], *, place: str) -> dict[str, int]:
+    """Return the position in `header` of each column in `used`; both are compared `clean`.
+
+    Raises InputError for a name that is not there, or is there more than once.
+    """
+    positions: defaultdict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(header):
+        positions[clean(name)].append(i)
+    faults, found = [], {}
+    for name in used:
+        places = positions.get(clean(name), []) if clean(name) else []  # no name is that of every unnamed column
+        if len(places) == 1:
+            found[name] = places[0]
+        elif places:
+            numbers = ", ".join(str(i + 1) for i in places)
+            why = f"column {clean(name)!r} is there {len(places)} times (columns {numbers})"
+            faults.append(Fault("", why, "give each its own name", source=place))
+        else:
+            faults.append(Fault("", *_explain_absence(name, header, positions), source=place))
+    if faults:
+        raise InputError(faults)
+    return found
+
+
+def _explain_absence(name: str, header: Sequence[str], positions: dict[str, list[int]]) -> tuple[str, str]:
+    """Return what is wrong where no column has the name, and what to do."""
+    names = [known for known in positions if known]
+    why = f"no column {name!r} (columns: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''})"
+    if close := difflib.get_close_matches(clean(name), names, n=1):
+        return why, f"did you mean {close[0]!r}?"
+    if unnamed := positions.get(""):
+        return why, f"name one of them, or write a name for column {unnamed[0] + 1}, which has none, into the header"
+    return why, "name one of them"

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from gp.data.table.cells import MISSING_FIX, Role, decimal_years
 from gp.data.table.faults import Faults
-from gp.data.table.names import check_names
+from gp.data.table.names import find_columns
 from gp.spec import Fault, InputError
 
 
@@ -20,8 +20,9 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[st
     """
     try:
         with pq.ParquetFile(path) as file:
-            check_names(file.schema_arrow.names, roles, place=str(path))
-            table = file.read(columns=list(roles))
+            names = file.schema_arrow.names
+            stored = {name: names[i] for name, i in find_columns(names, roles, place=str(path)).items()}
+            table = file.read(columns=list(stored.values()))
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             Fault(
@@ -34,7 +35,7 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[st
     if table.num_rows == 0:
         raise InputError(Fault("", "the table has columns and no rows", "add some", source=str(path)))
     faults = Faults(path)
-    columns = {name: floats_of(table[name], name, path) for name in roles}
+    columns = {name: floats_of(table[stored[name]], name, path) for name in roles}
     for name, role in roles.items():
         _find_faults(columns[name], name, role, missing, faults)
     faults.raise_any()

@@ -14,7 +14,7 @@ import numpy as np
 
 from gp.data.table.cells import Role, TextColumn, looks_like_a_value
 from gp.data.table.faults import Faults
-from gp.data.table.names import check_names
+from gp.data.table.names import clean, find_columns
 from gp.spec import Fault, InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -48,12 +48,13 @@ def _read_columns(
 ) -> dict[str, TextColumn]:
     reader = csv.reader(lines, delimiter=SEPARATORS[path.suffix.lower()], strict=True)
     header = _read_header(reader, path, roles)
+    positions = find_columns(header, roles, place=f"{path}:1")
     columns = {name: TextColumn(name, role, missing, faults) for name, role in roles.items()}
     for rows, starts in _chunks(reader, faults):
         rows, starts = _rectangular(rows, starts, header, faults)
         cells = list(zip(*rows, strict=True)) or [()] * len(header)
         for name, column in columns.items():
-            column.take(cells[header.index(name)], starts)
+            column.take(cells[positions[name]], starts)
     return columns
 
 
@@ -81,7 +82,10 @@ def _read_header(reader: Iterator[list[str]], path: Path, roles: Mapping[str, Ro
         raise InputError(Fault("", str(error), "mend the quotes", source=f"{path}:1")) from None
     if not any(header):
         raise InputError(Fault("", "is blank", "begin the file with a header line of column names", source=f"{path}:1"))
-    separator, complete = SEPARATORS[path.suffix.lower()], set(roles) <= set(header)
+    separator, complete = (
+        SEPARATORS[path.suffix.lower()],
+        {clean(name) for name in roles} <= {clean(name) for name in header},
+    )
     if not complete and all(looks_like_a_value(name) for name in header):
         raise InputError(
             Fault(
@@ -97,7 +101,6 @@ def _read_header(reader: Iterator[list[str]], path: Path, roles: Mapping[str, Ro
                 source=f"{path}:1",
             )
         )
-    check_names(header, roles, place=f"{path}:1")
     return header
 
 
