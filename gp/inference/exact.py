@@ -29,9 +29,9 @@ SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has th
 class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
 
-    With `rows`, where there are more, hyperparameters are learnt exactly on so many: a seeded half, and the row nearest
-    to each.  The posterior given these is that of all rows: these are factorised where they are predicted from or left
-    out, not at every evaluation.
+    With `rows`, where there are more, hyperparameters are fitted and certified on a subset of that size: a seeded half,
+    and the row nearest to each.  The full covariance is factorised once, for the likelihood, predictions and
+    leave-one-out of all rows.
     """
 
     profiles: ClassVar[bool] = True
