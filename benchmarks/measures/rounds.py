@@ -14,6 +14,7 @@ from benchmarks.worker import Worker
 
 ENOUGH = 0.05  # seconds that one run lasts at least, by repeating its call
 PAUSE = 0.02  # for the threads of the one before to fall asleep
+COLD = 10.0  # seconds of a first call up to which a second one tells how long a call takes
 NEEDED = (UNIT, OURS)  # without them there is nothing to compare
 CUBIC = 500  # rows from which time grows as their cube
 FREE_MEMORY = 0.4  # the part of all memory that one library may take
@@ -29,6 +30,7 @@ class Entrant:
     left_out: str | None = None
     first: dict[str, Any] = field(default_factory=dict)  # the first run's reply, with its result
     samples: list[dict[str, float]] = field(default_factory=list)  # by round; the first run is the first
+    warm: float = 0.0  # wall seconds of a call that is not the first, which imports, compiles and fills caches
     known: tuple[int, float, float] | None = None  # the last size, its seconds and memory
 
     def is_too_much(self, n: int, limit: float, memory: float) -> str | None:
@@ -99,6 +101,9 @@ def ready(
         try:
             entrant.worker.prepare(task, arrays, settings, kernel=entrant.kernel)
             entrant.first = entrant.worker.run(limit=3 * limit)  # others' work may slow it
+            entrant.warm = entrant.first["wall"]
+            if entrant.warm < COLD:
+                entrant.warm = entrant.worker.run(1, limit=3 * limit)["wall"]
         except Unavailable as reason:
             if entrant.name in NEEDED:
                 raise
@@ -113,10 +118,10 @@ def ready(
 
 def interleave(present: list[Entrant], plan: Plan, limit: float) -> None:
     """Repeat everyone's call in turn, the slow ones fewer times."""
-    calls = {id(entrant): max(1, min(100, round(ENOUGH / entrant.first["wall"]))) for entrant in present}
+    calls = {id(entrant): max(1, min(100, round(ENOUGH / entrant.warm))) for entrant in present}
     for turn in range(plan.rounds):
         for entrant in present:
-            spent = entrant.first["wall"] * calls[id(entrant)]
+            spent = entrant.warm * calls[id(entrant)]
             if entrant.left_out or turn >= plan.repeat / spent:
                 continue
             time.sleep(PAUSE)

@@ -31,11 +31,16 @@ UNIT = "lapack"  # seconds are counted in its
 
 PEERS: dict[str, Peer] = {
     UNIT: Peer("LAPACK alone", "lapack", "SciPy's OpenBLAS: the calls that nobody can avoid"),
-    OURS: Peer("this library", "ours", "`gp.fit` and `gp`'s defaults", kernels=("rbf", "matern52", "rbf+periodic")),
+    OURS: Peer(
+        "this library",
+        "ours",
+        "`gp.fit` and `gp`'s defaults: candidates are screened, and up to five starts climbed",
+        kernels=("rbf", "matern52", "rbf+periodic"),
+    ),
     "gp-one-start": Peer(
         "this library, one start",
         "ours",
-        "L-BFGS from the default start alone",
+        "one climb from the default start, nothing screened",
         tasks=(FIT,),
         options={"train": {"kind": "lbfgs", "restarts": 0}},
     ),
@@ -49,14 +54,15 @@ PEERS: dict[str, Peer] = {
     "gpytorch": Peer(
         "GPyTorch, Cholesky",
         "gpytorch",
-        "Cholesky forced at every size, fast computations off; fitted by SciPy's L-BFGS-B, having none of its own",
+        "Cholesky forced at every size, fast computations off; fitted by SciPy's L-BFGS-B, having none of its own, from "
+        "one start",
         requirements="gpytorch",
     ),
     "gpytorch-defaults": Peer(
         "GPyTorch, defaults",
         "gpytorch",
         "as it comes: above 800 rows conjugate gradients and a stochastic log-determinant; fitted as in its tutorial, "
-        "by 100 steps of Adam at 0.1",
+        "by 100 steps of Adam at 0.1 from one start",
         requirements="gpytorch",
         options={"defaults": True},
         exact=False,
@@ -64,7 +70,7 @@ PEERS: dict[str, Peer] = {
     "botorch": Peer(
         "BoTorch",
         "botorch",
-        "`fit_gpytorch_mll` (L-BFGS-B) over the same model without priors, Cholesky forced",
+        "`fit_gpytorch_mll` (L-BFGS-B) over the same model without priors, Cholesky forced; one start",
         requirements="botorch",
         tasks=(FIT,),
     ),
@@ -74,12 +80,15 @@ PEERS: dict[str, Peer] = {
         "analytic gradient, no copy of the kernel; its L-BFGS-B, one start; its mean is y's average, as it learns none",
         requirements="scikit-learn",
     ),
-    "gpy": Peer("GPy", "gpy", "its own L-BFGS-B", requirements="gpy"),
+    "gpy": Peer("GPy", "gpy", "its own L-BFGS-B, one start", requirements="gpy"),
     "gpflow": Peer(
-        "GPflow", "gpflow", "compiled by tf.function; its SciPy optimiser (L-BFGS-B)", requirements="gpflow"
+        "GPflow", "gpflow", "compiled by tf.function; its SciPy optimiser (L-BFGS-B), one start", requirements="gpflow"
     ),
-    "gpjax": Peer("GPJax", "gpjax", "jit, float64, jitter 0; `fit_scipy` (BFGS)", requirements="gpjax"),
+    "gpjax": Peer("GPJax", "gpjax", "jit, float64, jitter 0; `fit_scipy` (BFGS), one start", requirements="gpjax"),
     "tinygp": Peer(
-        "tinygp", "tinygp", "jit, float64; SciPy's L-BFGS-B, having no optimiser of its own", requirements="tinygp"
+        "tinygp",
+        "tinygp",
+        "jit, float64; SciPy's L-BFGS-B from one start, having no optimiser of its own",
+        requirements="tinygp",
     ),
 }
