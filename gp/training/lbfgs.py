@@ -1,4 +1,4 @@
-"""L-BFGS-B from several starts, then Newton steps with the curvature found, over ever more rows."""
+"""A search for hyperparameters: the best of many candidates are climbed, over ever more rows."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,15 +23,18 @@ from gp.training.starts import screen
 
 
 class Lbfgs(Spec):
-    """L-BFGS-B (SciPy) over log hyperparameters, from the best of many candidates (gp.training.starts).
+    """A search over log hyperparameters, from the best of many candidates (gp.training.starts).
 
     Up to `restarts` + 1 candidates that differ are climbed, where the user stated starts the stated one first.  With
     `restarts` 0 nothing is screened: the one climb begins at the stated or default start.
 
-    Scale and mean coefficients are profiled out.  Where there are many rows, all starts run on a seeded subset, whose
-    few best ends are then climbed on twice as many rows, and so on up to all: the curvature at an end tells the next
-    climb its steps, so that few evaluations are left to do on all rows.  A climb stops where a Newton step promises
-    less than `tolerance` nats.
+    Scale and mean coefficients are profiled out.  A climb takes Newton steps (gp.training.newton) by the average
+    information, where the inference method gives it.  Elsewhere L-BFGS-B comes near, and Newton steps with the
+    curvature measured there go on; where there are parameters of each row, L-BFGS-B goes all the way.  A climb stops
+    where a step would gain less than `tolerance` nats; up to 1000 rows, the best end is then brought to six digits.
+
+    Where there are many rows, all starts run on a seeded subset, whose few best ends are then climbed on twice as many
+    rows, and so on up to all, so that few evaluations are left to do on all rows.
 
     Starts that would take long run side by side (gp.parallel).
     """
@@ -165,6 +168,7 @@ KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
 SAME = 0.1  # nats within which two ends are one
 CLOSED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
+RIDGE = 1e-8  # nats a step below which L-BFGS-B stops in the end, where there are parameters of each row
 
 
 def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
@@ -210,12 +214,19 @@ def _groups(peaks: list[Peak]) -> list[list[Peak]]:
 
 
 def _closed(problem: Problem, peak: Peak) -> Peak:
-    """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap."""
-    if problem.has_auxiliary or problem.n > CLOSED_ROWS:
+    """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap.
+
+    Parameters of each row lie on a ridge, along which L-BFGS-B stops early: it goes on from there, its memory fresh.
+    """
+    by_row = problem.gp.noise.by_row
+    if (problem.n > CLOSED_ROWS and problem.inference.grows) or (problem.has_auxiliary and not by_row):
         return peak
-    curvature = None if problem.is_informed else peak.curvature
-    end = close(problem, peak.vector, curvature, problem.parameters.bounds)
-    return replace(end, values=(*peak.values, *end.values))
+    if by_row:
+        ends = _approach(problem, peak.vector, within=RIDGE)
+    else:
+        curvature = None if problem.is_informed else peak.curvature
+        ends = [close(problem, peak.vector, curvature, problem.parameters.bounds)]
+    return max([peak, *(replace(end, values=(*peak.values, *end.values)) for end in ends)], key=lambda end: end.value)
 
 
 def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float:
