@@ -54,8 +54,8 @@ PEERS: dict[str, Peer] = {
     "gpytorch": Peer(
         "GPyTorch, Cholesky",
         "gpytorch",
-        "Cholesky forced at every size, fast computations off; fitted by SciPy's L-BFGS-B, having none of its own, from "
-        "one start",
+        "Cholesky forced at every size, fast computations off; fitted by SciPy's L-BFGS-B, having none of its own, "
+        "from one start",
         requirements="gpytorch",
     ),
     "gpytorch-defaults": Peer(
