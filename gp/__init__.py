@@ -1,7 +1,7 @@
 """Gaussian process regression: fit, predict, evaluate.
 
-Names are resolved on first use, so `import gp` alone loads no torch.  The first use of one that needs torch (`fit`,
-`load`) makes float64 torch's default dtype, for the whole process.
+Names are resolved on first use, so `import gp` alone does not load torch.  The first use of a name that needs torch
+(`fit`, `load`) makes float64 torch's default dtype for the whole process.
 """
 
 import importlib

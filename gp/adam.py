@@ -8,9 +8,10 @@ Moments = tuple[np.ndarray, np.ndarray]  # running means of the gradient and of 
 def adam_step(
     place: np.ndarray, gradient: np.ndarray, moments: Moments, step: int, rate: float
 ) -> tuple[np.ndarray, Moments]:
-    """Return the place (p,) after one step down the `gradient` (p,), and the new moments; `step` counts from 1.
+    """Return the point (p,) after one descent step along −`gradient` (p,), and the new moments.
 
-    Kingma & Ba 2015, Alg. 1, with β₁ = 0.9, β₂ = 0.999, ε = 1e-8, in the order of operations of its section 2.
+    `step` counts from 1.  Kingma & Ba 2015, Alg. 1, with β₁ = 0.9, β₂ = 0.999, ε = 1e-8, in the order of operations of
+    the paper's section 2.
     """
     first = 0.9 * moments[0] + 0.1 * gradient
     second = 0.999 * moments[1] + 0.001 * gradient**2

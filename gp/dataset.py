@@ -9,7 +9,7 @@ import pandas as pd
 
 from gp.spec import Fault, InputError
 
-RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")  # headers with a meaning of their own in the files of a study
+RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")  # column names with a fixed meaning in a study's files
 _BY_ROW = ("y", "f", "noise_sd")
 
 
@@ -29,8 +29,8 @@ class Whole:
 class Dataset:
     """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
 
-    `noise_sd` (n,) is the standard deviation of each y's noise, in its units, where it is known.  `whole` tells of the
-    table that the rows are a sample of, if they are one.
+    `noise_sd` (n,) is the known standard deviation of the noise of each y, in y's units.  If the rows are a sample of a
+    larger table, `whole` has the statistics of that table.
     """
 
     x: np.ndarray
@@ -85,13 +85,13 @@ class Dataset:
 
     @property
     def observed(self) -> np.ndarray:
-        """Return y (n,); raises InputError where it is not known."""
+        """Return y (n,); raises InputError if the rows have none."""
         if self.y is None:
             raise InputError(Fault("", "the rows have no observed y", "give targets"))
         return self.y
 
     def save(self, path: Path) -> None:
-        """Write a CSV: the inputs under their names, then `y`, `f`, `noise_sd` where known, every float in full."""
+        """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known."""
         table = pd.DataFrame(self.x, columns=list(self.columns))
         for name in _BY_ROW:
             if getattr(self, name) is not None:
@@ -107,12 +107,12 @@ class Dataset:
 
 
 def default_columns(d: int) -> tuple[str, ...]:
-    """Return the names that unnamed inputs get: x for one, x1, x2, … for several."""
+    """Return default names of inputs: x for a single one, x1, x2, … for several."""
     return ("x",) if d == 1 else tuple(f"x{j + 1}" for j in range(d))
 
 
 def varied(data: Dataset) -> Dataset:
-    """Return `data`; raise InputError where y is the same in every row, as no score of it is defined."""
+    """Return `data`; raise InputError if y is the same in every row, since no score is defined then."""
     if not np.ptp(data.observed) > 0:
         what = f"all {data.n} training targets are {data.observed[0]:g}"
         raise InputError(Fault("", what, "there is nothing to learn or score, give a y that varies"))
@@ -120,14 +120,14 @@ def varied(data: Dataset) -> Dataset:
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """Return `values` as an array of whatever type; refuse what would lose its meaning on the way."""
+    """Return `values` as an array of any type; refuse masked arrays, missing values and what is no array."""
     if isinstance(values, np.ma.MaskedArray):
         raise InputError(
             Fault("", f"{name} is not an array of numbers (a masked array)", "remove masked rows, or fill them")
         )
     try:
         array = np.asarray(values)
-    except (RuntimeError, TypeError, ValueError) as error:  # ragged lists; tensors that require grad, or lie on a GPU
+    except (RuntimeError, TypeError, ValueError) as error:  # ragged lists; tensors that require grad, or are on a GPU
         raise InputError(Fault("", f"{name} is not an array of numbers ({error})", "give finite floats")) from None
     if array.dtype.kind == "O":
         missing = [row for row, part in enumerate(array.tolist()) if pd.isna(np.atleast_1d(part)).any()]
@@ -137,7 +137,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
 
 
 def checked(name: str, values: Any, ndim: int) -> np.ndarray:
-    """Return `values` as a read-only float64 array of `ndim` dimensions, refusing what is empty or not finite."""
+    """Return `values` as a read-only float64 array of `ndim` dimensions; refuse it if empty or not finite."""
     given = as_array(name, values)
     if given.dtype.kind not in "biufO":
         raise InputError(Fault("", f"{name} is not an array of numbers (of type {given.dtype})", "give finite floats"))

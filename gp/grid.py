@@ -1,4 +1,4 @@
-"""The inputs at which a posterior is drawn: dense over the data's range for one input, a lattice for two, or lines."""
+"""Inputs at which figures show a posterior: a dense line for one input, a lattice for two, slices for more."""
 
 import math
 from typing import Annotated, Any
@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field
 
 from gp.spec import Fault, InputError, Spec
 
-MOST = 1_000_000  # points of a grid
+MOST = 1_000_000  # points in a grid
 
 
 def _as_pairs(value: Any) -> Any:
-    """Return one [low, high] as a list of one, refusing all but pairs of rising finite numbers."""
+    """Return a list of [low, high]; a single pair becomes a list of one.  Refuses any other value."""
     pairs = [value] if isinstance(value, list) and not any(isinstance(item, list) for item in value) else value
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
         raise InputError(
@@ -30,13 +30,16 @@ Ranges = Annotated[list[list[float]], BeforeValidator(_as_pairs)]
 
 
 class Grid(Spec):
-    """`n` points along each input over `range`, [low, high] of each; by default the data's and 10 % more."""
+    """`n` points along each input over `range`, one [low, high] for each input.
+
+    The default range is that of the data, extended by 10 % on both sides.
+    """
 
     n: Annotated[int, Field(ge=2, le=100_000)] | None = None
     range: Ranges | None = None
 
     def points(self, rows: np.ndarray) -> np.ndarray | None:
-        """Return the grid for data rows (n, d), shape (m, d); None for more than two inputs, which no grid can show."""
+        """Return the grid (m, d) for data rows (n, d); None for more than two inputs, which no grid can show."""
         d = rows.shape[1]
         ranges = self.range
         if ranges is not None and len(ranges) != d:
@@ -60,13 +63,13 @@ class Grid(Spec):
         return np.column_stack([axis.ravel() for axis in axes])
 
 
-SLICE = 100  # points of a line
+SLICE = 100  # points in one slice
 
 
 def slices(rows: np.ndarray) -> np.ndarray:
-    """Return lines through data rows (n, d), one along each input over its range, the others at their medians.
+    """Return points (d · SLICE, d) of slices through the data rows (n, d), the first input's slice first.
 
-    Shape (d · SLICE, d), the first input's line first.
+    Each slice varies one input over its range, and fixes the others at their medians.
     """
     d = rows.shape[1]
     points = np.tile(np.median(rows, axis=0), (d, SLICE, 1))

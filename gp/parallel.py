@@ -1,7 +1,7 @@
-"""Parallel work: tasks over processes or a Dask cluster, threads of linear algebra, and the memory there is.
+"""Parallel work: tasks on processes or a Dask cluster, threads for linear algebra, and the available memory.
 
-Whether tasks go to this machine's cores or to a cluster is an environment variable, DASK_SCHEDULER_ADDRESS, and no
-parameter: it changes no result.
+The environment variable DASK_SCHEDULER_ADDRESS chooses between this machine's cores and a cluster.  It is not a
+parameter, because it changes no result.
 """
 
 import os
@@ -25,7 +25,7 @@ from gp.spec import Fault, InputError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-ATTEMPTS = 3  # of what a killed worker took with it
+ATTEMPTS = 3  # at tasks whose worker was killed
 _in_worker = ContextVar("in_worker", default=False)
 _is_held = ContextVar("is_held", default=False)  # to one thread
 
@@ -33,9 +33,10 @@ _is_held = ContextVar("is_held", default=False)  # to one thread
 def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], label: str = "fits") -> list[Any]:
     """Return `function(*task)` for each task, in their order.
 
-    Tasks run in processes of one thread each; those of a worker that was killed run again.  An exception in a task is
-    raised here.  On a Dask cluster the workers must be able to import what `function` is defined in.  What a task fans
-    out itself runs one after another in its own worker; so does all of a daemonic process, which may have no others.
+    Tasks run in processes of one thread each.  If a worker is killed, its tasks run again.  An exception in a task is
+    raised here.  On a Dask cluster, the workers must be able to import the module that defines `function`.  A nested
+    call runs its tasks one after another in its own worker; so does a call in a daemonic process, which may not have
+    child processes.
     """
     if in_worker() or current_process().daemon:
         return [function(*task) for task in tasks]
@@ -57,8 +58,8 @@ def fan_out(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], labe
 def _on_cores(
     function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]], done: dict[int, Any], progress: tqdm
 ) -> BrokenProcessPool | None:
-    """Put the result of each task into `done`; return what ended the workers before they had all."""
-    # A pool of our own: loky's shared one hangs when it is used again after a worker was killed.
+    """Put the result of each task into `done`; return the error if the workers died before all were done."""
+    # Not loky's shared pool: it hangs if it is used again after a worker was killed.
     pool = ProcessPoolExecutor(min(cores(), len(tasks)), env=dict.fromkeys(THREADS, "1"))
     try:
         numbers = {pool.submit(run_in_line, function, *task): k for k, task in tasks.items()}
@@ -75,16 +76,16 @@ def _on_cores(
 
 
 def run_in_line(function: Callable[..., Any], *task: Any) -> Any:
-    """Return `function(*task)`, run as what a worker does."""
+    """Return `function(*task)`, marked as running in a worker: nested calls of fan_out then run in line."""
     before = _in_worker.set(True)
     try:
         return function(*task)
     finally:
-        _in_worker.reset(before)  # a Dask worker's thread may serve others
+        _in_worker.reset(before)  # a Dask worker's thread may run other tasks later
 
 
 def in_worker() -> bool:
-    """Return whether this runs as a task that was fanned out, beside others: on one thread."""
+    """Return whether this code runs as a task of `fan_out`, beside other tasks and on one thread."""
     return _in_worker.get()
 
 
@@ -98,7 +99,7 @@ def cores() -> int:
 
 def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], address: str, label: str) -> list[Any]:
     try:
-        # A cluster's own package, needed on one only.
+        # Imported here, because only a cluster needs this package.
         from dask.distributed import Client, KilledWorker  # noqa: PLC0415
         from dask.distributed import as_completed as finished  # noqa: PLC0415
     except ImportError:
@@ -116,7 +117,7 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
             Fault("", f"no scheduler answers at {address} ({error})", "start one, or unset it", source=ADDRESS)
         ) from None
     with client:
-        # `pure=False`: Dask otherwise takes two equal tasks for one.
+        # `pure=False`: otherwise Dask runs two equal tasks only once.
         futures = [client.submit(run_in_line, function, *task, pure=False) for task in tasks]
         for _ in tqdm(finished(futures, loop=client.loop), total=len(futures), desc=label, disable=None, leave=False):
             pass
@@ -132,7 +133,7 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
                 )
             ) from error
         except (ModuleNotFoundError, RuntimeError) as error:
-            # What a scheduler says of a task that it cannot read.
+            # A scheduler that cannot unpickle a task raises RuntimeError with this word.
             if isinstance(error, RuntimeError) and "deserialization" not in str(error):
                 raise
             raise InputError(
@@ -145,25 +146,25 @@ def _on_cluster(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], 
             ) from error
 
 
-# Rows from which LAPACK gets all cores.  Below, a second thread saves at most a second on an idle machine, and on a
-# busy one two that wait for each other take 2 to 40 times as long as one alone.  A constant, never a measurement: the
-# bytes of a result depend on the number of threads.
+# From this number of rows on, LAPACK gets all cores.  With fewer rows, a second thread saves at most a second on an
+# idle machine; on a busy machine, two threads that wait for each other take 2 to 40 times as long as one.  This is a
+# constant and not measured at run time, because the bytes of a result depend on the number of threads.
 MANY_ROWS = 5000
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep up to 64 MB that was freed, instead of asking the system for the same pages at every evaluation.
+    """Make glibc keep up to 64 MB of freed memory, instead of requesting the same pages at every evaluation.
 
-    At n = 500 that took a quarter of the time.  Its threshold follows the largest block freed, up to 32 MB (mallopt(3),
-    M_MMAP_THRESHOLD); the block is never touched.
+    At n = 500 these requests took a quarter of the time.  glibc's threshold follows the largest freed block, up to 32
+    MB (mallopt(3), M_MMAP_THRESHOLD).  So one such block is allocated and freed here; its pages are never touched.
     """
     np.empty(2**22 - 2**12)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold BLAS and torch to one thread: tiles are too small for more."""
-    if _is_held.get():  # asking again takes as long as factorising a hundred rows
+    """Limit BLAS and torch to one thread, because tiles are too small for more."""
+    if _is_held.get():  # setting the limit again costs as much as factorising a hundred rows
         yield
         return
     before, token = torch.get_num_threads(), _is_held.set(True)
@@ -178,7 +179,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def lapack_threads(n: int) -> Iterator[None]:
-    """Give BLAS, held to one thread, all cores where a matrix has many rows and nothing else runs beside it."""
+    """Give BLAS all cores again within `one_thread`, if the matrix has many rows and no other task runs."""
     if n < MANY_ROWS or cores() == 1 or in_worker():
         yield
     else:
@@ -188,18 +189,18 @@ def lapack_threads(n: int) -> Iterator[None]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    # Once: it looks through all libraries loaded, which takes milliseconds.
+    # Cached, because searching all loaded libraries takes milliseconds.
     return ThreadpoolController().select(user_api="blas")
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Return the bytes that may still be allocated: the kernel's estimate, within the control group's limit."""
+    """Return how many bytes can still be allocated: Linux's estimate, or the control group's limit if lower."""
     amounts = [_meminfo(root / "proc/meminfo"), *(_limit(root / path) for path in _LIMITS)]
     known = [amount for amount in amounts if amount is not None]
     return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # versions 2 and 1
+_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroup versions 2 and 1
 
 
 def _meminfo(path: Path) -> int | None:

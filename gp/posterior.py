@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One term's share of a posterior: `mean` (m,) and `sd_f` (m,), in y's units."""
+    """The posterior of one term of a sum: `mean` (m,) and `sd_f` (m,), in y's units."""
 
     mean: np.ndarray
     sd_f: np.ndarray
@@ -38,7 +38,7 @@ class Posterior:
                 raise ArithmeticError(f"the posterior's {name} is negative in row {int(np.argmin(values))}")
 
     def save(self, path: Path) -> None:
-        """Write a CSV: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f, every float in full."""
+        """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f."""
         table = pd.DataFrame(self.x, columns=list(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
         for name, component in self.components.items():

@@ -1,7 +1,7 @@
-"""Scores of single rows that training needs too: functions of what was observed and of the forecast N(mean, sd²) there.
+"""Scores of single rows that training needs: functions of the observation and its forecast N(mean, sd²).
 
-All arrays are (m,), all in the same units, and sd > 0.  gp.scores has the other scores and pools them all over rows.
-They stand apart because an edit here trains every study again, and an edit there does not.
+All arrays are (m,) in the same units, and sd > 0.  gp.scores has the other scores, and pools all of them over rows.
+The two files are separate, because an edit of this one trains every study again, and an edit of gp.scores does not.
 """
 
 import math

@@ -1,6 +1,7 @@
-"""Scores of forecasts N(mean, sd²) against what was observed, and the blocks of a study's metrics.json.
+"""Scores of forecasts N(mean, sd²) against observations, and the blocks of a study's metrics.json.
 
-METRICS is the registry: each metric pools the score of a row over rows, and says how it is shown and what is better.
+METRICS is the registry.  Each metric pools the scores of single rows.  It also says how it is shown, and which
+direction is better.
 """
 
 import math
@@ -16,7 +17,7 @@ from gp.posterior import Posterior
 from gp.row_scores import RowScore, nlpd, squared_error
 from gp.spec import Fault, InputError
 
-# Where a study's scores are in metrics.json → what rows they are of.
+# Place of a block of scores in metrics.json → the rows that it scores.
 BLOCKS = {
     "test": "held-out rows",
     "loo": "leave-one-out",
@@ -28,11 +29,11 @@ LEVELS = (*(k / 20 for k in range(1, 20)), 0.99)  # nominal coverages of a calib
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of many forecasts: `row_score` of each row, pooled over rows by mean, root of the mean, or maximum.
+    """A score of many forecasts: `row_score` of each row, pooled by the mean, the root of the mean, or the maximum.
 
-    `title` and `unit` (y's, nats per row, or none) are shown to readers.  `better` is "lower", "higher", the value that
-    is best, or None if neither direction is better.  `relative` names the difference to the trivial forecast's score,
-    which is then reported too.  A `detail` is in metrics.json and the report, not in the printed table and the review.
+    Readers see `title` and `unit` (y's, nats per row, or none).  `better` is "lower", "higher", the best value, or None
+    if no direction is better.  If `relative` is a name, the difference to the trivial forecast's score is reported
+    under that name too.  A `detail` is in metrics.json and the report, but not in the printed table or the review.
     """
 
     row_score: RowScore
@@ -51,14 +52,14 @@ class Metric:
         return float(np.sqrt(values.mean()) if self.pool == "root_mean" else values.mean())
 
     def heading(self, title: str, target: str) -> str:
-        """Return the title with unit and direction, e.g. RMSE [ppm] ↓; without a `target`, no unit."""
+        """Return the title with unit and direction, e.g. RMSE [ppm] ↓; without the unit if `target` is empty."""
         unit = {"y": f"[{target}]", "nats": "[nats per row]", "": ""}[self.unit] if target else ""
         direction = {"lower": "↓", "higher": "↑", "None": ""}.get(str(self.better), f"→ {self.better}")
         return " ".join(filter(None, (title, unit, direction)))
 
 
 class Predictor(Protocol):
-    """A fitted model, as far as its scores need it."""
+    """What scoring needs of a fitted model."""
 
     @property
     def data(self) -> Dataset:
@@ -77,9 +78,9 @@ def evaluate(fitted: Predictor, x: Any, y: np.ndarray) -> dict[str, float]:
 def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[str, Any]:
     """Return the blocks `test`, `trivial` and `truth` of scores at the test rows.
 
-    `test` and `trivial` (the trivial forecast) score sd_y on observations, where `test.y` is known; `truth` scores sd_f
-    on the true function, where `test.f` is, apart for rows `inside` and `outside` the box of the training inputs.
-    What does not apply is absent.  Raises ArithmeticError where a score is not finite.
+    `test` and `trivial` (the trivial forecast) score N(mean, sd_y²) on observations, if `test.y` is known.  `truth`
+    scores N(mean, sd_f²) on the true function, if `test.f` is known, separately for rows `inside` and `outside` the box
+    of the training inputs.  A block that does not apply is absent.  Raises ArithmeticError if a score is not finite.
     """
     if not np.array_equal(posterior.x, test.x):
         raise InputError(
@@ -99,7 +100,7 @@ def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[st
         inside = inside_box(test.x, train.x)
         sides = {"inside": inside, "outside": ~inside}
         blocks["truth"] = {
-            # No msll here: the trivial sd holds the noise, so it is no rival of sd_f.
+            # No msll here: the trivial sd includes the noise, so it cannot be compared with sd_f.
             name: {"n": int(rows.sum()), **score(test.f[rows], posterior.mean[rows], posterior.sd_f[rows])}
             for name, rows in sides.items()
             if rows.any()
@@ -112,11 +113,11 @@ def score(
 ) -> dict[str, float]:
     """Return every score of the forecasts N(mean, sd²) for `observed` (all (m,)), by name.
 
-    These are METRICS, and with a `trivial` forecast (mean, sd) the relative ones too: a metric less the trivial one's.
-    Raises ArithmeticError where an sd is not positive or a score is not finite.
+    These are the METRICS.  With a `trivial` forecast (mean, sd) also the relative scores: a metric minus its value for
+    the trivial forecast.  Raises ArithmeticError if an sd is not positive or a score is not finite.
     """
     observed, mean, sd = _checked(observed, mean, sd)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
+    with np.errstate(over="ignore", invalid="ignore"):  # a score that is not finite is refused below, by name
         scores = {name: metric(observed, mean, sd) for name, metric in METRICS.items()}
         if trivial is not None:
             constant = _checked(observed, *(np.full(len(observed), value) for value in trivial))
@@ -131,7 +132,7 @@ def score(
 
 
 def relative_metrics() -> dict[str, str]:
-    """Return the scores that are differences to the trivial forecast's: name → the metric of which it is that.
+    """Return the relative scores (a metric minus its value for the trivial forecast): name → metric.
 
     R&W 2006, sec. 2.5 (msll).
     """
@@ -139,9 +140,9 @@ def relative_metrics() -> dict[str, str]:
 
 
 def headings(target: str = "", *, detail: bool = True) -> dict[str, str]:
-    """Return each score's heading by name, a relative score after its metric; without `detail`, no details.
+    """Return name → heading for each score, a relative score after its metric; details only if `detail`.
 
-    `target` stands for y's unit; where it is empty, headings have no units.
+    `target` is the name of y, shown as the unit; if it is empty, headings have no units.
     """
     made = {}
     for name, metric in METRICS.items():
@@ -153,7 +154,7 @@ def headings(target: str = "", *, detail: bool = True) -> dict[str, str]:
 
 
 def trivial_forecast(train: Dataset) -> tuple[float, float]:
-    """Return mean and population sd of the training targets: the forecast that ignores x.
+    """Return the mean and the population sd of the training targets: the forecast that ignores x.
 
     R&W 2006, sec. 2.5.
     """
@@ -168,7 +169,7 @@ def trivial_forecast(train: Dataset) -> tuple[float, float]:
 
 
 def calibration(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
-    """Return a table of LEVELS (`nominal`) and the coverage of these intervals (`observed`)."""
+    """Return a table of nominal coverages LEVELS (`nominal`) and the coverages observed (`observed`)."""
     checked = _checked(observed, mean, sd)
     return pd.DataFrame({"nominal": LEVELS, "observed": [coverage(level)(*checked).mean() for level in LEVELS]})
 
@@ -181,8 +182,8 @@ def absolute_error(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np
 def crps(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Return the continuous ranked probability score, in y's units.
 
-    sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd.  Gneiting & Raftery 2007, sec. 4.2, with the sign
-    turned.
+    sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd.  Gneiting & Raftery 2007, sec. 4.2, with the opposite
+    sign.
     """
     z = (observed - mean) / sd
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
@@ -190,7 +191,7 @@ def crps(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def coverage(level: float) -> RowScore:
-    """Return the score: 1 where the central interval of probability `level` holds the observation, else 0."""
+    """Return the score that is 1 if the central interval of probability `level` contains the observation, else 0."""
     quantile = ndtri((1 + level) / 2)
 
     def inside(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -200,7 +201,7 @@ def coverage(level: float) -> RowScore:
 
 
 def width(level: float) -> RowScore:
-    """Return the score: width of the central interval of probability `level`, in y's units."""
+    """Return the score that is the width of the central interval of probability `level`, in y's units."""
     quantile = ndtri((1 + level) / 2)
 
     def interval_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -217,7 +218,7 @@ def interval_score(level: float) -> RowScore:
     quantile, alpha = ndtri((1 + level) / 2), 1 - level
 
     def penalised_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        # The interval is symmetric: what lies beyond it is l − y or y − u.
+        # The interval is symmetric, so the distance beyond it is l − y or y − u.
         beyond = np.maximum(np.abs(observed - mean) - quantile * sd, 0)
         return np.asarray(2 * quantile * sd + 2 / alpha * beyond)
 
@@ -225,7 +226,7 @@ def interval_score(level: float) -> RowScore:
 
 
 def inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
-    """Return for each row of `x` whether all its inputs lie in their range in `x_train`."""
+    """Return for each row of `x` whether every input is within its range in `x_train`."""
     return np.asarray(((x >= x_train.min(axis=0)) & (x <= x_train.max(axis=0))).all(axis=1))
 
 
@@ -249,8 +250,8 @@ def _checked(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[np
     return arrays[0], arrays[1], arrays[2]
 
 
-# To add a metric: a function that scores each row, and an entry here.  metrics.json, the printed table, the report and
-# the review all read this registry.
+# To add a metric, write a function that scores each row, and add an entry here.  metrics.json, the printed table, the
+# report and the review all read this registry.
 METRICS: dict[str, Metric] = {
     "rmse": Metric(squared_error, "RMSE", unit="y", better="lower", pool="root_mean"),
     "mae": Metric(absolute_error, "mean absolute error", unit="y", better="lower", detail=True),
@@ -261,7 +262,7 @@ METRICS: dict[str, Metric] = {
     "coverage_80": Metric(coverage(0.80), "inside 80 % intervals", better=0.80, detail=True),
     "coverage_90": Metric(coverage(0.90), "inside 90 % intervals", better=0.90, detail=True),
     "coverage_95": Metric(coverage(0.95), "inside 95 % intervals", better=0.95),
-    # No direction: narrower is better only among intervals of equal coverage.
+    # No direction is better: narrower is better only among intervals of equal coverage.
     "width_95": Metric(width(0.95), "width of 95 % intervals", unit="y", detail=True),
     "interval_score_95": Metric(interval_score(0.95), "score of 95 % intervals", unit="y", better="lower", detail=True),
 }

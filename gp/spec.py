@@ -1,7 +1,7 @@
 """What a user may write: frozen specs, unions chosen by `kind`, readable errors.
 
-A spec is a pydantic class that refuses unknown keys and wrong types, and builds its own thing.  A union of specs
-(`Annotated[A | B, OneOf()]`) is the registry of what may be chosen: there is no second list.
+A spec is a pydantic class.  It refuses unknown keys and wrong types, and builds the object that it describes.  A union
+of specs (`Annotated[A | B, OneOf()]`) is the registry of the choices: there is no second list.
 """
 
 import difflib
@@ -28,22 +28,22 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with the user's input, and what to do.
+    """One fault in the user's input, and what to do about it.
 
-    `str(fault)` is one line, `source: path: why: fix`, without what is empty.
+    `str(fault)` is one line, `source: path: why: fix`, without the parts that are empty.
     """
 
-    path: str  # the keys that lead to it, joined by dots: "model.kernel.nu"
+    path: str  # the keys that lead to the value, joined by dots: "model.kernel.nu"
     why: str  # what is wrong, and the value seen
     fix: str = ""  # what to do
-    source: str = ""  # the file, with its line if known, or the environment variable that it is in
+    source: str = ""  # the file (with the line if known) or the environment variable
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.source, self.path, self.why, self.fix) if part)
 
 
 class InputError(ValueError):
-    """The user's input is at fault: one or several faults, each a line of the message."""
+    """The user's input has one or more faults; each is a line of the message."""
 
     def __init__(self, faults: str | Fault | Sequence[str | Fault]) -> None:
         given = [faults] if isinstance(faults, str | Fault) else faults
@@ -56,18 +56,18 @@ class InputError(ValueError):
         return [str(fault) for fault in self.faults]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how to pickle it, faults and all: an error in a worker process is raised in this one."""
+        """Return how to pickle it with its faults: an error in a worker process is raised again in this one."""
         return type(self), (self.faults,)
 
 
 class Spec(BaseModel):
     """Base of everything a user may choose: frozen, strict, unknown keys refused."""
 
-    # Strict, else `true` is 1 and "7" is 7; an int is still taken for a float.
+    # Strict: otherwise `true` would be 1 and "7" would be 7.  An int is still accepted as a float.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the user wrote, as mappings, lists and scalars (what was left to its default stays out)."""
+        """Return what the user wrote, as mappings, lists and scalars, without keys left at their defaults."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -78,16 +78,16 @@ S = TypeVar("S", bound=Spec)
 class OneOf:
     """Makes `Annotated[A | B, OneOf()]` the type of a section that is an A or a B, chosen by its `kind`.
 
-    Where no kind is written, it is `default`.
+    If no kind is written, the kind is `default`.
     """
 
     default: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Return the schema of the union `source`, whose member is chosen before it is validated."""
+        """Return the schema of the union `source`; the member is chosen by `kind`, then validated."""
         known = {kind_of(cls): cls for cls in _members(source)}
         members = tuple(Annotated[cls, Tag(_tag(cls))] for cls in known.values())
-        # A union of one is no union; a second, unreachable member keeps the choice, and its messages, at work.
+        # A choice needs two members; the second here is unreachable, and keeps pydantic's choice and messages.
         union = Union[members] if len(members) > 1 else Union[(*members, Annotated[None, Tag("")])]  # noqa: UP007
 
         def choose(value: Any) -> str | None:
@@ -98,7 +98,7 @@ class OneOf:
             kind = value.get("kind", self.default)
             return _tag(known[kind]) if isinstance(kind, str) and kind in known else repr(kind)
 
-        # pydantic's `Field(discriminator="kind")` refuses `{}`; this one falls back to the default kind.
+        # pydantic's `Field(discriminator="kind")` refuses `{}`; here `{}` is of the default kind.
         return handler.generate_schema(Annotated[union, Discriminator(choose)])
 
 
@@ -108,12 +108,12 @@ def kinds(union: Any) -> dict[str, type[Spec]]:
 
 
 def _members(union: Any) -> tuple[type[Spec], ...]:
-    """Return the classes of a union; of a single class, that class."""
+    """Return the classes of a union, or the class itself if there is only one."""
     return get_args(union) or (union,)
 
 
 def kind_of(cls: type[Spec]) -> str:
-    """Return the `kind` that chooses `cls`: the one value its field `kind` may have."""
+    """Return the `kind` that chooses `cls`: the only value that its field `kind` may have."""
     (kind,) = get_args(cls.model_fields["kind"].annotation)
     return str(kind)
 
@@ -125,7 +125,7 @@ def parse(kind: Any, value: Any, where: str = "") -> Any: ...
 def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return `value` (mappings, lists, scalars) as the spec class or union `kind`.
 
-    Raises InputError with every fault, each with its path below `where`.
+    Raises InputError with all faults, each with its path below `where`.
     """
     try:
         return TypeAdapter(kind).validate_python(value)
@@ -138,13 +138,13 @@ def _tag(cls: type) -> str:
 
 
 def _fault_of(found: Any, kind: Any, value: Any, where: str) -> Fault:
-    """Return the fault that pydantic found while it read `value` as a `kind`."""
+    """Return as a Fault what pydantic found wrong when it read `value` as a `kind`."""
     path, seen = [where] if where else [], value
     for step in found["loc"]:
-        if str(step).startswith("<") or step == "[key]":  # a union's tag, or pydantic's: no key of the user's
+        if str(step).startswith("<") or step == "[key]":  # a tag of a union or of pydantic, not a user's key
             continue
         inside = isinstance(seen, Mapping | list) and not isinstance(seen, str)
-        if not inside:  # a key that a spec's own shorthand added
+        if not inside:  # a key that the user did not write: a spec's shorthand added it
             break
         path.append(str(step))
         seen = seen.get(step) if isinstance(seen, Mapping) else seen[step] if isinstance(step, int) else seen
@@ -154,7 +154,7 @@ def _fault_of(found: Any, kind: Any, value: Any, where: str) -> Fault:
 
 
 def _explain(found: Any, kind: Any) -> tuple[str, str]:
-    """Return what is wrong and what to do, in our words."""
+    """Return what is wrong and what to do, in this project's words."""
     context, seen, what = found.get("ctx", {}), found["input"], found["type"]
     got = _shorten(seen)
     match what:
@@ -183,7 +183,7 @@ def _explain(found: Any, kind: Any) -> tuple[str, str]:
             return f"must be text (got {got})", "put quotes around it if it is a name"
         case "string_pattern_mismatch":
             return f"does not match {context['pattern']} (got {got})", "choose another name"
-        case "value_error" if isinstance(context["error"], InputError):  # of a spec's own validator
+        case "value_error" if isinstance(context["error"], InputError):  # raised by a spec's own validator
             own = context["error"].faults[0]
             return own.why, own.fix
         case "value_error":
@@ -194,7 +194,7 @@ def _explain(found: Any, kind: Any) -> tuple[str, str]:
             return f"{found['msg'][0].lower()}{found['msg'][1:]} (got {got})", ""
 
 
-# pydantic's type of fault → our words; in braces, numbers from its context.
+# pydantic's type of fault → this project's words; braces hold numbers from pydantic's context.
 _RULES = {
     "dict_type": "must be a mapping such as {{name: …}}",
     "greater_than": "must be greater than {gt:g}",
@@ -215,7 +215,7 @@ def _shorten(value: Any) -> str:
 
 
 def suggest(word: str, known: Sequence[str]) -> tuple[str, str]:
-    """Return ` (known: …)`, which says what is known, and what to do: whether one of it was meant."""
+    """Return the text ` (known: …)` that lists `known`, and a fix that asks whether a similar word was meant."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" (known: {', '.join(known)})" if known else "", f"did you mean {close[0]}?" if close else ""
 
@@ -229,7 +229,7 @@ def _kind_of_tag(tag: str) -> str:
 
 
 def _known_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
-    """Return the keys that the class at `loc` takes, found by walking the fault's location through the specs."""
+    """Return the keys of the class at `loc`, found by following the fault's location through the specs."""
     classes = {_tag(cls): cls for cls in _subclasses()}
     here = _spec_in(kind)
     for step in loc[:-1]:

@@ -1,8 +1,8 @@
 """YAML files as DVC reads them: version 1.2, parsed by PyYAML's C loader.
 
 DVC reads with ruamel.yaml's safe loader, which takes ten times as long.  PyYAML by itself reads YAML 1.1, where `1e-3`
-is text, `012` is 10 and `no` is false.  So PyYAML parses here, and the rules of version 1.2 turn its nodes into values.
-What the two could read differently is refused: a file has one meaning, or none.
+is text, `012` is 10 and `no` is false.  Here PyYAML parses the text, and the rules of version 1.2 turn its nodes into
+values.  A text that the two libraries could read differently is refused.
 """
 
 import re
@@ -16,9 +16,10 @@ import yaml
 
 from gp.spec import Fault, InputError
 
-DEEPEST = 200  # mappings and lists within each other
-MOST = 100_000  # values that aliases may repeat, where the text itself is shorter
-# Composing recurses in C, whose stack ends at some 20 000 levels; a level takes one of these marks, or an indent.
+DEEPEST = 200  # nesting of mappings and lists
+MOST = 100_000  # values after aliases are expanded (or the length of the text, if larger)
+# PyYAML's composer recurses in C, and its stack overflows at about 20 000 levels.  Each level needs one of these marks,
+# or an indent.
 _OPENS = re.compile(r"[\[{]|[-?]\s")
 _MANY = 5000
 
@@ -28,14 +29,14 @@ _FLOAT = (
     r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 _TIMESTAMP = (
-    r"(?=\d{4}-\d\d-\d\d$|.*:)"  # a date by itself has two digits each
+    r"(?=\d{4}-\d\d-\d\d$|.*:)"  # a date without a time has two digits for month and day
     r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt]|[ \t]+)(\d\d?):(\d\d):(\d\d)(?:\.(\d*))?"
     r"(?:[ \t]*(Z|([-+])(\d\d?)(?::(\d\d))?))?)?$"
 )
 
 
 class _Refused(Exception):
-    """Why a text is refused, at which line (from 1), and what to do."""
+    """Arguments: the line (from 1), why the text is refused there, and what to do."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -51,9 +52,9 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return a YAML text's mappings, lists and scalars.  Raises InputError, naming `source`, for what is no YAML 1.2.
+    """Return a YAML text's mappings, lists and scalars.  Raises InputError with `source` if it is not valid YAML 1.2.
 
-    A value that an alias repeats is one object, and so are those of equal texts: they must not be changed.
+    Do not change the result: values repeated by an alias are one object, and equal texts share one cached result.
     """
     try:
         return _parse(text)
@@ -64,7 +65,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 @cache
 def _parse(text: str) -> Any:
-    """Return the content of a YAML text; cached, as a stage reads its files again before it writes."""
+    """Return the content of a YAML text; cached, because a stage reads its files again before it writes."""
     _check_text(text)
     try:
         loader = _Loader(text)
@@ -75,12 +76,12 @@ def _parse(text: str) -> Any:
         return None if node is None else _Values(max(MOST, len(text))).of(node)
     except yaml.YAMLError as error:
         raise _refused(error, text) from None
-    except RecursionError:  # PyYAML's own loader, where libyaml is missing
+    except RecursionError:  # raised by PyYAML's Python loader, used if libyaml is missing
         raise _Refused(1, f"is nested more than {DEEPEST} deep", "write it flatter") from None
 
 
 def _check_text(text: str) -> None:
-    """Raise _Refused for what PyYAML and DVC read differently, and for what the parser would not survive."""
+    """Raise _Refused if PyYAML and DVC would read the text differently, or if the parser would crash."""
     for line, content in enumerate(text.split("\n"), start=1):
         if content.startswith("%YAML") and content.split()[1:2] != ["1.2"]:
             raise _Refused(line, f"{content.strip()!r:.40} asks for another version", "take it out: this is YAML 1.2")
@@ -104,7 +105,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_token(token: yaml.Token, text: str) -> None:
-    """Raise _Refused for a tab beside or in plain text, and for a mark that may end an anchor or belong to its name."""
+    """Raise _Refused for a tab next to or in plain text, and for a mark that could be part of an anchor's name."""
     start, end = token.start_mark.index, token.end_mark.index
     if isinstance(token, yaml.ScalarToken) and token.plain and "\t" in text[max(start - 1, 0) : end + 1]:
         raise _Refused(_line(token), "a tab beside plain text", "write blanks, or put quotes around the text")
@@ -113,12 +114,14 @@ def _check_token(token: yaml.Token, text: str) -> None:
 
 
 class _Values:
-    """Turns nodes into values; an alias gives the one value that it names."""
+    """Turns nodes into values; all aliases of a node share one value."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._size = most, 0  # values so far, those that aliases repeat counted again
+        self._most, self._size = most, 0  # number of values so far, with aliases expanded
         self._depth = 0
-        self._seen: dict[int, tuple[Any, int] | None] = {}  # of each mapping or list: its value and size
+        self._seen: dict[
+            int, tuple[Any, int] | None
+        ] = {}  # mapping or list → its value and size; None while it is read
 
     def of(self, node: yaml.Node) -> Any:
         """Return the value of `node`."""
@@ -171,7 +174,7 @@ class _Values:
         return merged | own
 
     def _merged(self, node: yaml.Node) -> dict[Any, Any]:
-        """Return what `<<` takes over: of two mappings in a list, the first one holds."""
+        """Return the mapping that `<<` merges in; in a list of mappings, earlier ones take precedence."""
         merged: dict[Any, Any] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(source, yaml.MappingNode):
@@ -181,7 +184,7 @@ class _Values:
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    if node.tag == _CORE + "str":  # most are text
+    if node.tag == _CORE + "str":  # the most frequent case first
         if node.value == "" and not node.style:
             raise _Refused(_line(node), "a tag with nothing behind it", "write '' for empty text, or take out the tag")
         return node.value
@@ -211,8 +214,8 @@ def _unknown_tag(node: yaml.Node) -> _Refused:
 
 
 def _refused(error: yaml.YAMLError, text: str) -> _Refused:
-    """Return PyYAML's error with the line to look at, and what to do there."""
-    if not isinstance(error, yaml.MarkedYAMLError):  # a character that YAML has no place for
+    """Return PyYAML's error as _Refused, with the line to look at and what to do there."""
+    if not isinstance(error, yaml.MarkedYAMLError):  # a character that YAML does not allow
         position = getattr(error, "position", 0)
         line = text.encode()[:position].count(b"\n") + 1
         return _Refused(line, str(getattr(error, "reason", error)), "take the character out")
@@ -226,7 +229,7 @@ def _refused(error: yaml.YAMLError, text: str) -> _Refused:
 
 
 def _line_without_colon(lines: list[str], line: int) -> int:
-    """Return the line that a colon is missing in: the one before, unless it has one and this line has two."""
+    """Return the line where a colon is missing: the previous line, unless that has one and this line has two."""
     before = next((k for k in range(line - 1, 0, -1) if lines[k - 1].strip()), line)
     text = lines[before - 1].partition(" #")[0].strip()
     return line if ": " in text or text.endswith(":") or text.startswith("#") else before
@@ -258,7 +261,7 @@ def _timestamp(text: str) -> date | datetime:
     return moment + timedelta(microseconds=int(digits[:6]) + (int(digits[6]) > 4))
 
 
-# In the order in which they are tried: tag, pattern of the plain text that has it, its first character, its value.
+# Tried in this order: tag, pattern of plain text with this tag, its possible first characters, text → value.
 _TYPES: tuple[tuple[str, str, str | tuple[str, ...], Callable[[str], Any] | None], ...] = (
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF", lambda text: ("false", "true").index(text.lower()) == 1),
     ("float", _FLOAT, "-+0123456789.", _float),
@@ -271,8 +274,8 @@ _TYPES: tuple[tuple[str, str, str | tuple[str, ...], Callable[[str], Any] | None
 _SCALARS = {_CORE + name: make for name, _, _, make in _TYPES if make}
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the other where libyaml is missing
-    """PyYAML's parser, whose plain scalars are those of YAML 1.2."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # SafeLoader if libyaml is missing
+    """PyYAML's parser with the plain scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own way
 
@@ -280,7 +283,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 for _name, _pattern, _first, _ in _TYPES:
     _Loader.add_implicit_resolver(_CORE + _name, re.compile(_pattern, re.ASCII), list(_first))
 
-# PyYAML's problem, or a part of it → what to do, and whether the fault began where the parser began to look.
+# A part of PyYAML's message → what to do, and whether to report the line where the construct begins.
 _FIXES: dict[str, tuple[str, bool]] = {
     "could not find expected ':'": ("write `key: value`, with a colon and a blank", True),
     "mapping values are not": ("write a colon and a blank behind the key, or put quotes around text with ': '", False),

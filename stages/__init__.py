@@ -1,15 +1,15 @@
-"""Where a study's folders are, and the one wrapper every stage runs in.
+"""Where a study's folders are, and the one wrapper in which every stage runs.
 
-`python -m stages.<stage> <study>`, from the project's root: exit 0 done, 2 the user's input is at fault, 1 all else.
-What the wrapper guarantees:
+`python -m stages.<stage> <study>` runs a stage from the project's root.  Exit codes: 0 done, 2 the user's input has
+faults, 1 any other error.  The wrapper guarantees:
 
-1. params are validated before any work, all faults at once, and no file is touched then;
-2. outputs appear whole or not at all: written to a folder of their own, synced, then renamed into place;
-3. nothing is written if params or dependencies changed while the stage ran (DVC would record the new value with the old
-   output: treeverse/dvc#11058), if code was loaded that dvc.yaml does not list, or if a result is NaN or infinite; nor
-   where an earlier stage's outputs were made of other inputs than dvc.lock says (stages/stamps.py);
-4. a stage dies with the `dvc` that started it (an orphan would later overwrite a newer run's output);
-5. the packages at work are those that versions.yaml names (DVC does not see an upgrade).
+1. Params are validated before any work.  All faults are reported at once, and no file is touched.
+2. Outputs appear complete or not at all: they are written to a fresh folder, synced, then renamed into place.
+3. Nothing is written if params or dependencies changed while the stage ran (DVC would record the new value with the old
+   output: treeverse/dvc#11058), if code was loaded that dvc.yaml does not list, if a result is NaN or infinite, or if
+   dvc.lock records wrong inputs for an earlier stage (stages/stamps.py).
+4. A stage ends with the `dvc` that started it.  An orphan would later overwrite the output of a newer run.
+5. The installed packages are those that versions.yaml names.  DVC does not notice an upgrade.
 """
 
 import ctypes
@@ -31,19 +31,19 @@ from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 from stages.outputs import Refused, check_finite, replacing
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
-# The library names a hyperparameter, and a key of data, without the section that it is in.
+# The library's paths of faults lack the section of params.yaml: first key of such a path → section.
 OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}
 
 
 def folder(study: str, stage: str) -> Path:
-    """Return the folder of what `stage` writes for `study`."""
+    """Return the folder into which `stage` writes for `study`."""
     return Path("data", study, stage)
 
 
 def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], None]) -> int:
-    """Run `main(study, params, out)` for the study on the command line, in the guarantees above; return the exit code.
+    """Run `main(study, params, out)` for the study on the command line, with these guarantees; return the exit code.
 
-    `out` is a temporary folder that becomes data/<study>/<stage> if all goes well.
+    `out` is a temporary folder, which becomes data/<study>/<stage> if the stage succeeds.
     """
     if len(sys.argv) != 2:
         print(f"usage: python -m stages.{stage} STUDY   (a study's name in params.yaml)", file=sys.stderr)
@@ -70,14 +70,14 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
         return 2
     except (Refused, ArithmeticError) as error:
         if not isinstance(error, Refused) and type(error) is not ArithmeticError:
-            raise  # ZeroDivisionError and its like: a fault of ours, with its traceback
+            raise  # e.g. ZeroDivisionError: a bug of this project, shown with its traceback
         print(f"{stage} {study}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def read_studies() -> dict[str, Any]:
-    """Return `studies` of params.yaml, a mapping of at least one, by names that are text.  Raises InputError."""
+    """Return `studies` of params.yaml, a non-empty mapping whose keys are text.  Raises InputError."""
     params = read_yaml(PARAMS)
     if not isinstance(params, dict):
         raise _error("", f"must be a mapping with the key studies (got {params!r:.60})")
@@ -91,7 +91,7 @@ def read_studies() -> dict[str, Any]:
 
 
 def check_names() -> None:
-    """Raise InputError where a study's name is no text to YAML: of a study 2024, DVC never runs "2024"."""
+    """Raise InputError if YAML does not read a study's name as text: DVC never runs a study named 2024."""
     params = read_yaml(PARAMS)
     studies = params.get("studies") if isinstance(params, dict) else None
     names = [name for name in studies if not isinstance(name, str)] if isinstance(studies, dict) else []
@@ -101,7 +101,7 @@ def check_names() -> None:
 
 
 def parse_params(study: str, params_class: type[Spec]) -> Any:
-    """Return the sections of `study` that `params_class` names, validated; all its sections' names are."""
+    """Return the sections of `study` that `params_class` names, validated; also check the names of all sections."""
     studies = read_studies()
     if study not in studies:
         known, fix = suggest(study, [str(name) for name in studies])
@@ -113,7 +113,7 @@ def parse_params(study: str, params_class: type[Spec]) -> Any:
     try:
         params = parse(params_class, {name: given[name] for name in params_class.model_fields if name in given}, where)
     except InputError as error:
-        missing = {f"{where}.{name}" for name in SECTIONS if name not in given}  # told by _faults_of
+        missing = {f"{where}.{name}" for name in SECTIONS if name not in given}  # reported by _faults_of
         faults += [replace(fault, source=str(PARAMS)) for fault in error.faults if fault.path not in missing]
     if faults:
         raise InputError(faults)
@@ -121,7 +121,7 @@ def parse_params(study: str, params_class: type[Spec]) -> Any:
 
 
 def check_versions(packages: list[str]) -> None:
-    """Raise InputError where what is installed is not what versions.yaml says."""
+    """Raise InputError if the installed packages are not those of versions.yaml."""
     recorded = read_yaml(VERSIONS)
     if not isinstance(recorded, dict):
         why = f"must be a mapping of packages (got {recorded!r:.60})"
@@ -150,7 +150,7 @@ def installed_version(package: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write sorted, indented JSON; raises ArithmeticError for NaN and infinity, which JSON has no form for."""
+    """Write sorted, indented JSON; raises ArithmeticError for NaN and infinity, which JSON cannot represent."""
     try:
         text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     except ValueError as error:
@@ -159,12 +159,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _error(path: str, why: str, fix: str = "") -> InputError:
-    """Return the error of one fault in params.yaml."""
+    """Return an InputError with one fault in params.yaml."""
     return InputError(Fault(path, why, fix, source=str(PARAMS)))
 
 
 def _faults_of(name: str, study: Any) -> Iterator[Fault]:
-    """Yield what is wrong with a study's name and with its sections' names."""
+    """Yield the faults of a study's name and of its sections' names."""
     where, source = f"studies.{name}", str(PARAMS)
     if not (name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
         why = f"a study's name is made of letters, digits, - and _ (got {name!r})"
@@ -193,7 +193,7 @@ def _check_deps(declared: dict[str, list[str]], stage: str, study: str) -> None:
 
 
 def _check_stamps(study: str, before: str) -> None:
-    """Raise Refused where the outputs of a stage that comes `before` were made of other inputs than dvc.lock says."""
+    """Raise Refused if dvc.lock records wrong inputs for a stage that comes earlier than `before`."""
     for stage, found in stamps.contradictions_before(study, before).items():
         raise Refused(
             f"{stage} was not made of what dvc.lock says, as its inputs were edited at the moment it ended "
@@ -203,7 +203,7 @@ def _check_stamps(study: str, before: str) -> None:
 
 
 def _check_loaded(stage: str, deps: list[str]) -> None:
-    """Raise Refused where code of this folder was loaded on which DVC does not know the stage to depend."""
+    """Raise Refused if the stage loaded code of this project that dvc.yaml does not list for it."""
     if files := stamps.undeclared(deps):
         raise Refused(
             f"{', '.join(map(str, files))}: was loaded, and dvc.yaml does not list it below deps of {stage}: list it "
@@ -213,7 +213,7 @@ def _check_loaded(stage: str, deps: list[str]) -> None:
 
 @contextmanager
 def _placing(study: str) -> Iterator[None]:
-    """Put the study's place in params.yaml before what the library refuses, unless that names a source of its own."""
+    """Put the study's place in params.yaml before the path of each of the library's faults that has no source."""
     try:
         yield
     except InputError as error:
@@ -221,7 +221,7 @@ def _placing(study: str) -> Iterator[None]:
 
 
 def _place(fault: Fault, study: str) -> Fault:
-    """Return the library's fault, its path from the root of params.yaml."""
+    """Return the library's fault with its path from the root of params.yaml."""
     if fault.source:
         return fault
     first = fault.path.partition(".")[0]
@@ -237,7 +237,7 @@ def _die_with_parent() -> None:
     parent = os.getppid()
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request
+    if os.getppid() != parent:  # the parent ended before the request
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -248,7 +248,7 @@ def _how_to_restore(stage: str, study: str) -> str:
     return f"Nothing was written. If DVC removed earlier results from {where}, `{command}` brings them back."
 
 
-# While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
-# takes seconds: time enough for `dvc` to be killed.
-if sys.argv[:1] == ["-m"] and "stages.repro" not in sys.orig_argv:  # which may outlive its terminal
+# While `python -m stages.<stage>` imports this package, sys.argv is ["-m", …].  The request is made here because the
+# stage's own imports come next, and importing torch takes seconds, in which `dvc` may be killed.
+if sys.argv[:1] == ["-m"] and "stages.repro" not in sys.orig_argv:  # make repro may outlive its terminal
     _die_with_parent()

@@ -35,7 +35,7 @@ LOCK, RUNNING = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 
 def validate() -> None:
-    """Raise InputError with every fault of every study, of versions.yaml and of dvc.lock."""
+    """Raise InputError with all faults of all studies, of versions.yaml and of dvc.lock."""
     faults: list[Fault] = []
     for study in read_studies():
         for params in PARAMS_OF.values():
@@ -44,11 +44,11 @@ def validate() -> None:
     faults += _faults(check_versions, sorted(packages))
     faults += _faults(check_lock) + _faults(check_running)
     if faults:
-        raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is named once
+        raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is reported once
 
 
 def check_lock() -> None:
-    """Raise InputError where `dvc` was killed while it wrote dvc.lock, which it does not do in one step."""
+    """Raise InputError if dvc.lock is incomplete: `dvc` was killed while it wrote the file."""
     try:
         if LOCK.exists():
             COMPILED_LOCKFILE_SCHEMA(read_yaml(LOCK))
@@ -62,7 +62,7 @@ def check_lock() -> None:
 
 
 def check_running() -> None:
-    """Raise InputError where `dvc` was killed while it wrote which stage runs."""
+    """Raise InputError if DVC's record of running stages is incomplete: `dvc` was killed while it wrote it."""
     try:
         if RUNNING.exists():
             json.loads(RUNNING.read_text(encoding="utf-8"))

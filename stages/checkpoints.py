@@ -1,4 +1,4 @@
-"""Where a stage that was killed finds what it goes on from: a folder that Git and DVC ignore."""
+"""Checkpoints: a folder, ignored by Git and DVC, from which a stage that was killed resumes."""
 
 import hashlib
 import shutil
@@ -15,10 +15,10 @@ FOLDER = Path(".checkpoints")
 def checkpoints(stage: str, study: str) -> Iterator[Path]:
     """Yield a folder named by a hash of all that `stage` reads for `study`: params, data, code and versions.
 
-    It is removed, with those of earlier params, data, code and versions, where the block ends well.
+    If the block succeeds, the folder is removed, together with those of earlier params, data, code and versions.
     """
     declared = declaration(stage, study)
-    # What code was when this process began is what runs.
+    # The code that runs is the code as it was when this process began.
     reads = fingerprint(declared) | started(declared["deps"])
     ours = FOLDER / study / stage
     yield ours / hashlib.sha256(repr(sorted(reads.items())).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Score a study's predictions: metrics.json, and calibration.csv over the held-out rows (else leave-one-out ones).
+"""Score a study's predictions: metrics.json, and calibration.csv over held-out rows (or leave-one-out if none).
 
-Where the stage synthesize wrote a baseline, its predictions are scored too.
+If the stage synthesize wrote a baseline, its predictions are scored too.
 """
 
 import json
@@ -21,7 +21,7 @@ class Params(Spec):
 
 
 def main(study: str, params: Params, out: Path) -> None:
-    """Write the scores, and what the fit says of itself, in one place that Git sees."""
+    """Write the scores together with the fit's own numbers, in one file that Git tracks."""
     rows, learnt = folder(study, "synthesize"), folder(study, "train")
     train = Dataset.load(rows / "train.csv")
     fit = json.loads((learnt / "fit.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a stage reads, as dvc.yaml declares it: params and versions by value, files and folders by DVC's own hashes."""
+"""What a stage reads, as dvc.yaml declares it: params and versions by value, files and folders by DVC's hashes."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ IGNORED = Path(".dvcignore")
 
 
 def declaration(stage: str, study: str) -> dict[str, list[str]]:
-    """Return what dvc.yaml says that `stage` reads for `study`: params' paths, deps' paths, names of packages."""
+    """Return what `stage` reads for `study` by dvc.yaml: paths of params, paths of deps, names of packages."""
     entry = read_yaml(PIPELINE)["stages"][stage]["do"]
     return {
         "params": [item.replace("${key}", study) for item in entry["params"] if isinstance(item, str)],
@@ -26,7 +26,7 @@ def declaration(stage: str, study: str) -> dict[str, list[str]]:
 
 
 def fingerprint(declared: dict[str, list[str]]) -> dict[str, Any]:
-    """Return what is declared as it is now: params and versions by value, files and folders by hash."""
+    """Return the present state of what is declared: params and versions by value, files and folders by hash."""
     params, versions = read_yaml(PARAMS), read_yaml(VERSIONS)
     now = {path: _find(params, path.split(".")) for path in declared["params"]}
     now |= {f"{VERSIONS}: {name}": _find(versions, [name]) for name in declared["versions"]}
@@ -40,14 +40,14 @@ def _find(value: Any, keys: list[str]) -> Any:
 
 
 def digest(path: Path) -> str:
-    """Return the MD5 hash by which dvc.lock names a file or a folder; empty where there is neither."""
+    """Return the MD5 hash by which dvc.lock names a file or a folder; empty if it does not exist."""
     if path.is_dir():
         return _listing(path, {file: digest(file) for file in files_of(path)})
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
 def started(deps: list[str]) -> dict[str, str]:
-    """Return the hash that each code dependency, a file or a folder, had when this process began."""
+    """Return the hash that each code dependency (a file or a folder) had when this process began."""
     within = {path: {file: STARTED[file] for file in STARTED if file.is_relative_to(path)} for path in deps}
     return {
         path: files[Path(path)] if Path(path) in files else _listing(Path(path), files)
@@ -57,7 +57,7 @@ def started(deps: list[str]) -> dict[str, str]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files in a folder, but for those that DVC is told to ignore; of a file itself."""
+    """Return the files in a folder that DVC does not ignore; for a file, the file itself."""
     if not path.is_dir():
         return [path]
     ignored = _ignored(IGNORED.read_text(encoding="utf-8") if IGNORED.exists() else "")
@@ -70,14 +70,14 @@ def _ignored(text: str) -> GitIgnoreSpec:
 
 
 def _listing(folder: Path, digests: dict[Path, str]) -> str:
-    """Return the hash of a folder as DVC forms it: that of its sorted list of names and hashes, in JSON."""
+    """Return the hash of a folder as DVC computes it: the hash of its sorted JSON list of names and hashes."""
     entries = [{"md5": md5, "relpath": file.relative_to(folder).as_posix()} for file, md5 in digests.items()]
     listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"])).encode()
     return f"{hashlib.md5(listed, usedforsecurity=False).hexdigest()}.dir"
 
 
 STARTED: dict[Path, str] = {}  # file of code → its hash when this process began
-# While `python -m stages.<stage>` imports this package, argv says so.  The stage's own imports come next, and torch's
-# takes seconds: time enough for code that is already loaded to be edited.
+# While `python -m stages.<stage>` imports this package, sys.argv is ["-m", …].  Code is hashed here because the stage's
+# own imports come next, and importing torch takes seconds, in which code that is already loaded may be edited.
 if sys.argv[:1] == ["-m"]:
     STARTED |= {file: digest(file) for package in ("gp", "stages") for file in files_of(Path(package))}

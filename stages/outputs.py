@@ -1,4 +1,4 @@
-"""A stage's outputs: a folder that appears whole or not at all, one stage of a study at a time."""
+"""A stage's outputs: a folder that appears complete or not at all, written by one stage of a study at a time."""
 
 import csv
 import fcntl
@@ -15,11 +15,11 @@ class Refused(Exception):
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes `target`'s place, its files synced, if the block ends well."""
+    """Yield an empty folder; if the block succeeds, sync its files and put it in the place of `target`."""
     fresh, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent):
-        _remove(fresh, old)  # of a run that was killed
+        _remove(fresh, old)  # left by a run that was killed
         try:
             fresh.mkdir()
             yield fresh
@@ -34,7 +34,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, in the place of what was there."""
+    """Write a file that appears complete or not at all, and replaces an existing one."""
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     _sync(fresh)
@@ -49,7 +49,7 @@ def _remove(*folders: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder `path` against another stage of the same study."""
+    """Lock the folder `path` against other stages of the same study."""
     handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,7 +69,7 @@ def _sync(path: Path) -> None:
 
 
 def check_finite(out: Path) -> None:
-    """Raise Refused where a number in a resulting table is NaN or infinite (`write_json` sees to the others)."""
+    """Raise Refused if a number in a resulting table is NaN or infinite (`write_json` checks JSON files)."""
     for path in sorted(out.rglob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             for line, row in enumerate(csv.DictReader(file), start=2):

@@ -12,7 +12,7 @@ from stages import folder, run
 
 
 class Plot(Spec):
-    """How figures are drawn: `interval` is the probability of every band."""
+    """How figures are drawn: every band is an interval of probability `interval`."""
 
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
@@ -24,7 +24,7 @@ class Params(Spec):
 
 
 def main(study: str, params: Params, out: Path) -> None:
-    """Draw what applies to this study."""
+    """Draw the figures that apply to this study."""
 
     def find(name: str) -> Path | None:
         path = folder(study, name)

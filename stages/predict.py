@@ -1,4 +1,4 @@
-"""Predict a study's posterior: test.csv at its test rows; for figures grid.csv, and slices.csv for many inputs."""
+"""Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs)."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages import folder, run
 
 
 class Predict(Spec):
-    """Where the posterior is drawn, beside the test rows."""
+    """Where to predict in addition to the test rows."""
 
     grid: Grid = Grid()
 
@@ -25,7 +25,7 @@ class Params(Spec):
 
 
 def main(study: str, params: Params, out: Path) -> None:
-    """Predict at the test rows and on the grid, where there are any."""
+    """Predict at the test rows, on the grid and along the slices, as far as the study has them."""
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():

@@ -1,6 +1,6 @@
-"""`python -m stages.repro [OPTIONS of dvc repro]` runs what changed and what was recorded wrong, and prints the table.
+"""`python -m stages.repro [OPTIONS of dvc repro]` runs stages that changed or were recorded wrong, and prints a table.
 
-A study that fails stops neither the others nor the table.
+If a study fails, the other studies still run, and the table is printed.
 """
 
 import os
@@ -15,11 +15,11 @@ from stages import stamps, table
 from stages.__main__ import validate
 from stages.inputs import digest, files_of
 
-ROUNDS = 5  # of runs again: somebody who keeps editing is told so in the end
+ROUNDS = 5  # of repeated runs; after the last, whoever keeps editing is told so
 
 
 def main(options: list[str]) -> int:
-    """Return the exit code of `dvc repro`, or 1 where inputs were edited in every round."""
+    """Return the exit code of `dvc repro`, or 1 if inputs were edited in every round."""
     try:
         validate()
         status = _dvc("repro", "--keep-going", *options)
@@ -44,9 +44,9 @@ def main(options: list[str]) -> int:
 
 
 def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:
-    """Touch the files that are what the stage read, and that dvc.lock knows otherwise.
+    """Touch the files that still are what the stage read, but have another hash in dvc.lock.
 
-    DVC takes a file of known size and time of change for unchanged, and does not hash it again.
+    DVC assumes that a file of known size and modification time is unchanged, and does not hash it again.
     """
     for name in [contradiction.name for contradiction in found]:
         path = Path(name)
@@ -56,13 +56,13 @@ def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:
 
 
 def _dvc(*arguments: str) -> int:
-    """Return the exit code of a `dvc` command, which ends by itself where it is interrupted."""
+    """Return the exit code of a `dvc` command; if interrupted, wait until `dvc` has ended by itself."""
     process = subprocess.Popen(["dvc", *arguments])
     stopped: list[int] = []
 
     def stop(number: int, _: Any) -> None:
         stopped.append(number)
-        if number == signal.SIGTERM:  # the terminal sends Ctrl-C to both
+        if number == signal.SIGTERM:  # on Ctrl-C the terminal sends SIGINT to both processes
             process.terminate()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,9 +1,9 @@
-"""Stamps: what a stage's outputs were made of, held against what dvc.lock says they were made of.
+"""Stamps: the inputs that a stage's outputs were really made of, compared with those that dvc.lock records.
 
-DVC hashes a stage's params and dependencies when its command has ended, up to a second after the stage itself looked at
-them for the last time.  What is edited in between is recorded as what the outputs were made of, and all is called up to
-date (treeverse/dvc#11058).  So each stage writes beside its outputs what it was made of, hashed when it began; the next
-stage, `make repro`, `make why` and `make verify` compare.
+DVC hashes a stage's params and dependencies after its command has ended, up to a second after the stage checked them
+for the last time.  If an input is edited in between, dvc.lock records the edited input, and everything is called up to
+date (treeverse/dvc#11058).  Therefore each stage writes a stamp beside its outputs: its inputs, hashed when it began.
+The next stage, `make repro`, `make why` and `make verify` compare stamps with dvc.lock.
 """
 
 import json
@@ -23,7 +23,7 @@ LOCK = Path("dvc.lock")
 
 @dataclass(frozen=True)
 class Contradiction:
-    """An input of a stage that `was` another, when the stage began, than dvc.lock says: a param's value, or a hash."""
+    """An input (a param's value, or a hash): what it `was` when the stage began, and what dvc.lock `said` instead."""
 
     name: str
     was: Any
@@ -34,37 +34,37 @@ class Contradiction:
 
 
 def path(study: str, stage: str) -> Path:
-    """Return the file of what `stage` was made of for `study`: an output of the stage, which no other reads."""
+    """Return the path of the stamp of `stage` for `study`: an output of the stage that no other stage reads."""
     return Path("data", study, "stamps", f"{stage}.json")
 
 
 def write(study: str, stage: str, made_of: dict[str, Any]) -> None:
-    """Write what a stage was made of (stages.inputs.fingerprint)."""
+    """Write the stamp of a stage; `made_of` is stages.inputs.fingerprint."""
     target = path(study, stage)
     target.parent.mkdir(exist_ok=True)
     write_whole(target, json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n")
 
 
 def contradictions() -> dict[str, list[Contradiction]]:
-    """Return stage@study → its inputs of which dvc.lock is wrong.
+    """Return stage@study → the inputs that dvc.lock records wrong.
 
-    Nothing is said of a stage that dvc.lock does not know, or whose stamp is not the one in dvc.lock: DVC itself then
-    takes its outputs for changed.
+    Skips a stage that dvc.lock does not have, or whose stamp differs from the one in dvc.lock: DVC itself then finds
+    the outputs changed.
     """
     found = {name: list(_contradictions(name, entry)) for name, entry in _recorded().items() if "@" in name}
     return {name: inputs for name, inputs in found.items() if inputs}
 
 
 def contradictions_before(study: str, stage: str) -> dict[str, list[Contradiction]]:
-    """Return what `contradictions` does for those stages of a study that come before one."""
+    """Return `contradictions` for the stages of `study` that come before `stage`."""
     earlier = [f"{name}@{study}" for name in takewhile(lambda name: name != stage, read_yaml(PIPELINE)["stages"])]
     return {name: inputs for name, inputs in contradictions().items() if name in earlier}
 
 
 def undeclared(deps: list[str]) -> list[Path]:
-    """Return the files of this project that the process has loaded and dvc.yaml does not list for it.
+    """Return the files of this project that the process has loaded, but dvc.yaml does not list for the stage.
 
-    A folder or file that bears a package's name, and so shadows it, is among them.
+    These include a local file or folder that shadows an installed package by its name.
     """
     root, installed = Path.cwd(), Path(sys.prefix)
     files = [Path(name) for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))]
@@ -94,7 +94,7 @@ def _contradictions(name: str, entry: dict[str, Any]) -> Iterator[Contradiction]
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back, so that what was written and what dvc.lock says can be compared."""
+    """Return a value as it is after a round trip through JSON, so that a stamp and dvc.lock can be compared."""
     return json.loads(json.dumps(value, default=str))
 
 

@@ -1,6 +1,6 @@
-"""Draw a study's rows, or read them from a table: train.csv, test.csv (where there are any), names.json.
+"""Simulate a study's rows, or read them from a table: train.csv, test.csv (if there are test rows), names.json.
 
-Where the data's field has a standard method of its own, baseline.csv is what that predicts at the test rows.
+If the data source has a standard method of its field, baseline.csv has the predictions of that method at the test rows.
 """
 
 import sys

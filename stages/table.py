@@ -1,4 +1,4 @@
-"""`python -m stages.table` prints the scores that matter most, a row for each study and kind of rows."""
+"""`python -m stages.table` prints the most important scores, one line for each study and kind of rows."""
 
 import json
 import sys
@@ -15,14 +15,14 @@ ROWS = BLOCKS | {"trivial": "held-out rows, by the trivial predictor"}
 
 
 def main() -> None:
-    """Print the tables of scores and of fits; a study without metrics yet is in neither."""
+    """Print the tables of scores and of fits, for all studies that have metrics."""
     paths = {study: folder(study, "evaluate") / "metrics.json" for study in read_studies()}
     metrics = {study: json.loads(path.read_text(encoding="utf-8")) for study, path in paths.items() if path.exists()}
     print(_text(scores(metrics)), _text(fits(metrics)), sep="\n\n")
 
 
 def scores(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return a row for each study and kind of rows, a column for each score; `metrics` is {study: metrics.json}."""
+    """Return one line for each study and kind of rows, one column for each score; `metrics`: {study: metrics.json}."""
     titles = {"n": "rows", **headings(detail=False)}
     found = {
         (study, title): {heading: block.get(name) for name, heading in titles.items()}
@@ -34,7 +34,7 @@ def scores(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def fits(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return what matters most of each study's fit: its log marginal likelihood, and how many alarms it raised."""
+    """Return the log marginal likelihood and the number of alarms of each study's fit."""
     columns = {"log marginal likelihood [nats]": "fit.log_marginal_likelihood", "alarms": "certificate.alarms"}
     found = {
         study: {title: _find(values, path) for title, path in columns.items()} for study, values in metrics.items()

@@ -1,4 +1,4 @@
-"""Learn a study's hyperparameters: model.safetensors, trace.csv, loo.csv and fit.json."""
+"""Fit a study's hyperparameters: model.safetensors, trace.csv, loo.csv and fit.json."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ class Params(Spec):
 
 
 def main(study: str, params: Params, out: Path) -> None:
-    """Fit, and write the model and what can be said of the fit."""
+    """Fit, and write the model, its trace, leave-one-out predictions and the report of the fit."""
     data = varied(Dataset.load(folder(study, "synthesize") / "train.csv"))
     with checkpoints("train", study) as kept:
         fitted = fit_dataset(
