@@ -1,1 +1,1 @@
-"""Pages and checks for a reviewer: what was found, and what a change did to it. Nothing is recomputed, offline."""
+"""Pages and checks for a reviewer: the results, and what a change did to them. Needs no network and runs no stage."""

@@ -1,4 +1,4 @@
-"""What the figures of a page share: a legend, layers over common axes, thinning that says so."""
+"""What the figures of a page share: legends, layers over common axes, and notes on thinned points."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy as np
 from gp.plots.study import Study
 from review import page
 
-HEIGHT = 300  # pixels of a figure
-PANEL = 170  # pixels of one of many
+HEIGHT = 300  # of a figure, in pixels
+PANEL = 170  # of one of many small figures, in pixels
 
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: a `look` that style.css knows (line, dashed, band, dot, ring), its colour, what it is."""
+    """An entry of a legend: a `look` that style.css knows (line, dashed, band, dot, ring), its colour, and its text."""
 
     look: str
     color: str
@@ -27,7 +27,7 @@ class Key:
 class Figure:
     """A chart with its heading, its legend and a note for the reader.
 
-    `shows` are the names of the figures of gp.plots whose content it has: these need not be shown as pictures too.
+    `shows` names the figures of gp.plots that have the same content; these need not be shown as pictures too.
     """
 
     name: str
@@ -43,20 +43,20 @@ Draw = Callable[[Study], list[Figure]]
 
 
 def layered(layers: list[Any], x: str, y: str | list[str], description: str, height: int = HEIGHT) -> Any:
-    """Return layers over common axes titled `x` and `y`, as wide as the page lets them, that zoom."""
+    """Return layers over common axes titled `x` and `y`, as wide as the page allows, with zoom."""
     for layer in layers:
-        layer.encoding.x.title, layer.encoding.y.title = x, y  # where titles differ, Vega-Lite shows them all
+        layer.encoding.x.title, layer.encoding.y.title = x, y  # if titles differ, Vega-Lite shows all of them
     chart = alt.layer(*layers).properties(width="container", height=height, description=description)
     return chart.add_params(page.zoom())
 
 
 def tips(**titles: str) -> list[Any]:
-    """Return a tooltip's rows from fields and their titles."""
+    """Return the lines of a tooltip: field → title."""
     return [alt.Tooltip(f"{name}:Q", title=title, format=".5~g") for name, title in titles.items()]
 
 
 def points(x: np.ndarray, y: np.ndarray, look: str, color: str, titles: tuple[str, str]) -> Any:
-    """Return a layer of points, dots or rings, small where they are many."""
+    """Return a layer of points (dots or rings), smaller if there are many."""
     size = float(np.clip(9000 / max(len(x), 1), 8, 34))
     mark = alt.Chart(page.records(x=x, y=y)).mark_point(
         shape={"dot": "circle", "ring": "diamond"}[look],
@@ -70,5 +70,5 @@ def points(x: np.ndarray, y: np.ndarray, look: str, color: str, titles: tuple[st
 
 
 def drawn(rows: np.ndarray, n: int) -> str:
-    """Return, for a legend, how many points of n are drawn; nothing where all are."""
+    """Return the text for a legend that says how many of n points are drawn; empty if all are."""
     return "" if len(rows) == n else f" ({page.number(len(rows))} of {page.number(n)} points drawn)"

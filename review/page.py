@@ -1,11 +1,11 @@
-"""What every page shares: a template, one style, and charts drawn by Vega, all within one HTML file.
+"""What every page shares: templates, one style, and charts drawn by Vega, all in one HTML file.
 
-`render("report.html", {"sine-posterior": chart}, …)` fills the template of that name, which extends base.html and has
-a chart placed by `{{ figure("sine-posterior") }}`. The page asks nothing of any server: Vega's scripts come from the
-installed vl-convert-python, and a Content-Security-Policy forbids the rest.
+`render("report.html", {"sine-posterior": chart}, …)` fills the template of that name. The template extends base.html,
+and places a chart by `{{ figure("sine-posterior") }}`. The page makes no network request: Vega's scripts come from the
+installed vl-convert-python, and a Content-Security-Policy forbids all other sources.
 
-`python -m review.page` writes the same scripts beside DVC's own page of plots (dvc_plots/vega.js), which
-.dvc/plots/page.html loads instead of a content delivery network's.
+`python -m review.page` writes the same scripts to dvc_plots/vega.js, beside DVC's own page of plots. The template
+.dvc/plots/page.html loads them from there instead of a content delivery network.
 """
 
 import functools
@@ -23,15 +23,15 @@ from markupsafe import Markup
 TEMPLATES = Path(__file__).parent / "templates"
 DVC_SCRIPTS = Path("dvc_plots", "vega.js")
 
-# Names of style.css, so that a chart follows the page from light to dark and onto paper without being drawn again:
-# in the light those of Okabe & Ito 2008 in gp.plots.canvas, in the dark lighter ones of the same hues; bands are the
-# blue, the page showing through.
+# Colours are variables of style.css, so that a chart follows the page to dark mode and paper without being drawn again.
+# In light mode they are those of Okabe & Ito 2008 in gp.plots.canvas; in dark mode, lighter ones of the same hues.
+# Bands are a transparent blue.
 INK, QUIET = "currentColor", "var(--quiet)"
 BLUE, GREEN, VERMILLION = "var(--blue)", "var(--green)", "var(--vermillion)"
 BAND_OF_F, BAND_OF_Y, BAND_OF_CHANCE = "var(--band-f)", "var(--band-y)", "var(--band-chance)"
 
-DRAWN_AT_MOST = 2000  # points of one chart: each is an element of the page, and a phone draws it too
-LINE_POINTS = 1000  # of a curve: more than a page is wide
+DRAWN_AT_MOST = 2000  # points in one chart; each is an element of the page, and a phone must be able to draw it
+LINE_POINTS = 1000  # of a curve; more than the pixels of a page's width
 
 THEME = {
     "background": "transparent",
@@ -53,9 +53,9 @@ THEME = {
 
 
 def render(template: str, charts: Mapping[str, Any], **values: Any) -> str:
-    """Return the page of a template, in which `values` and the charts (Altair's, by name) are placed.
+    """Return the page made from a template with `values` and `charts` (Altair charts by name).
 
-    Raises KeyError where the template places a chart that was not given.
+    Raises KeyError if the template places a chart that was not given.
     """
     specs = {name: specification(chart) for name, chart in charts.items()}
 
@@ -68,14 +68,14 @@ def render(template: str, charts: Mapping[str, Any], **values: Any) -> str:
 
 
 def specification(chart: Any) -> dict[str, Any]:
-    """Return the Vega-Lite specification of an Altair chart, under the theme of all pages."""
-    # Validation walks through every row of data; a wrong specification shows in the browser's test.
+    """Return the Vega-Lite specification of an Altair chart, with the common theme."""
+    # Not validated, because that visits every row of data; the browser tests find a wrong specification.
     return dict(chart.configure(**THEME).to_dict(validate=False))
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return the environment of all templates: everything is escaped, and a name that is not given is a fault."""
+    """Return the environment of all templates: all values are escaped, and an undefined name is an error."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     made = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -86,22 +86,22 @@ def environment() -> jinja2.Environment:
 
 @functools.cache
 def scripts() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script that may stand within <script> of an HTML page."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script that can be put into <script> of an HTML page."""
     bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=schema_version()))
-    # Inside strings of the bundle, where \/ is /: what would end the element, and what would open a comment.
+    # Escape, inside the bundle's strings (where \/ is /), what would end the element or open a comment.
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def schema_version() -> str:
-    """Return the version of Vega-Lite that Altair writes for, as vl-convert names it: 6.4 for v6.4.1."""
+    """Return the version of Vega-Lite that Altair targets, as vl-convert names it: 6.4 for v6.4.1."""
     return ".".join(re.findall(r"\d+", altair.SCHEMA_VERSION)[:2])
 
 
 def records(**columns: Any) -> altair.InlineData:
-    """Return rows of data for a chart from columns (m,), floats to 6 digits: a page shows no more.
+    """Return rows of data for a chart from columns (m,), with floats to 6 digits, more than a page shows.
 
-    Fields have names of ours, never a table's: Vega reads a.b and a[0] as paths.  The rows are CSV within the chart:
-    short, and Altair need not copy them with each change of a chart.
+    Field names must be fixed ones, never those of a user's table, since Vega reads a.b and a[0] as paths.  The rows are
+    stored in the chart as CSV: this is short, and Altair need not copy them with each change of a chart.
     """
     table = pd.DataFrame(columns)
     kinds = {name: "number" if values.dtype.kind in "fiu" else "string" for name, values in table.items()}
@@ -110,26 +110,26 @@ def records(**columns: Any) -> altair.InlineData:
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Return a number as a reader wants it: at most `digits` significant ones, integers in full, – for None."""
+    """Return a number as text: at most `digits` significant digits, integers in full, – for None."""
     if value is None:
         return "–"
     if not isinstance(value, int):
         value = float(f"{value:.{digits}g}")
         if not 10**digits <= abs(value) < 1e7:
             return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
-    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")  # a narrow space, that no line breaks at
+    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")  # a narrow space without a line break
 
 
 def zoom() -> Any:
-    """Return what lets a reader pan by dragging and zoom by Ctrl and wheel (or a pinch); a double click resets.
+    """Return the interaction: drag to pan, Ctrl and wheel (or pinch) to zoom, double click to reset.
 
-    The wheel alone, and a finger up or down, scroll the page.
+    The wheel alone, and one finger moved up or down, scroll the page.
     """
     return altair.selection_interval(bind="scales", zoom="wheel![event.ctrlKey || event.metaKey || event.altKey]")
 
 
 def main() -> None:
-    """Write the scripts that DVC's page of plots loads."""
+    """Write the scripts that DVC's page of plots loads, dvc_plots/vega.js."""
     DVC_SCRIPTS.parent.mkdir(exist_ok=True)
     DVC_SCRIPTS.write_text(scripts(), encoding="utf-8")
 

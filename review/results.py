@@ -1,4 +1,4 @@
-"""Results: what the stages wrote of one study, as far as they have run."""
+"""Results: what the stages have written for one study so far."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gp.yaml import read_yaml
 from stages import folder, read_studies
 from stages.inputs import VERSIONS
 
-# What each stage leaves behind that a report reads: its folder, or a file there.
+# Stage → the output of it that a report reads: its folder, or a file there.
 WRITTEN = {
     "synthesize": "synthesize/train.csv",
     "train": "train/fit.json",
@@ -25,9 +25,9 @@ LOCK = Path("dvc.lock")
 class Results:
     """A study's results by its `name`; `missing` names the stages that have not run.
 
-    `study` is what figures show, None without training rows; `fit` and `metrics` are fit.json and metrics.json, {} if
-    absent; `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions` are those that
-    dvc.lock recorded of the last run, {} without one, and `current` the parameters that params.yaml has now.
+    `study` is what figures show, None without training rows.  `fit` and `metrics` are fit.json and metrics.json, {} if
+    absent.  `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions` are those of the last
+    run, from dvc.lock, {} if there is none.  `current` are the parameters that params.yaml has now.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Results:
 
     @property
     def changed(self) -> list[str]:
-        """Return the sections of params.yaml that are not what these results were made with."""
+        """Return the sections of params.yaml that differ from those of the last run."""
         if not self.parameters:
             return []
         return [name for name, value in self.current.items() if self.parameters.get(name) != value]
 
 
 def read_all() -> list[Results]:
-    """Return the results of every study of params.yaml, in its order; raises InputError where that cannot be read."""
+    """Return the results of every study, in the order of params.yaml; raises InputError if that cannot be read."""
     recorded = (read_yaml(LOCK) or {}).get("stages", {}) if LOCK.exists() else {}
     return [read(str(name), current, recorded) for name, current in read_studies().items()]
 
 
 def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
-    """Return the results of a study, of which params.yaml says `current`; `recorded` are the stages of dvc.lock."""
+    """Return a study's results; `current` are its parameters in params.yaml, `recorded` the stages of dvc.lock."""
 
     def find(path: str) -> Path | None:
         found = folder(name, path)
@@ -79,7 +79,7 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
 
 
 def _recorded(name: str, stages: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the parameters of a study's sections and the packages' versions that its stages last ran with."""
+    """Return the parameters, by section, and the package versions with which a study's stages last ran."""
     parameters: dict[str, Any] = {}
     versions: dict[str, str] = {}
     for stage_name, stage in stages.items():

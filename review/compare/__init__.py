@@ -1,1 +1,1 @@
-"""What changed between two revisions, and whether it is better beyond the noise."""
+"""What changed between two revisions, and whether scores differ by more than noise."""

@@ -1,7 +1,7 @@
 """`python -m review.compare BASE [HEAD]` says what changed between two revisions, and whether it is better.
 
-Reads Git and DVC's cache, and computes nothing again; HEAD is the files on disk unless it is named. Writes review.md
-(also printed: a pull request's comment) and review.html beside it, in the folder that --out names.
+It reads Git and DVC's cache, and runs no stage. Without HEAD, it reviews the files on disk. It writes review.md (also
+printed; the comment for a pull request) and review.html into the folder named by --out.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Review:
 
     @property
     def title(self) -> str:
-        """Return which revisions these are."""
+        """Return a title with the names of both revisions."""
         names = [f"{r.name} ({r.commit[:7]})" if r.commit else r.name for r in (self.base, self.head)]
         return f"Review: {names[0]} → {names[1]}"
 
@@ -43,7 +43,7 @@ class Review:
 
     @property
     def html(self) -> str:
-        """Return the review as a page of its own, with both revisions' posteriors in one picture."""
+        """Return the review as an HTML page, with both revisions' posteriors in one picture."""
         touched = [study for study in self.studies if study.verdict != SAME]
         drawn = {study.name: pictures(self.base, self.head, study.name) for study in touched if study.blocks}
         captions = {
@@ -63,14 +63,14 @@ class Review:
 
 
 def review(base: Revision, head: Revision) -> Review:
-    """Return what changed in every study of either revision, in their order."""
+    """Return what changed in every study that either revision has, in their order."""
     names = list(dict.fromkeys([*head.studies, *base.studies]))
     studies = [review_study(base, head, str(name)) for name in names]
     return Review(base, head, studies, changes(base.packages, head.packages), _notes(base, head))
 
 
 def _notes(base: Revision, head: Revision) -> list[str]:
-    """Return what a reader of all studies should know: code that changed, commits that only the base has."""
+    """Return notes on all studies: code that changed, and commits that only the base has."""
     notes = []
     against = [base.commit or "HEAD", *([head.commit] if head.commit else [])]
     if base.commit and (files := (git(base.root, "diff", "--name-only", *against, "--", *CODE) or "").split("\n")[:-1]):

@@ -18,7 +18,7 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Change:
-    """A value at a dotted path, as text, at base and at head; – where it is absent."""
+    """The value at a dotted path, as text, at base and at head; – if it is absent."""
 
     path: str
     old: str
@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True)
 class StudyReview:
-    """What changed in one study. `verdict` is one word, `line` says it with the numbers that it rests on."""
+    """What changed in one study. `verdict` is a word; `line` is a sentence with the numbers behind it."""
 
     name: str
     verdict: str
@@ -83,7 +83,7 @@ def changes(before: Any, after: Any) -> list[Change]:
     old, new = dict(_leaves(before)), dict(_leaves(after))
     paths = [*old, *(path for path in new if path not in old)]
     pairs = [(path, old.get(path, ABSENT), new.get(path, ABSENT)) for path in paths]
-    # 0 == False and 1 == 1.0: what is written differently counts where its type does.
+    # Python has 0 == False and 1 == 1.0.  Such a change of type counts as a change.
     return [Change(path, _text(was), _text(now)) for path, was, now in pairs if was != now or _text(was) != _text(now)]
 
 
@@ -102,7 +102,7 @@ def _text(value: Any) -> str:
 
 
 def _doubts(revision: Revision, study: str) -> Iterator[str]:
-    """Yield reasons why a study's results may not belong to its parameters."""
+    """Yield reasons to doubt that a study's results were made with its parameters."""
     if stale := revision.not_run(study):
         yield f"{revision.name}: {', '.join(stale)} changed since outputs were made: `dvc repro`, and commit dvc.lock"
     if strays := revision.strays(study, READ):
@@ -110,7 +110,7 @@ def _doubts(revision: Revision, study: str) -> Iterator[str]:
 
 
 def _level(metrics: Mapping[str, Any] | None) -> str:
-    """Return the main scores of a study that only one revision has."""
+    """Return the main scores as text, for a study that only one revision has."""
     for key, title in (("test", "held-out"), ("loo", "leave-one-out")):
         if found := find(metrics, key):
             return f": {title} NLPD {number(found['nlpd'], 3)}, RMSE {number(found['rmse'], 3)}"
@@ -118,7 +118,7 @@ def _level(metrics: Mapping[str, Any] | None) -> str:
 
 
 def _verdict(found: list[Block]) -> tuple[str, str]:
-    """Return a word and a line.  RMSE and NLPD decide: RMSE judges the mean, NLPD the spread too."""
+    """Return the verdict and its line.  RMSE and NLPD decide: RMSE judges the mean, NLPD also the sd."""
     scores = [(block, score) for block in found for score in block.scores if score.name in ("nlpd", "rmse")]
     judged = [(block, score) for block, score in scores if score.verdict in (BETTER, WORSE)]
     words = {score.verdict for _, score in judged}
@@ -128,7 +128,7 @@ def _verdict(found: list[Block]) -> tuple[str, str]:
         said = [_said(*pair) for pair in scores if pair[1].verdict == word and pair[1].name == "nlpd"]
         return word, ": ".join([word, *(["; ".join(said)] if said else [])])
     word = MIXED if len(words) > 1 else words.pop()
-    # Each block is represented by its NLPD, or by its RMSE where the NLPD is within noise.
+    # Each block is represented by its NLPD, or by its RMSE if the NLPD is within noise.
     spoken: dict[str, tuple[Block, Difference]] = {}
     for block, score in judged:
         if word == MIXED or score.name == "nlpd" or block.key not in spoken:
@@ -158,19 +158,19 @@ def signed(change: float, se: float | None) -> str:
 
 
 def score_row(score: Difference, target: str) -> list[str]:
-    """Return the cells of a score's row: heading with unit and direction, old, new, difference, verdict."""
+    """Return the cells of a score's line: heading with unit and direction, old, new, difference, verdict."""
     cells = (_to_place(value, score.se or score.change) for value in (score.base, score.head))
     return [headings(target)[score.name], *cells, signed(score.change, score.se), score.verdict]
 
 
 def _to_place(value: float, step: float) -> str:
-    """Return a value to three significant figures, or to more if needed to show two of `step`."""
+    """Return a value to three significant figures, or to more if two figures of `step` need them."""
     places = max(0, decimals(value, 3), decimals(step, 2) if step else 0)
     return _sign(f"{value:.{places}f}" if places <= 6 and abs(value) < 1e6 else f"{value:.4g}")
 
 
 def decimals(value: float, figures: int) -> int:
-    """Return how many decimal places show `figures` significant ones."""
+    """Return how many decimal places show `figures` significant digits."""
     return figures - 1 - int(f"{value:e}".partition("e")[2])
 
 
@@ -179,7 +179,7 @@ def _sign(text: str) -> str:
 
 
 def _fit(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Return what changed in the fit's own numbers: likelihood, converged, number of alarms, …"""
+    """Return what changed in the numbers of the fit: likelihood, convergence, number of alarms, …"""
     rows = []
     old, new = (find(values, "fit.log_marginal_likelihood") for values in (before, after))
     if None not in (old, new) and old != new:
@@ -205,7 +205,7 @@ def _ranked_first(metrics: Mapping[str, Any]) -> str:
 
 
 def _findings(base: Revision, head: Revision, study: str) -> tuple[list[str], list[str], list[str]]:
-    """Return the certificate's lines that are gone, those that are new, and why this is not known."""
+    """Return the certificate's lines that are gone, those that are new, and reasons if this is not known."""
     said = []
     for revision in (base, head):
         try:
@@ -221,7 +221,7 @@ def _findings(base: Revision, head: Revision, study: str) -> tuple[list[str], li
 
 
 def _hyperparameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Return the learnt hyperparameters that differ, each with its 95 % interval."""
+    """Return the fitted hyperparameters that differ, each with its 95 % interval."""
     old, new = (find(values, "fit.hyperparameters") or {} for values in (before, after))
     names = [*old, *(name for name in new if name not in old)]
     return [

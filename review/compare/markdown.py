@@ -7,12 +7,12 @@ from review.compare.changes import SAME, Change, StudyReview, score_row
 from review.compare.paired import BETTER, WORSE
 from review.compare.scores import Block
 
-# `@name` would notify somebody, `$…$` is mathematics: a backslash does not escape either.
+# On GitHub `@name` notifies somebody and `$…$` is mathematics; a backslash escapes neither.
 ENTITIES = {"@": "&#64;", "$": "&#36;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def to_markdown(title: str, reviews: Sequence[StudyReview], notes: Sequence[str], changed: Sequence[Change]) -> str:
-    """Return the whole comment; `notes` concern all studies, `changed` are packages of another version."""
+    """Return the comment; `notes` concern all studies, `changed` are packages whose version changed."""
     touched = [review for review in reviews if review.verdict != SAME]
     lines = [f"### {text(title)}", ""]
     if touched:
@@ -78,7 +78,7 @@ def _rows(changes: Sequence[Change]) -> list[list[str]]:
 
 
 def text(words: str) -> str:
-    """Return text that Markdown shows literally, on one line; what is between backticks becomes code."""
+    """Return `words` escaped for Markdown, on one line; text between backticks becomes code."""
     parts = " ".join(words.split()).split("`")
     if len(parts) % 2 == 0:  # an unpaired backtick
         return _escaped(" ".join(words.split()))

@@ -1,4 +1,4 @@
-"""Charts of two revisions in one picture: colours are revisions, vermillion the base and blue the head."""
+"""Charts of two revisions in one picture: the base is vermillion, the head is blue."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,14 +24,14 @@ ZERO, UNIT = altair.Scale(zero=False), altair.Scale(domain=[0, 1])
 
 
 def pictures(base: Revision, head: Revision, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the charts of the study `name` by caption, and which files are missing for more."""
+    """Return the charts of the study `name` by caption, and a line for each file that is missing for others."""
     two = Two.open(base, head, name)
     charts = {caption: chart for caption, draw in PICTURES.items() if (chart := draw(two)) is not None}
     return charts, list(two.missing)
 
 
 def posteriors(two: Two) -> Any:
-    """Return both posteriors over one input: mean, and the 95 % band of new observations; head's training rows."""
+    """Return both posteriors of one input: mean and 95 % band of new observations, with head's training rows."""
     if two.before is None or two.after is None:
         return None
     old, new = values.posterior(two.before, LINE_POINTS), values.posterior(two.after, LINE_POINTS)
@@ -54,7 +54,7 @@ def _band(name: str, curve: Curve, colour: Any, label: str, target: str) -> Any:
 
 
 def _seen(study: Study) -> Iterator[Any]:
-    """Yield the training rows, and the true function where it is known."""
+    """Yield layers for the training rows, and for the true function if it is known."""
     some = chosen(study.train.n, DRAWN_AT_MOST)
     points = altair.Chart(records(x=study.train.x[some, 0], y=study.train.observed[some]))
     yield points.mark_circle(size=14, opacity=0.6, color=INK, clip=True).encode(x="x:Q", y="y:Q")
@@ -64,7 +64,7 @@ def _seen(study: Study) -> Iterator[Any]:
 
 
 def predicted(two: Two) -> Any:
-    """Return observed against predicted of the judged rows, beside the diagonal, where there are several inputs."""
+    """Return observed against predicted values of the judged rows, with the diagonal, for several inputs."""
     title, rows = _judged(two)
     if rows is None or rows[0].x.shape[1] == 1:
         return None
@@ -81,7 +81,7 @@ def predicted(two: Two) -> Any:
 
 
 def gains(two: Two) -> Any:
-    """Return a histogram of the rows' differences of NLPD, and their mean."""
+    """Return a histogram of the differences in NLPD row by row, with their mean."""
     (title, rows), base, head = _judged(two), two.base, two.head
     if rows is None:
         return None
@@ -104,7 +104,7 @@ def gains(two: Two) -> Any:
 
 
 def calibrations(two: Two) -> Any:
-    """Return observed against nominal coverage of both revisions, beside the diagonal."""
+    """Return observed against nominal coverage for both revisions, with the diagonal."""
     names = two.base.name, two.head.name
     tables = [
         study.calibration.assign(revision=name)
@@ -124,13 +124,13 @@ def calibrations(two: Two) -> Any:
 
 
 def _judged(two: Two) -> tuple[str, tuple[Rows, Rows] | None]:
-    """Return the name of the rows that a verdict is over, held-out or else left out, and both forecasts of them."""
+    """Return the name of the judged rows (held-out, or else leave-one-out) and both forecasts of them."""
     key = "test" if all(two.block("test")) else "loo"
     return BLOCKS[key], two.rows(key)[0]
 
 
 def _colour(two: Two) -> Any:
-    """Return the encoding of revisions by colour."""
+    """Return the encoding that shows revisions by colour."""
     scale = altair.Scale(domain=[two.base.name, two.head.name], range=[VERMILLION, BLUE])
     return altair.Color("revision:N", scale=scale)
 
@@ -139,7 +139,7 @@ def _sized(chart: Any, description: str) -> Any:
     return chart.properties(width="container", height=HEIGHT, description=description)
 
 
-# Caption → what draws it, where it applies.
+# Caption → function that draws the chart, or returns None if it does not apply.
 PICTURES: dict[str, Callable[[Two], Any]] = {
     "Posteriors: mean and 95 % band of new observations; dots: training rows; dashed: the true function": posteriors,
     "Observed against predicted": predicted,

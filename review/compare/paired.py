@@ -7,16 +7,16 @@ import numpy as np
 
 from gp.scores import METRICS, Metric
 
-NOISE = 2.0  # standard errors that a difference must exceed to be called one
-NEGLIGIBLE = 1e-6  # of the mean absolute score of a row: rounding on another machine, which may be systematic
-FEWEST = 8  # rows, below which a standard error is itself too uncertain to judge by
+NOISE = 2.0  # a difference must exceed this many standard errors
+NEGLIGIBLE = 1e-6  # of the mean absolute score; a smaller change may be the rounding of another machine
+FEWEST = 8  # rows; with fewer, the standard error itself is too uncertain
 BETTER, WORSE, WITHIN, UNJUDGED = "better", "worse", "within noise", "not judged"
 TOO_FEW = "too few rows to judge"
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """N(mean, sd²) of each row, beside what was observed there (each (m,)), in y's units."""
+    """The forecast N(mean, sd²) of each row, and what was observed, each (m,), in y's units."""
 
     observed: np.ndarray
     mean: np.ndarray
@@ -25,7 +25,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Difference:
-    """A score at both revisions; `change` is head's less base's, `se` its standard error where rows were paired."""
+    """A score at both revisions; `change` is head minus base, `se` its standard error if rows were paired."""
 
     name: str
     base: float
@@ -36,20 +36,20 @@ class Difference:
 
 
 def differences(base: Forecast, head: Forecast) -> list[Difference]:
-    """Return the compared scores of two forecasts of the same rows, in their order, judged."""
+    """Return the compared scores of two forecasts of the same rows, each with its verdict, in their order."""
     return [compare(name, metric, base, head) for name, metric in compared().items()]
 
 
 def compared() -> dict[str, Metric]:
-    """Return the metrics that a review compares: all but details."""
+    """Return the metrics that a review compares: all except details."""
     return {name: metric for name, metric in METRICS.items() if not metric.detail}
 
 
 def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Difference:
-    """Return the difference of a metric, with the standard error that pairing row by row gives.
+    """Return the difference of a metric, with the standard error of the paired, row-by-row differences.
 
-    A root mean is compared by its square, whose difference is then divided by the sum of the two roots.  A maximum has
-    no standard error and is not judged; nor is a metric that has no better direction.
+    For a root mean, the squares are compared, and their difference is divided by the sum of the two roots.  A maximum
+    has no standard error, so it is not judged; neither is a metric without a better direction.
     """
     old, new = (metric(side.observed, side.mean, side.sd) for side in (base, head))
     if metric.pool == "maximum":
@@ -62,7 +62,7 @@ def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Differ
 
 
 def _worsening(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
-    """Return by how much the mean of rows' scores (m,) got worse: negative is better."""
+    """Return by how much the mean of the rows' scores (m,) got worse; negative means better."""
     old, new = float(before.mean()), float(after.mean())
     if metric.better in ("lower", "higher"):
         return new - old if metric.better == "lower" else old - new
@@ -71,7 +71,7 @@ def _worsening(metric: Metric, before: np.ndarray, after: np.ndarray) -> float:
 
 
 def judge(change: float, se: float, rows: np.ndarray) -> str:
-    """Return the verdict on a change for the worse by `change` ± `se`; `rows` (m,) are the scores of rows at base."""
+    """Return the verdict on a worsening by `change` ± `se`; `rows` (m,) are the scores of the rows at base."""
     if len(rows) < FEWEST:
         return TOO_FEW
     if abs(change) <= NEGLIGIBLE * float(np.abs(rows).mean()) or abs(change) < NOISE * se:
@@ -80,17 +80,17 @@ def judge(change: float, se: float, rows: np.ndarray) -> str:
 
 
 def mean_and_error(values: np.ndarray, tau: float = 1.0) -> tuple[float, float]:
-    """Return the mean of rows (m,) and its standard error s √(τ/m), if τ rows are worth one independent row."""
+    """Return the mean of `values` (m,) and its standard error s √(τ/m): τ rows count as one independent row."""
     if len(values) < 2:
         return float(values.mean()), 0.0
     return float(values.mean()), float(values.std(ddof=1) * math.sqrt(tau / len(values)))
 
 
 def stretch(base: Forecast, head: Forecast) -> float:
-    """Return the autocorrelation time of the two forecasts' errors, in rows: 1 where rows are independent.
+    """Return the autocorrelation time of the two forecasts' errors, in rows; 1 if rows are independent.
 
-    Errors have one sign over a stretch of rows where a forecast misses a curve, or extrapolates a series.  Errors
-    are used, not differences of scores: that one model suits some inputs better than the other is no noise.
+    Errors of neighbouring rows share a sign if a forecast misses a curve, or extrapolates a series.  The function uses
+    errors and not differences of scores: if one model suits some inputs better than the other, that is not noise.
     """
     return max(autocorrelation_time((side.observed - side.mean) / side.sd) for side in (base, head))
 

@@ -1,4 +1,4 @@
-"""A study's scores at two revisions: paired row by row where both predicted the same rows, else side by side."""
+"""A study's scores at two revisions: paired row by row if both predicted the same rows, else side by side."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from review.lock.revisions import NotHere, Revision, find
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Inputs `x` (m, d) and a forecast there, in the order of x where that is one number: neighbours stand together."""
+    """Inputs `x` (m, d) and a forecast there; a single input is sorted, so that neighbours are adjacent."""
 
     x: np.ndarray
     forecast: Forecast
@@ -28,9 +28,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Block:
-    """Scores over one kind of rows: `n` of them at head, each score a Difference, paired unless `why` says why not.
+    """Scores over one kind of rows, `n` at head.  Each score is a Difference, paired unless `why` says why not.
 
-    `target` names what was predicted, in whose unit some scores are.
+    `target` names what was predicted; some scores have its unit.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Two:
-    """A study at two revisions: what is here of it at each, and a line for each file that is not (`missing`)."""
+    """A study at two revisions: the data available at each, and a line for each file that is `missing`."""
 
     name: str
     base: Revision
@@ -71,12 +71,12 @@ class Two:
         return cls(name, base, head, before, after, tuple(dict.fromkeys(missing)))
 
     def block(self, key: str) -> tuple[Any, Any]:
-        """Return both revisions' scores at `key` of metrics.json (gp.scores.BLOCKS), None where there are none."""
+        """Return both revisions' scores at `key` of metrics.json (gp.scores.BLOCKS), None if there are none."""
         before, after = (find(revision.metrics(self.name) or {}, key) for revision in (self.base, self.head))
         return before, after
 
     def rows(self, key: str) -> tuple[tuple[Rows, Rows] | None, str]:
-        """Return both revisions' forecasts of the same rows, or None and why there are no such pairs."""
+        """Return both revisions' forecasts of the same rows, or None and the reason why there are no pairs."""
         before, after = (LOADERS[key](study) if study else None for study in (self.before, self.after))
         if before is None or after is None:
             lacking = self.base.name if before is None else self.head.name
@@ -85,7 +85,7 @@ class Two:
 
 
 def blocks(two: Two) -> list[Block]:
-    """Return the study's blocks of scores: held-out rows, leave-one-out, true function, each where both have it."""
+    """Return the blocks of scores that both revisions have: held-out rows, leave-one-out, true function."""
     made, target = [], two.after.target if two.after else "y"
     for key, title in BLOCKS.items():
         before, after = two.block(key)
@@ -97,13 +97,13 @@ def blocks(two: Two) -> list[Block]:
 
 
 def _side_by_side(before: dict[str, float], after: dict[str, float]) -> list[Difference]:
-    """Return the scores that metrics.json has of both, with nothing to judge them by."""
+    """Return the scores that both metrics.json have; without pairs they cannot be judged."""
     names = [name for name in compared() if name in before and name in after]
     return [Difference(name, before[name], after[name], after[name] - before[name]) for name in names]
 
 
 def held_out(study: Study) -> Rows | None:
-    """Return the held-out rows, observed, and the forecast of new observations."""
+    """Return the held-out rows: what was observed, and the forecast of new observations."""
     test, posterior = study.test, study.prediction
     if test is None or test.y is None or posterior is None:
         return None
@@ -111,14 +111,14 @@ def held_out(study: Study) -> Rows | None:
 
 
 def left_out(study: Study) -> Rows | None:
-    """Return the training rows, each with its forecast from all others."""
+    """Return the training rows, each with its forecast from all other rows."""
     if study.loo is None:
         return None
     return _sorted(study.train.x, Forecast(*(study.loo[name].to_numpy() for name in ("y", "mean", "sd_y"))))
 
 
 def truth(*, inside: bool) -> Callable[[Study], Rows | None]:
-    """Return a loader of the true function and its forecast, in- or outside the box of the training inputs."""
+    """Return a loader of the true function and its forecast, inside or outside the box of the training inputs."""
 
     def load(study: Study) -> Rows | None:
         test, posterior = study.test, study.prediction
@@ -137,7 +137,7 @@ def _sorted(x: np.ndarray, forecast: Forecast) -> Rows:
     return Rows(x[order], Forecast(forecast.observed[order], forecast.mean[order], forecast.sd[order]))
 
 
-# Where scores are in metrics.json (gp.scores.BLOCKS) → what returns the rows that they are of.
+# Place in metrics.json (gp.scores.BLOCKS) → function that returns the rows of these scores.
 LOADERS: dict[str, Callable[[Study], Rows | None]] = {
     "test": held_out,
     "loo": left_out,

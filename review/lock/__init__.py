@@ -1,1 +1,1 @@
-"""What dvc.lock and DVC's cache hold: why stages would run, whether results can be relied on, other revisions."""
+"""What dvc.lock and DVC's cache tell: why stages would run, whether results are reliable, other revisions."""

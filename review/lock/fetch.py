@@ -1,6 +1,6 @@
 """`python -m review.lock.fetch REVISION` fetches a revision's outputs from the remote into DVC's cache.
 
-`dvc fetch` does so for the files on disk, for all branches or for all commits; a reviewer wants one.
+`dvc fetch` can only do so for the files on disk, all branches or all commits; a reviewer needs one revision.
 """
 
 import sys
@@ -10,7 +10,7 @@ from dvc.repo import Repo
 
 
 def main(revision: str) -> str:
-    """Fetch, and return what came."""
+    """Fetch, and return a message about what was fetched."""
     with Repo() as repo:
         came = repo.fetch(revs=[revision], workspace=False)
     return f"{came} files of {revision} came into the cache"

@@ -1,7 +1,7 @@
 """Read a revision without checking it out: its files from Git, its outputs from DVC's cache by its dvc.lock.
 
-`open_revision("main")` reads a commit; `open_revision(WORKSPACE)` the files on disk. Nothing is computed. An output
-that is neither on disk nor in the cache raises NotHere, whose text says how to get it.
+`open_revision("main")` reads a commit, `open_revision(WORKSPACE)` the files on disk. Nothing is computed. If an output
+is neither on disk nor in the cache, NotHere is raised; its text says how to get the output.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ WORKSPACE = "workspace"
 
 
 class NotHere(Exception):
-    """A file of a revision that cannot be read here."""
+    """A file of a revision is neither on disk nor in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Revision:
-    """The project at `commit` (None: the files on disk), called `name` by whoever asked for it."""
+    """The project at `commit` (None: the files on disk); `name` is what the caller named it by."""
 
     name: str
     commit: str | None
@@ -37,11 +37,11 @@ class Revision:
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        # `./`, because the project may stand in a folder of a larger repository.
+        # `./`, because the project may be in a subfolder of a larger repository.
         return git(self.root, "show", f"{self.commit}:./{path}", refuse=False)
 
     def yaml(self, path: str) -> Any:
-        """Return a YAML file's content, {} where there is no such file."""
+        """Return a YAML file's content, {} if there is no such file."""
         text = self.text(path)
         return (parse_yaml(text, f"{path} of {self.name}") if text else None) or {}
 
@@ -63,7 +63,7 @@ class Revision:
         return dict(self.yaml("dvc.lock").get("stages") or {})
 
     def metrics(self, study: str) -> dict[str, Any] | None:
-        """Return the study's metrics.json, None where there is none."""
+        """Return the study's metrics.json, None if there is none."""
         text = self.text(f"data/{study}/evaluate/metrics.json")
         try:
             found = None if text is None else json.loads(text)
@@ -92,9 +92,9 @@ class Revision:
         return sorted(stale)
 
     def output(self, study: str, path: str) -> Path | None:
-        """Return where an output ("predict/test.csv") can be read, None where this study has no such output.
+        """Return the path where an output ("predict/test.csv") can be read, None if the study has no such output.
 
-        Raises NotHere where it has one that is neither on disk nor in the cache.
+        Raises NotHere if the output exists, but is neither on disk nor in the cache.
         """
         full = f"data/{study}/{path}"
         if self.commit is None and (self.root / full).is_file():
@@ -108,7 +108,7 @@ class Revision:
         return found
 
     def recorded_file(self, study: str, full: str) -> str | None:
-        """Return dvc.lock's hash of a file, also of one in an output folder; None if dvc.lock has none."""
+        """Return dvc.lock's hash of a file, or of a file in an output folder; None if dvc.lock has none."""
         for path, md5 in self.recorded(study).items():
             if path == full:
                 return md5
@@ -121,7 +121,7 @@ class Revision:
         return None
 
     def strays(self, study: str, paths: tuple[str, ...]) -> list[str]:
-        """Return which of these outputs on disk are not what dvc.lock records."""
+        """Return which of these outputs on disk differ from dvc.lock."""
         return list(self._strays(study, paths)) if self.commit is None else []
 
     def _strays(self, study: str, paths: tuple[str, ...]) -> Iterator[str]:
@@ -136,12 +136,12 @@ class Revision:
 
     @property
     def how_to_fetch(self) -> str:
-        """Return the command that brings this revision's outputs."""
+        """Return the command that fetches this revision's outputs."""
         return "dvc pull" if self.commit is None else f"python -m review.lock.fetch {self.name}"
 
 
 def open_revision(name: str, root: Path | None = None, cache: Path | None = None) -> Revision:
-    """Return the revision that Git knows by `name`, or WORKSPACE; raises InputError where there is none."""
+    """Return the revision that Git knows by `name`, or WORKSPACE; raises InputError if there is none."""
     root = root or Path.cwd()
     if not (root / "params.yaml").is_file():
         raise InputError(f"{root}: no params.yaml here: run from the project's root")
@@ -154,7 +154,7 @@ def open_revision(name: str, root: Path | None = None, cache: Path | None = None
 
 
 def cache_folder(root: Path) -> Path:
-    """Return DVC's cache, which `dvc cache dir` may have moved."""
+    """Return the folder of DVC's cache, which `dvc cache dir` may have changed."""
     command = ["dvc", "cache", "dir"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -165,12 +165,12 @@ def cache_folder(root: Path) -> Path:
 
 
 def cached(cache: Path, md5: str) -> Path:
-    """Return where DVC's cache keeps an object."""
+    """Return the path of an object in DVC's cache."""
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def git(root: Path, *arguments: str, refuse: bool = True) -> str | None:
-    """Return what a Git command printed; where it failed, None or InputError."""
+    """Return what a Git command printed.  If it failed, raise InputError if `refuse`, else return None."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
     if done.returncode == 0:
         return done.stdout.decode("utf-8", errors="replace")

@@ -1,8 +1,9 @@
-"""Whether results can be relied on: `python -m review.lock.verify` asks dvc.lock, `--cache` the bytes in DVC's cache.
+"""Check that results are reliable: `python -m review.lock.verify` checks dvc.lock, `--cache` the bytes in DVC's cache.
 
-The first needs no data, for CI: dvc.lock must be what `dvc repro` would write for the code, params and versions checked
-out, and each metrics.json in Git the one it names. The second reads every cached object that dvc.lock names (`--all`:
-every object of the cache): DVC trusts a cached file by its permissions, and restores a flipped byte silently.
+The first check needs no data, so CI can run it: dvc.lock must be what `dvc repro` would write for the checked-out code,
+params and versions, and each metrics.json in Git must be the one it names. The second check reads every cached object
+that dvc.lock names (with `--all`, every object in the cache). DVC trusts a cached file by its permissions, and would
+restore a flipped byte silently.
 """
 
 import argparse
@@ -26,14 +27,14 @@ from stages import check_names
 
 @dataclass(frozen=True)
 class Stored:
-    """An object of DVC's cache: its name, an MD5 hash (with .dir: of a folder's listing), and whose content it is."""
+    """An object of DVC's cache: its name, an MD5 hash (with .dir for a folder's listing), and its output."""
 
     name: str
     file: Path
     owner: str
 
     def flipped(self) -> str | None:
-        """Return the MD5 hash of the file's bytes if it is not the name, which means damage; else None."""
+        """Return the MD5 hash of the file's bytes if it differs from the name (damage), else None."""
         with self.file.open("rb") as file:
             found = hashlib.file_digest(file, _md5).hexdigest()
         return None if found == self.name.removesuffix(".dir") else found
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="with --cache: of every object in the cache")
     chosen = parser.parse_args(arguments)
     try:
-        check_names()  # DVC takes no notice of a study that it cannot run
+        check_names()  # DVC silently skips a study that it cannot run
         with Repo() as repo, repo.lock:
             return _report_cache(repo, chosen.all) if chosen.cache else _report_lock(repo)
     except (DvcException, InputError) as error:
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def stale(repo: Repo) -> Iterator[tuple[str, list[str]]]:
-    """Yield each stage for which dvc.lock is not up to date, and how it differs; cached outputs are not read."""
+    """Yield each stage for which dvc.lock is not up to date, and the differences; reads no cached outputs."""
     graph = repo.index.graph
     for stage in repo.index.stages:
         if never_ran(stage):
@@ -65,7 +66,7 @@ def stale(repo: Repo) -> Iterator[tuple[str, list[str]]]:
 
 
 def stored(repo: Repo) -> Iterator[Stored]:
-    """Yield the cached objects that dvc.lock names, each once; of a folder its listing, then its files."""
+    """Yield the cached objects that dvc.lock names, each once; for a folder its listing, then its files."""
     seen: set[str] = set()
     for stage in repo.index.stages:
         for out in stage.outs:
@@ -131,14 +132,14 @@ def _stale(stage: Stage, graph: Any) -> Iterator[str]:
 
 
 def _other_in_lock(dep: Output, maker: Stage) -> Iterator[str]:
-    """Yield a line if dvc.lock records one hash of a file for the stage that makes it and another where it is read."""
+    """Yield a line if dvc.lock has different hashes of a file as an output of `maker` and as a dependency."""
     out = next(out for out in maker.outs if dep.fs_path == out.fs_path or out.fs.isin(dep.fs_path, out.fs_path))
     if dep.fs_path == out.fs_path:
         made = out.hash_info.value
     else:
         listing = _listing(Path(out.cache.oid_to_path(out.hash_info.value)))
         if listing is None:
-            return  # without the folder's listing, dvc.lock does not tell the hashes of its files
+            return  # the hashes of the files are only in the folder's listing
         made = listing.get(dep.def_path.removeprefix(f"{out.def_path}/"))
     read = dep.hash_info.value
     if made != read:
@@ -155,7 +156,7 @@ def _objects(repo: Repo, out: Output, owner: str) -> Iterator[Stored]:
 
 
 def _listing(file: Path) -> dict[str, str] | None:
-    """Return path → hash of a folder's files, None where its listing is not in the cache."""
+    """Return path → hash of a folder's files, None if its listing is not in the cache."""
     if not file.is_file():
         return None
     return {entry["relpath"]: entry["md5"] for entry in json.loads(file.read_text(encoding="utf-8"))}
@@ -166,7 +167,7 @@ def _short(digest: str | None) -> str:
 
 
 def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)  # a FIPS build refuses it otherwise
+    return hashlib.md5(usedforsecurity=False)  # otherwise a FIPS build refuses MD5
 
 
 if __name__ == "__main__":

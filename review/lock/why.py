@@ -30,12 +30,12 @@ from stages import check_names
 from stages.stamps import contradictions
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
-NOTHING = "nothing"  # shown for a value that one side lacks
+NOTHING = "nothing"  # shown if one side has no value
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stage that `dvc repro` would run: what `changed`, which stages run `before`, if its result is in the cache."""
+    """A stage that `dvc repro` would run: what `changed`, stages that run `before`, whether its result is cached."""
 
     stage: str
     changed: tuple[str, ...]
@@ -54,10 +54,10 @@ class Block:
 
 
 def main() -> int:
-    """Print a block for each stage that `dvc repro` would run; return 1 where DVC cannot tell."""
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # its report of what it takes from the cache
+    """Print a block for each stage that `dvc repro` would run; return 1 if DVC cannot tell."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # hides DVC's messages about the cache
     try:
-        check_names()  # DVC takes no notice of a study that it cannot run
+        check_names()  # DVC silently skips a study that it cannot run
         with Repo() as repo, repo.lock:
             found = list(blocks(repo))
     except (DvcException, InputError) as error:
@@ -68,13 +68,13 @@ def main() -> int:
 
 
 def recorded_wrong() -> Iterator[str]:
-    """Yield the stages whose inputs were edited at the moment they ended, so that dvc.lock says others than it was."""
+    """Yield a line for each stage whose inputs were edited as it ended, so that dvc.lock records wrong inputs."""
     for stage, inputs in contradictions().items():
         yield "\n  ".join([stage, *map(str, inputs), f"({LOCK} is wrong: `make repro` runs this stage again)"])
 
 
 def blocks(repo: Repo) -> Iterator[Block]:
-    """Yield the stages that `dvc repro` would run, or may run, in its order."""
+    """Yield the stages that `dvc repro` would or may run, in its order."""
     graph = repo.index.graph
     running: set[str] = set()
     restored: set[str] = set()
@@ -117,7 +117,7 @@ def changed_file(file: Output) -> Iterator[str]:
 
 
 def made_by(stage: Stage, graph: Any) -> dict[str, Stage]:
-    """Return {path: the stage that makes it} for each dependency that is another stage's output or lies inside one."""
+    """Return path → the stage that writes it, for each dependency that is (part of) another stage's output."""
     return {
         dep.def_path: maker
         for maker in graph.successors(stage)
@@ -127,7 +127,7 @@ def made_by(stage: Stage, graph: Any) -> dict[str, Stage]:
 
 
 def never_ran(stage: Stage) -> bool:
-    """Return whether dvc.lock records no run of a stage."""
+    """Return whether dvc.lock has no run of the stage."""
     return not any(item.hash_info for item in (*stage.deps, *stage.outs))
 
 
@@ -176,7 +176,7 @@ def _files_before(folder: Output) -> dict[str, str] | None:
     try:
         return _hashes(load(folder.cache, folder.hash_info))
     except FileNotFoundError:
-        pass  # DVC keeps no copy of a folder that is an input only: Git may
+        pass  # DVC keeps no copy of a folder that is only an input, but Git may
     try:
         with folder.repo.switch("HEAD"):
             committed = _build(folder, folder.repo.fs, folder.repo)
@@ -199,13 +199,13 @@ def _hashes(tree: HashFile) -> dict[str, str]:
 
 
 def _is_known(repo: Repo, stage: Stage, as_before: bool) -> bool:
-    """Return whether DVC would take the outputs from its cache; changes `stage` in memory unless `as_before`."""
+    """Return whether DVC would restore the outputs from its cache; changes `stage` in memory unless `as_before`."""
     if as_before:
         return stage.outs_cached()
     try:
         stage.save_deps()
         for out in stage.outs:
-            out.hash_info = HashInfo()  # else a dry `restore` takes the old outputs for those of the new inputs
+            out.hash_info = HashInfo()  # otherwise a dry `restore` would accept the old outputs
         repo.stage_cache.restore(stage, dry=True)
     except DvcException:  # not in the run-cache, or a dependency is missing
         return False

@@ -1,1 +1,1 @@
-"""One page over all studies: what was found, and how sure."""
+"""One page over all studies: the results, and how certain they are."""

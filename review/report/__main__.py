@@ -1,6 +1,6 @@
-"""`python -m review.report [FILE]` writes one HTML page over all studies (report.html): what was found, and how sure.
+"""`python -m review.report [FILE]` writes one HTML page (report.html): all studies' results, and how certain they are.
 
-It reads what the stages wrote and dvc.lock, and computes nothing anew; what has not been run yet is said in its place.
+It reads dvc.lock and what the stages wrote, and runs no stage.  The page says which stages have not been run yet.
 """
 
 import io
@@ -23,7 +23,7 @@ REPORT = Path("report.html")
 
 
 def main() -> int:
-    """Write the page; return the exit code, 2 where params.yaml is at fault."""
+    """Write the page; return the exit code, 2 if params.yaml has faults."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else REPORT
     try:
         page = report(read_all())
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def report(everything: list[Results]) -> str:
-    """Return the page of these studies."""
+    """Return the page over these studies."""
     drawn = {results.name: _figures(results) for results in everything}
     charts = {
         f"{name}--{figure.name}": figure.chart
@@ -52,7 +52,7 @@ def report(everything: list[Results]) -> str:
 
 
 def _figures(results: Results) -> dict[str, list[Figure]]:
-    """Return the figures of the posterior, those that judge it, and that of its training."""
+    """Return the figures of the posterior, of its quality, and of the training."""
     groups = {"posterior": figures.FIGURES, "checks": checks.CHECKS, "training": (checks.loss,)}
     study = results.study
     return {
@@ -61,7 +61,7 @@ def _figures(results: Results) -> dict[str, list[Figure]]:
 
 
 def _pictures(results: Results, drawn: dict[str, list[Figure]]) -> dict[str, str]:
-    """Return, by title, the pictures of the stage plot that no interactive figure shows, as data URIs."""
+    """Return title → data URI for the pictures of the stage plot that no interactive figure shows."""
     shown = {name for group in drawn.values() for figure in group for name in figure.shows}
     return {
         name.replace("_", " ").capitalize(): f"data:image/svg+xml;base64,{b64encode(path.read_bytes()).decode()}"
@@ -71,7 +71,7 @@ def _pictures(results: Results, drawn: dict[str, list[Figure]]) -> dict[str, str
 
 
 def _section(results: Results) -> dict[str, Any]:
-    """Return what the template says of a study."""
+    """Return the values that the template needs for a study."""
     return {
         "study": results.name,
         "summary": words.summary(results),
@@ -90,7 +90,7 @@ def _section(results: Results) -> dict[str, Any]:
 
 
 def _yaml(parameters: Mapping[str, Any]) -> str:
-    """Return a study's sections in the order of params.yaml, the innermost mappings in one line each."""
+    """Return a study's sections as YAML in the order of params.yaml, each innermost mapping on one line."""
     writer: Any = YAML(typ="safe")
     writer.default_flow_style = None
     writer.width, writer.sort_base_mapping_type_on_output = 100, False

@@ -11,12 +11,12 @@ from review import page
 from review.draw import HEIGHT, PANEL, Draw, Figure, Key, drawn, layered, points, tips
 from review.page import BAND_OF_CHANCE, BLUE, DRAWN_AT_MOST, INK, LINE_POINTS, VERMILLION, records
 
-BARS_AT_MOST = 1000  # observations with error bars that can be told apart
-QUANTILES_AT_MOST = 500  # of a normal-quantile plot
+BARS_AT_MOST = 1000  # observations; more error bars could not be told apart
+QUANTILES_AT_MOST = 500  # points in a normal-quantile plot
 
 
 def predicted(study: Study) -> list[Figure]:
-    """Return observations against their predictions, which have their bands as bars (d > 1)."""
+    """Return observations against predictions, with error bars (d > 1)."""
     judged = values.judged(study)
     if judged is None or study.train.d == 1:
         return []
@@ -47,7 +47,7 @@ def predicted(study: Study) -> list[Figure]:
 
 
 def calibration(study: Study) -> list[Figure]:
-    """Return observed against nominal coverage, with where calibrated forecasts would be."""
+    """Return observed against nominal coverage, with the 95 % band of calibrated forecasts."""
     found = values.calibration(study)
     if found is None:
         return []
@@ -104,10 +104,10 @@ def residuals(study: Study) -> list[Figure]:
 def _quantiles(residual: np.ndarray, rows: str) -> Figure:
     """Return ordered residuals against normal quantiles at (k − ½)/n, with the band of each order statistic.
 
-    The k-th of n independent uniform numbers is Beta(k, n + 1 − k); the band takes rows for independent.
+    The k-th smallest of n independent uniform numbers is Beta(k, n + 1 − k); the band assumes independent rows.
     """
     n = len(residual)
-    # All of few; of many both tails in full and every so many between.
+    # Few points are all shown.  Of many, both tails are shown in full, and the rest is thinned.
     kept = np.unique(np.r_[:50, np.linspace(0, n - 1, QUANTILES_AT_MOST).round(), n - 50 : n]).astype(int)
     kept = kept[(kept >= 0) & (kept < n)]
     k = kept + 1
@@ -133,7 +133,7 @@ def _quantiles(residual: np.ndarray, rows: str) -> Figure:
 
 
 def loss(study: Study) -> list[Figure]:
-    """Return what training minimised against the evaluation."""
+    """Return the training loss against the number of the evaluation."""
     trained = values.training(study, LINE_POINTS)
     if trained is None:
         return []

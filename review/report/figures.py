@@ -1,4 +1,4 @@
-"""Interactive figures of a posterior: each is a function of a Study that returns Figures, [] where none applies."""
+"""Interactive figures of a posterior: each is a function of a Study that returns Figures, [] if none applies."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def surface(study: Study) -> list[Figure]:
 
 
 def slices(study: Study) -> list[Figure]:
-    """Return the posterior along each input, the others at their medians, where lines were predicted (d > 2)."""
+    """Return the posterior along each input, the others at their medians, if slices were predicted (d > 2)."""
     curves = values.slices(study, LINE_POINTS)
     if not curves:
         return []
@@ -114,7 +114,7 @@ def components(study: Study) -> list[Figure]:
 
 
 def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]]:
-    """Return layers and legend of a curve over the input `label`: both bands, the mean, and what tells its values."""
+    """Return layers and legend of a curve over the input `label`: both bands, the mean, and the tooltip."""
     columns = {
         "mean": curve.mean,
         "f_low": curve.mean - curve.half_f,
@@ -129,7 +129,7 @@ def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]
         "f_low": "function from",
         "f_high": "to",
         "y_low": "observation from",
-        "y_high": "to ",  # not the title of another row
+        "y_high": "to ",  # must differ from the titles of the other lines
     }
     nearest = alt.selection_point(nearest=True, on="pointerover", fields=["x"], empty=False)
     told = base.mark_circle(color=BLUE, size=60, clip=True).encode(

@@ -1,4 +1,4 @@
-"""The report's words and tables: what a study's certificate, scores and hyperparameters say."""
+"""The report's text and tables: a study's certificate, scores and hyperparameters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from review.results import Results
 
 @dataclass(frozen=True)
 class Scores:
-    """A table of scores: `columns` are forecasts, `rows` a score's meaning with its value in each, None for none."""
+    """A table of scores: `columns` name forecasts, `rows` have a score's heading and its values (or None)."""
 
     title: str
     columns: tuple[str, ...]
@@ -22,7 +22,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A kernel of a search: its name, scores (nats per row, nats) and how many hyperparameters it has."""
+    """A kernel of a search: its name, scores (nats per row, nats) and number of hyperparameters."""
 
     kernel: str
     loo_nlpd: float
@@ -32,7 +32,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Summary:
-    """A study in one line: its training rows, and its main scores beside those of the trivial predictor."""
+    """A study in one line: its number of training rows, and its main scores beside the trivial predictor's."""
 
     study: str
     n: int | None
@@ -91,7 +91,7 @@ def _findings(fit: Any) -> Iterator[str]:
 
 
 def hyperparameters(results: Results) -> list[tuple[str, float, float | None, float | None, str]]:
-    """Return name, value, lower and upper end of the 95 % interval, and why there is none."""
+    """Return name, value, lower and upper end of the 95 % interval, and the reason if there is none."""
     if not results.fit:
         return []
     intervals = results.fit["certificate"].get("intervals", {})
@@ -107,7 +107,7 @@ def hyperparameters(results: Results) -> list[tuple[str, float, float | None, fl
 
 
 def ranking(results: Results) -> list[Ranked]:
-    """Return the kernels that a search tried, best first; [] where there was none."""
+    """Return the kernels that a search tried, best first; [] without a search."""
     tried = results.fit.get("search", {})
     return [
         Ranked(name, found["loo_nlpd"], found["log_marginal_likelihood"], int(found["hyperparameters"]))
@@ -116,7 +116,7 @@ def ranking(results: Results) -> list[Ranked]:
 
 
 def tables(results: Results) -> list[Scores]:
-    """Return the scores of metrics.json, a table for each kind of rows, beside trivial predictor and baseline."""
+    """Return a table of scores for each kind of rows, with the trivial predictor and the baseline."""
     metrics, study = results.metrics, results.study
     target = study.target if study else "y"
     baseline, rival = metrics.get("baseline", {}), (study.baseline_name if study else "") or "baseline"
@@ -152,7 +152,7 @@ def _table(title: str, forecasts: dict[str, Any], target: str) -> Scores:
 
 
 def _trivial_of_train(results: Results) -> dict[str, float] | None:
-    """Return the trivial forecast's scores on the training rows, from which it was computed."""
+    """Return the scores of the trivial forecast on the training rows, from which it is computed."""
     train = results.study.train if results.study else None
     if train is None or train.y is None:
         return None
@@ -161,7 +161,7 @@ def _trivial_of_train(results: Results) -> dict[str, float] | None:
 
 
 def summary(results: Results) -> Summary:
-    """Return the study's line in the table at the top."""
+    """Return the study's line in the table at the top of the page."""
     train, metrics = results.study.train if results.study else None, results.metrics
     rows, block = ("held-out", metrics["test"]) if "test" in metrics else ("left-out", metrics.get("loo", {}))
     trivial = metrics.get("trivial") or (_trivial_of_train(results) if block else None) or {}
