@@ -1,12 +1,12 @@
-"""Laws that every kernel, mean, noise model, inference method, … keeps: plain functions that judge one.
+"""Laws that every kernel, mean, noise model, inference method, … must obey: functions that check one of them.
 
     from gp.testing import check_kernel
     check_kernel(MyKernel())          # or {"kind": "matern", "nu": 1.5}
 
-Somebody's own need not be registered.  Each function returns nothing, or raises AssertionError with a sentence that
-says which law broke, and with which numbers.  The project's own tests run them over every registry.
+What is checked need not be registered.  Each function returns nothing, or raises AssertionError with a sentence that
+says which law failed, and with which numbers.  The project's own tests run them over every registry.
 
-Names are resolved on first use: the laws of data, metrics and figures load no torch.
+Names are resolved on first use: the checks of data, metrics and figures do not load torch.
 """
 
 import importlib

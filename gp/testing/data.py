@@ -17,9 +17,9 @@ ARRAYS = ("x", "y", "f", "noise_sd")
 def check_data(source: Any, *, seeded: bool = True) -> None:
     """Check a data source (a spec, or what params.yaml would say); tables are read below the working folder.
 
-    The same seed gives the same rows and, where the source is `seeded`, another seed others; drawing leaves NumPy's
-    global random state alone; rows have the names that the source says and survive a file; what is tested on was not
-    trained on; angles lie within their periods.  Raises AssertionError with the law that broke.
+    The laws: the same seed gives the same rows and, if the source is `seeded`, another seed gives others; sampling does
+    not change NumPy's global random state; rows have the source's column names, and survive saving and loading; no test
+    row is a training row; angles are within their periods.  Raises AssertionError with the law that failed.
     """
     spec = as_spec(Data, source)
     name = f"data {spec.kind}"
@@ -75,7 +75,7 @@ def _check_rows(name: str, spec: Any, train: Dataset, test: Dataset | None) -> N
     if test.y is not None:
         trained = {row.tobytes() for row in np.column_stack([train.x, train.observed])}
         leaked = sum(row.tobytes() in trained for row in np.column_stack([test.x, test.y]))
-        # A table may repeat a row; a source that leaks does so as a rule.
+        # A table may repeat single rows; a source that leaks repeats most of them.
         law = f"{name}: {leaked} of {test.n} test rows, x and y, are among the training rows"
         require(leaked <= 0.1 * test.n, law)
 

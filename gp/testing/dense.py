@@ -1,4 +1,4 @@
-"""Dense: the exact Gaussian process of a built model by textbook formulas, which methods are judged by."""
+"""Dense: the exact Gaussian process of a built model by textbook formulas, the reference for all methods."""
 
 import math
 
@@ -30,7 +30,7 @@ class Dense:
         return float(-0.5 * (fit + log_determinant + len(self.residual) * math.log(2 * math.pi)) + self.excess)
 
     def moments(self, x: torch.Tensor, kept: np.ndarray | None = None) -> Moments:
-        """Return the posterior at internal inputs x (m, d), given the `kept` rows (all)."""
+        """Return the posterior at internal inputs x (m, d), given the `kept` rows (default: all)."""
         kept = np.arange(self.gp.n) if kept is None else kept
         parts = {}
         for name, kernel in {"": self.gp.kernel, **self.gp.terms}.items():
@@ -51,7 +51,7 @@ class Dense:
 
 
 def check_likelihood(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
-    """Check that exact inference has the likelihood of dense matrices at a raw vector."""
+    """Check that exact inference and dense matrices give the same likelihood at a raw vector."""
     value, _ = objective_of(gp)(vector)
     expected = Dense(gp).log_likelihood
     law = f"{name}: the likelihood of exact inference is that of dense matrices"

@@ -18,7 +18,7 @@ from gp.scores import calibration
 from gp.testing.laws import require
 
 TARGET = "oxygen [mg/l]"
-NAMES = ("depth [m]", "temperature [°C]", "price $ of $")  # a $ pair is a formula to matplotlib
+NAMES = ("depth [m]", "temperature [°C]", "price $ of $")  # matplotlib reads a pair of $ as a formula
 
 
 def _columns(d: int) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def _columns(d: int) -> tuple[str, ...]:
 
 
 def posterior_at(x: np.ndarray, terms: tuple[str, ...] = ()) -> Posterior:
-    """Return a smooth posterior whose sd grows outside of the unit box."""
+    """Return a smooth posterior whose sd grows outside the unit box."""
     f = np.sin(2 * np.pi * x[:, 0])
     sd_f = 0.05 + np.abs(x - np.clip(x, 0, 1)).sum(axis=1)
     parts = {name: Component(f / len(terms), sd_f / len(terms)) for name in terms}
@@ -34,7 +34,7 @@ def posterior_at(x: np.ndarray, terms: tuple[str, ...] = ()) -> Posterior:
 
 
 def observed_study(d: int, n: int = 60, m: int = 25, terms: tuple[str, ...] = ()) -> Study:
-    """Return a study of a table with held-out rows, as complete as one can be."""
+    """Return a study of a table with held-out rows and all possible results."""
     rng = np.random.default_rng(d)
     x, x_test = rng.uniform(size=(n, d)), rng.uniform(size=(m, d))
     y, y_test = (np.sin(2 * np.pi * a[:, 0]) + 0.1 * rng.normal(size=len(a)) for a in (x, x_test))
@@ -54,7 +54,7 @@ def observed_study(d: int, n: int = 60, m: int = 25, terms: tuple[str, ...] = ()
 
 
 def sine_study() -> Study:
-    """Return the study of a known function: no held-out y, the truth beyond the data."""
+    """Return the study of a known function: no held-out y, truth inside and outside the data."""
     study = observed_study(1)
     x = np.linspace(-0.5, 1.5, 200)[:, None]
     truth = Dataset(x, _columns(1), f=np.sin(2 * np.pi * x[:, 0]))
@@ -62,12 +62,12 @@ def sine_study() -> Study:
 
 
 def bare_study() -> Study:
-    """Return a study with nothing but its training data."""
+    """Return a study that has only training data."""
     return Study(train=observed_study(1).train, target=TARGET)
 
 
 def many_study(d: int = 10) -> Study:
-    """Return a study of many inputs under ARD, some of which the data do not bound."""
+    """Return a study of many inputs with ARD, where the data do not bound some lengthscales."""
     study = observed_study(d)
     names = [f"kernel.lengthscale.{name}" for name in study.train.columns]
     scales = dict(zip(names, np.geomspace(0.1, 1e5, d), strict=True))
@@ -77,7 +77,7 @@ def many_study(d: int = 10) -> Study:
 
 
 def circle_study(d: int) -> Study:
-    """Return a study over d angles, whose truth and baseline are known on a product grid, with a part of each angle."""
+    """Return a study over d angles, with truth and baseline on a product grid, and a component for each angle."""
     rng = np.random.default_rng(0)
     axes = np.meshgrid(*[(np.arange(24) + 0.5) * np.pi / 12] * d, indexing="ij")
     grid = np.column_stack([axis.ravel() for axis in axes])
@@ -112,9 +112,9 @@ STUDIES: dict[str, Callable[[], Study]] = {
 def check_figure(plot: Plot) -> None:
     """Check a figure on a study of every shape (STUDIES).
 
-    It is drawn for one shape at least, and where it does not apply it is None; it names its axes and the study; drawn
-    and saved twice it gives the same bytes; and it leaves the study as it was.  Raises AssertionError with the law that
-    broke, and the shape.
+    The laws: it is drawn for at least one shape, and is None if it does not apply; it names its axes and the study;
+    drawing and saving it twice gives the same bytes; it does not change the study.  Raises AssertionError with the law
+    that failed, and the shape.
     """
     name, drawn = f"figure {plot.__name__}", 0
     for shape, make in STUDIES.items():

@@ -1,4 +1,4 @@
-"""The laws of what an inference method fits: the same again, in other units, saved and loaded, and as reported."""
+"""The laws of an inference method's fits: repeatable, equal in other units and after loading, reported right."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ from gp.testing.dense import Dense
 from gp.testing.laws import require, require_equal
 from gp.training import Lbfgs
 
-FACTOR = 1024.0  # a power of two: y times it is, standardised, the same to the last bit
+FACTOR = 1024.0  # a power of two, so that FACTOR · y is, standardised, equal to y to the last bit
 TRAIN = Lbfgs(restarts=0)
 REPORTED = ("condition_number", "noise_share", "signal", "gradient_norm", "shortfall", "evaluations", "converged")
 
 
 def check_fits(name: str, spec: Any, model: Model, data: Dataset, *, exact: bool) -> None:
-    """Check the fits of a method by `spec` of a model that standardises y."""
+    """Check a method's fits; `spec` is the method, and the model must standardise y."""
     fitted, again = _fit(data, model, spec), _fit(data, model, spec)
     require(
         np.array_equal(fitted.vector, again.vector), f"{name}: a fit with the same seed is the same to the last bit"
@@ -55,7 +55,7 @@ def _check_predictions(name: str, fitted: Fitted) -> None:
 
 
 def _check_reports(name: str, fitted: Fitted, *, exact: bool) -> None:
-    """Check that every number of nats is of the rows it says."""
+    """Check that every reported number of nats belongs to the rows that it names."""
     n = fitted.search.rows if fitted.search and fitted.search.rows else fitted.data.n
     report = fitted.report()
     on_rows = fitted.inference.learnt_on(fitted.gp)
@@ -67,7 +67,7 @@ def _check_reports(name: str, fitted: Fitted, *, exact: bool) -> None:
         law = f"{name}: the best of the ends reported on {n} rows is the log likelihood of these rows"
         require_equal(law, max(ends), learnt, atol=0.5)
     best = float(fitted.trace["nats_per_datum"].min())
-    if fitted.gp.auxiliary:  # the last step in them may be none of the trace's
+    if fitted.gp.auxiliary:  # the last step in auxiliary parameters need not be in the trace
         law = f"{name}: no loss per datum of the trace ({best:g}) is below −1/{n} of the log likelihood {learnt:g}"
         require(-n * best <= learnt + 0.5, law)
     else:
@@ -86,7 +86,7 @@ def _check_reports(name: str, fitted: Fitted, *, exact: bool) -> None:
 
 
 def _check_units(name: str, fitted: Fitted, scaled: Fitted) -> None:
-    """Check that the fit of FACTOR y is the same fit, and that each number of nats moves by its own rows' Jacobian."""
+    """Check that y in other units gives the same fit, with each number of nats moved by its rows' Jacobian."""
     log_factor = float(np.log(FACTOR))
     law = f"{name}: the fit of y times {FACTOR:g} is the same fit"
     require_equal(law, scaled.vector, fitted.vector, rtol=1e-9, atol=1e-9)
@@ -114,17 +114,17 @@ def _check_units(name: str, fitted: Fitted, scaled: Fitted) -> None:
 
 
 def _check_ranking(name: str, spec: Any, model: Model, data: Dataset) -> None:
-    """Check that kernels are ranked by likelihoods of the rows that hyperparameters are learnt on, in y's own units."""
+    """Check that kernels are ranked in y's own units, on the rows that hyperparameters are fitted to."""
     search = KernelSearch(kernels={"rbf": Rbf(), "matern": Matern()}, score="log_marginal_likelihood")
     chosen = Model.model_construct(**{**dict(model), "search": search, "kernel": Rbf()})
     try:
         fitted, scaled = (
-            # One kernel after another: processes to fit them side by side would take seconds to begin.
+            # One kernel after another, because starting processes would take seconds.
             run_in_line(_fit, models.scaled(data, y=factor), chosen, spec)
             for factor in (1.0, FACTOR)
         )
     except InputError:
-        return  # a method may take kernels of one kind alone
+        return  # a method may accept only one kind of kernel
     n = fitted.search.rows if fitted.search and fitted.search.rows else data.n
     for kernel in search.kernels:
         one, other = (fit.report()["search"][kernel] for fit in (fitted, scaled))

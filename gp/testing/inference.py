@@ -1,4 +1,4 @@
-"""`check_inference`: the laws of every inference method, at given hyperparameters; those of its fits are in fits.py."""
+"""`check_inference`: the laws of every inference method at given hyperparameters; fits.py has those of its fits."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from gp.testing.specs import as_spec
 from gp.training import Problem
 
 ROWS = 30
-LEFT_OUT = (0, 7, 23)  # rows that are left out by computing everything without them
+LEFT_OUT = (0, 7, 23)  # for these rows, leave-one-out is compared with a fit without the row
 TERMS = Sum.model_construct(kind="sum", terms={"smooth": Rbf(), "rough": Matern(nu=1.5)})
 
 
@@ -34,13 +34,13 @@ def check_inference(
 ) -> None:
     """Check an inference method (a spec, or what params.yaml would say) on 30 rows, two of which share their inputs.
 
-    `exact` says that on so few rows it is the exact Gaussian process: likelihood, posterior and leave-one-out are then
-    those of dense matrices.  `is_bound` says that it is never above the exact likelihood.  Of every method: the
-    gradient is that of differences, also where scale and mean are profiled out; likelihoods are of y in its own units,
-    whatever is standardised; variances are positive; terms add up; predictions do not depend on how they are asked for;
-    a fit is the same again, the same in other units of y with every number of nats moved by its own rows' Jacobian, and
-    the same when saved and loaded.  `model` is the model to infer, by default a sum of two kernels.  Raises
-    AssertionError with the law that broke.
+    If `exact`, the method is exact on so few rows: likelihood, posterior and leave-one-out must equal those of dense
+    matrices.  If `is_bound`, its value is never above the exact likelihood.  Laws of every method: the gradient equals
+    finite differences, also with scale and mean profiled out; likelihoods are of y in its own units, whatever is
+    standardised; variances are positive; the terms of a sum add up; predictions do not depend on how the inputs are
+    batched; a fit is repeatable, is the same in other units of y (every number of nats moves by its rows' Jacobian),
+    and is the same after saving and loading.  `model` is the model to use, by default with a sum of two kernels.
+    Raises AssertionError with the law that failed.
     """
     spec, data = as_spec(Inference, method), models.rows(columns, n=ROWS)
     whole = Model(kernel=TERMS) if model is None else as_model(model)
@@ -58,13 +58,13 @@ def check_inference(
 
 
 def as_model(model: Any) -> Model:
-    """Return a Model as it is, or a mapping parsed."""
+    """Return `model` itself if it is a Model, else the mapping parsed."""
     made = model if isinstance(model, Model) else parse(Model, model)
     return made
 
 
 def at(gp: GaussianProcess) -> torch.Tensor:
-    """Return internal inputs to predict at: training rows, rows between them, and one far from all."""
+    """Return internal inputs to predict at: training inputs, inputs between them, and one far from all."""
     between = 0.5 * (gp.x[:6] + gp.x[6:12])
     return torch.cat([gp.x[:4], between, gp.x[:1] + 50.0])
 
@@ -108,7 +108,7 @@ def _check_gradient(name: str, method: Method, gp: GaussianProcess) -> None:
 
 
 def _random(size: int, p: int) -> Iterator[np.ndarray]:
-    """Yield directions along what is learnt beside the first p numbers, the hyperparameters."""
+    """Yield directions along the auxiliary parameters, which come after the p hyperparameters."""
     rng = np.random.default_rng(4)
     for _ in range(4 if size > p else 0):
         direction = rng.normal(size=size) / math.sqrt(size)
@@ -132,7 +132,7 @@ def _check_moments(name: str, method: Method, gp: GaussianProcess) -> None:
     if moments.terms:
         with torch.no_grad():
             rest = moments.mean - gp.mean(x).numpy() - sum(mean for mean, _ in moments.terms.values())
-        # A method may centre its terms: no data tell a constant of one from that of another.
+        # A method may centre its terms: data cannot tell a constant of one term from that of another.
         law = f"{name}: the terms' means and the mean function add up to the posterior mean, but for a constant"
         require_equal(law, rest, np.full(len(x), rest[0]), atol=1e-6 * max(1.0, float(np.abs(moments.mean).max())))
         smallest = min(float(variance.min()) for _, variance in moments.terms.values())
@@ -166,7 +166,7 @@ def _check_against_dense(name: str, method: Method, gp: GaussianProcess, *, exac
         require(value <= dense.log_likelihood + 1e-6 * max(1.0, abs(value)), law)
     if not exact:
         return
-    # Jitter moves a likelihood by about its size over the noise's, for each row.
+    # For each row, jitter changes the likelihood by about jitter / noise variance.
     loose = 1e-8 + 100 * gp.n * method.jitter / float((noise**2).min())
     law = f"{name}: on {gp.n} rows the log likelihood is the exact one"
     require_equal(law, value, dense.log_likelihood, atol=loose * max(1.0, abs(value)))
@@ -185,7 +185,7 @@ def _check_against_dense(name: str, method: Method, gp: GaussianProcess, *, exac
 
 def _check_units(name: str, method: Method, model: Model, data: Dataset, gp: GaussianProcess) -> None:
     """Check that the likelihood of y in its own units does not depend on whether y is standardised inside."""
-    if gp.noise.by_row:  # what is learnt for each row is not written by a user
+    if gp.noise.by_row:  # a user cannot write parameters that belong to single rows
         return
     value, _ = method.evaluate(gp, gradient=False)
     written = models.write(model, gp)

@@ -22,17 +22,18 @@ from gp.testing.models import SETTINGS, matrix, model_of
 from gp.testing.specs import as_spec, with_values, without_values
 from gp.training import Problem
 
-EXACT = 1e-10  # of the largest element: the same arithmetic in another order
-LARGE = 3.0  # factor that amplitudes are moved by
+EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
+LARGE = 3.0  # amplitudes are multiplied by this factor
 
 
 def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
     """Check a kernel (a spec, or what params.yaml would say) over inputs of these names.
 
-    Its matrix is symmetric, positive semi-definite, and made of blocks that agree; the closed form agrees with
-    gpytorch's own; the likelihood's gradient by hyperparameters and by inputs is that of differences; hyperparameters
-    have units; amplitudes scale the matrix; it reads its own columns only; it keeps all this as a term of a sum and
-    as a factor of a product; and what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    The laws: its matrix is symmetric and positive semi-definite, and equals its blocks; the closed form equals
+    gpytorch's evaluation; the likelihood's gradient with respect to hyperparameters and inputs equals finite
+    differences; hyperparameters have units; amplitudes scale the matrix; it reads only its own columns; all this holds
+    as a term of a sum and as a factor of a product; a saved kernel is the same when loaded.  Raises AssertionError with
+    the law that failed.
     """
     spec = as_spec(Kernel, kernel)
     data, name = models.rows(columns), f"kernel {spec.kind}"
@@ -51,7 +52,7 @@ def _check_one(name: str, spec: Any, data: Dataset, standardize: Standardize) ->
     gp = model_of("kernel", spec, standardize).build(data)
     for vector in models.moves(gp):
         gp.parameters.set(vector)
-        # Without the row that repeats another: gpytorch's distance of these two is 1e-8, and not 0.
+        # Without the repeated row: gpytorch's distance between the two equal rows is 1e-8, and not 0.
         _check_matrix(name, gp.kernel, gp.x[:-1])
         _check_closed_form(name, gp.kernel, gp.x[:-1])
         _check_repeated_row(name, gp.kernel, gp.x)
@@ -93,7 +94,7 @@ def _check_closed_form(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> No
 
 
 def _check_repeated_row(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> None:
-    """Check that the first row and the last, which are equal, are equal to the kernel."""
+    """Check that the kernel treats the first and the last row, which are equal, as equal."""
     with torch.no_grad():
         K, _ = closed_form(kernel, x, x).block(slice(0, len(x)), slice(0, len(x)))
     law = f"{name}: two equal rows have equal covariances"
@@ -102,7 +103,7 @@ def _check_repeated_row(name: str, kernel: GpytorchKernel, x: torch.Tensor) -> N
 
 def _check_derivatives(name: str, gp: GaussianProcess) -> None:
     """Check ∂(Σ W ∘ K)/∂θ (pullback) and (∂K/∂θ) v (pushforward), by the closed form and by autograd."""
-    # Distinct rows, as some distances have a kink at zero that autograd rounds its own way.
+    # Distinct rows: some distances have a kink at zero, where autograd rounds differently.
     x, vector, rng = gp.x[:-1], gp.parameters.vector, np.random.default_rng(0)
     weights, direction = np.tril(rng.normal(size=(len(x), len(x))), -1), rng.normal(size=len(x))
 
@@ -134,7 +135,7 @@ def _check_derivatives(name: str, gp: GaussianProcess) -> None:
 
 
 def _check_amplitude(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
-    """Check that the declared amplitudes scale the covariance as a whole: training profiles that scale out."""
+    """Check that the declared amplitudes scale the whole covariance, since training profiles this scale out."""
     before = matrix(gp.kernel, gp.x, gp.x)
     gp.parameters.set(vector + np.log(LARGE) * profile_of(gp).amplitude)
     after = matrix(gp.kernel, gp.x, gp.x)
@@ -144,7 +145,7 @@ def _check_amplitude(name: str, gp: GaussianProcess, vector: np.ndarray) -> None
 
 
 def _check_input_gradient(name: str, gp: GaussianProcess) -> None:
-    """Check the gradient by inputs as the methods with inducing inputs ask for it."""
+    """Check the gradient with respect to inputs, as methods with inducing inputs use it."""
     method = Sgpr(inducing=4)
     objective = Problem(method.prepare(gp, 0), method)
     rng = np.random.default_rng(3)
@@ -193,15 +194,16 @@ def _check_product(name: str, spec: Any, data: Dataset) -> None:
     try:
         model_of("kernel", product, SETTINGS[0]).build(data)
     except InputError:
-        return  # a kernel may say that it is no factor
+        return  # a kernel may refuse to be a factor of a product
     _check_one(f"{name} as a factor", product, data, SETTINGS[0])
     models.check_units(f"{name} as a factor", "kernel", product, data, of_x=())
 
 
 def _starts_know_x(spec: Any) -> tuple[Standardize, ...]:
-    """Return the settings under which a kernel that starts from the data is the same in other units of x.
+    """Return the settings under which a kernel whose starts come from the data is the same in other units of x.
 
-    A product starts at an outputscale that does not know how large its factors are, so not one over inputs as they are.
+    A product over inputs that are not standardised is excluded: its starting outputscale ignores the size of its
+    factors.
     """
     parts = getattr(spec, "terms", {}).values()
     has_product = isinstance(spec, Product) or any(isinstance(part, Product) for part in parts)

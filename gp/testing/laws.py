@@ -1,26 +1,26 @@
-"""How a law is stated: it holds, or an AssertionError says which law broke, for what, and with which numbers."""
+"""How a law is stated: it holds, or an AssertionError says which law failed, for what, and with which numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-# Differences of fourth order: with this step (in log hyperparameters) truncation stays small for kernels of some thirty
-# cycles, and rounding below 1e-6 of a likelihood of a hundred nats.
+# Step (in log hyperparameters) of fourth-order differences.  The truncation error stays small for kernels with about
+# thirty cycles, and rounding stays below 1e-6 for a likelihood of a hundred nats.
 STEP = 2e-4
 _WEIGHTS = {1: 8 / 12, -1: -8 / 12, 2: -1 / 12, -2: 1 / 12}
 
 
 def require(holds: bool, law: str) -> None:
-    """Raise AssertionError with the sentence `law` unless it holds."""
+    """Raise AssertionError with the sentence `law` unless `holds`."""
     if not holds:
         raise AssertionError(law)
 
 
 def require_equal(law: str, seen: Any, expected: Any, *, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Raise AssertionError where |seen − expected| > atol + rtol |expected| somewhere, naming the worst element.
+    """Raise AssertionError if an element has |seen − expected| > atol + rtol |expected|, and name the worst element.
 
-    Anything that is not finite is refused too.
+    Values that are not finite are refused too.
     """
     got, wanted = np.asarray(seen, dtype=float), np.asarray(expected, dtype=float)
     require(got.shape == wanted.shape, f"{law}: the shape is {got.shape}, and should be {wanted.shape}")
@@ -38,7 +38,7 @@ def require_equal(law: str, seen: Any, expected: Any, *, rtol: float = 0.0, atol
 
 
 def differences(value: Callable[[np.ndarray], Any], at: np.ndarray, direction: np.ndarray, step: float = STEP) -> Any:
-    """Return the derivative of `value` along `direction` at `at`, by differences of fourth order."""
+    """Return the derivative of `value` at `at` along `direction`, by central differences of fourth order."""
     return sum(weight * np.asarray(value(at + k * step * direction)) for k, weight in _WEIGHTS.items()) / step
 
 
@@ -51,9 +51,9 @@ def require_slope(
     names: Sequence[str] = (),
     rtol: float = 1e-6,
 ) -> None:
-    """Raise AssertionError unless the gradient of `objective` at `at` is that of differences along each direction.
+    """Raise AssertionError unless the gradient of `objective` at `at` equals finite differences along each direction.
 
-    `objective` returns (value, gradient); what may be off is `rtol` of the largest derivative, or of one.
+    `objective` returns (value, gradient).  The tolerance is `rtol` times the largest derivative, or times 1 if larger.
     """
     _, gradient = objective(at)
     require(

@@ -1,4 +1,4 @@
-"""What the laws of kernels, means and noise models share: rows, models of one odd part, and laws of any part."""
+"""What the laws of kernels, means and noise models share: rows, models with one given part, common laws."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from gp.testing.laws import require, require_equal, require_slope
 from gp.testing.specs import with_values, without_values
 from gp.training import Lbfgs, Problem
 
-SAME = 1e-9  # the same arithmetic in another order, at condition numbers up to 1e4
+SAME = 1e-9  # for the same arithmetic in another order, at condition numbers up to 1e4
 SETTINGS = (Standardize(x=True, y=True), Standardize(x=False, y=False))
 N = 16
 
@@ -29,8 +29,8 @@ N = 16
 def rows(columns: tuple[str, ...], *, n: int = N, seed: int = 0) -> Dataset:
     """Return n rows of y = 5 + 4 sin(x₁) + noise; every input has mean 0 and sd 3.
 
-    The last row repeats the inputs of the first.  With inputs of mean 0 and one sd, a hyperparameter in the data's
-    units is the same model whether or not inputs are standardised inside.
+    The last row repeats the inputs of the first.  Because all inputs have mean 0 and the same sd, a hyperparameter in
+    the data's units is the same model whether or not inputs are standardised internally.
     """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, len(columns)))
@@ -47,12 +47,12 @@ def scaled(data: Dataset, *, x: float = 1.0, y: float = 1.0) -> Dataset:
 
 
 def model_of(section: str, spec: Any, standardize: Standardize, **others: Any) -> Model:
-    """Return the default model with `spec` as its section; unchecked, as `spec` need not be registered."""
+    """Return the default model with `spec` as its `section`, not validated, as `spec` need not be registered."""
     return Model().model_copy(update={section: spec, "standardize": standardize, **others})
 
 
 def matrix(kernel: GpytorchKernel, x1: torch.Tensor, x2: torch.Tensor) -> np.ndarray:
-    """Return k(x1, x2) by gpytorch."""
+    """Return k(x1, x2) as gpytorch evaluates it."""
     with torch.no_grad():
         return np.asarray(to_dense(kernel(x1, x2)).numpy())
 
@@ -63,28 +63,28 @@ def objective_of(gp: GaussianProcess, *, profiled: bool = False) -> Problem:
 
 
 def moves(gp: GaussianProcess, size: float = 0.3) -> Iterator[np.ndarray]:
-    """Yield raw vectors: the starts, and some near them, within the bounds of a search."""
+    """Yield raw vectors: the start, and some near it, within the bounds of the search."""
     start = gp.parameters.start
     yield start
     yield moved(gp, size)
 
 
 def moved(gp: GaussianProcess, size: float = 0.3) -> np.ndarray:
-    """Return a raw vector near the starts, within the bounds of a search."""
+    """Return a raw vector near the start, within the bounds of the search."""
     start = gp.parameters.start
     lower, upper = np.array(gp.parameters.bounds).reshape(-1, 2).T
     return np.clip(start + size * np.random.default_rng(1).normal(size=len(start)), lower, upper)
 
 
 def log_likelihood(model: Model, data: Dataset) -> float:
-    """Return the exact log marginal likelihood (nats) of y in its own units at the model's starts."""
+    """Return the exact log marginal likelihood (nats) of y in its own units at the model's start."""
     gp = model.build(data)
     value, _ = objective_of(gp)(gp.parameters.start)
     return value + gp.log_jacobian
 
 
 def check_gradient(name: str, gp: GaussianProcess) -> None:
-    """Check the likelihood's gradient by every hyperparameter, also where scale and mean are profiled out."""
+    """Check the gradient with respect to every hyperparameter, also with scale and mean profiled out."""
     names = [f"{parameter.name}[{i}]" for parameter in gp.parameters.free for i in range(parameter.size)]
     for profiled in (False, True):
         objective = objective_of(gp, profiled=profiled)
@@ -94,7 +94,7 @@ def check_gradient(name: str, gp: GaussianProcess) -> None:
 
 
 def check_profile(name: str, gp: GaussianProcess) -> None:
-    """Check that no likelihood is above the profiled one: scale and mean coefficients end at their optimum."""
+    """Check that profiling finds the optimal scale and mean coefficients: no likelihood is above the profiled one."""
     plain, profiled = objective_of(gp), objective_of(gp, profiled=True)
     for vector in moves(gp):
         best, value = profiled(vector)[0], plain(vector)[0]
@@ -113,9 +113,9 @@ def check_profile(name: str, gp: GaussianProcess) -> None:
 
 
 def check_units(name: str, section: str, spec: Any, data: Dataset, *, of_x: tuple[Standardize, ...] = SETTINGS) -> None:
-    """Check that a part that starts from the data is the same model in other units of y, and of x under `of_x`.
+    """Check that a part whose starts come from the data is the same model in other units of y, and of x under `of_x`.
 
-    Where inputs are standardised, that is so of any part.
+    If inputs are standardised, this holds for every part.
     """
     bare = without_values(spec)
     for standardize in SETTINGS:
@@ -132,7 +132,7 @@ def check_units(name: str, section: str, spec: Any, data: Dataset, *, of_x: tupl
 
 
 def check_written_back(name: str, section: str, spec: Any, data: Dataset) -> None:
-    """Check that hyperparameters, read in the data's units and written back, are the same model."""
+    """Check that hyperparameters, read in the data's units and written into the spec, give the same model."""
     for standardize in SETTINGS:
         gp = model_of(section, spec, standardize).build(data)
         for vector in moves(gp, size=0.1):
@@ -144,7 +144,7 @@ def check_written_back(name: str, section: str, spec: Any, data: Dataset) -> Non
 
 
 def write(model: Model, gp: GaussianProcess) -> Model:
-    """Return `model` with the hyperparameters that `gp` has now, in the data's units."""
+    """Return `model` with the current hyperparameters of `gp`, in the data's units."""
     sections: dict[str, dict[str, Any]] = {}
     values = gp.parameters.in_data_units()
     for name, value in ((p.name, values[p.name]) for p in gp.parameters.free if p.name in values):
@@ -154,7 +154,7 @@ def write(model: Model, gp: GaussianProcess) -> Model:
 
 
 def check_saved(name: str, section: str, union: Any, spec: Any, data: Dataset) -> None:
-    """Check that a fitted model that was saved and loaded is the same, bit for bit; only registered parts load."""
+    """Check that a fitted model is the same, bit for bit, after saving and loading; only registered parts load."""
     if kinds(union).get(spec.kind) is not type(spec):
         return
     model = model_of(section, spec, SETTINGS[0])
@@ -165,7 +165,7 @@ def check_saved(name: str, section: str, union: Any, spec: Any, data: Dataset) -
 def check_file(name: str, fitted: Fitted) -> None:
     """Check that a fitted model saves to the same bytes twice, and is the same when loaded.
 
-    Of an inference method that is not registered only the first: a file names it by its kind.
+    A method that is not registered is not loaded, because the file names it by its kind.
     """
     hidden = {parameter.name for parameter in fitted.gp.parameters.all if parameter.auxiliary}
     shown = hidden & set(fitted.hyperparameters)

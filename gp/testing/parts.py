@@ -16,16 +16,17 @@ from gp.testing.laws import require, require_equal
 from gp.testing.models import SETTINGS, model_of
 from gp.testing.specs import as_spec, without_values
 
-EXACT = 1e-10  # of the largest element: the same arithmetic in another order
-LARGE = 3.0  # factor that amplitudes are moved by
+EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
+LARGE = 3.0  # amplitudes are multiplied by this factor
 
 
 def check_mean(mean: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
     """Check a mean function (a spec, or what params.yaml would say) over inputs of these names.
 
-    It is a function of each row by itself; what it says it is linear in, it is; the likelihood's gradient is that of
-    differences, also where its coefficients are profiled out; coefficients have units, and shift with y where y is not
-    standardised; what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    The laws: it is a function of single rows; it is linear in the coefficients that it declares linear; the
+    likelihood's gradient equals finite differences, also with its coefficients profiled out; coefficients have units,
+    and shift with y if y is not standardised; a saved mean is the same when loaded.  Raises AssertionError with the law
+    that failed.
     """
     spec = as_spec(Mean, mean)
     data, name = models.rows(columns), f"mean {spec.kind}"
@@ -56,7 +57,7 @@ def _check_rowwise(name: str, gp: GaussianProcess) -> None:
 
 
 def _check_linear(name: str, gp: GaussianProcess) -> None:
-    """Check that the mean is Σ columns · coefficients of what `columns` names: training solves for those at once."""
+    """Check that the mean is Σ columns · coefficients for those in `columns`, which training solves in closed form."""
     with torch.no_grad():
         designs = [(tensor, design.clone()) for tensor, design in gp.mean.columns(gp.x)]  # type: ignore[operator]
         for tensor, design in designs:
@@ -73,9 +74,10 @@ def _check_linear(name: str, gp: GaussianProcess) -> None:
 def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
     """Check a noise model (a spec, or what params.yaml would say) over inputs of these names.
 
-    Variances are positive, finite, and each row's own; `by_row` and `scalable` say what it is; amplitudes scale its
-    variances and leave the excess of its bound; the likelihood's gradient is that of differences; hyperparameters have
-    units; what was saved is what is loaded.  Raises AssertionError with the law that broke.
+    The laws: variances are positive and finite, and each depends on its own row only; `by_row` and `scalable` are true;
+    amplitudes scale the variances, and do not change the excess of its bound; the likelihood's gradient equals finite
+    differences; hyperparameters have units; a saved noise model is the same when loaded.  Raises AssertionError with
+    the law that failed.
     """
     spec = as_spec(Noise, noise)
     data, name = models.rows(columns), f"noise {spec.kind}"
@@ -93,14 +95,14 @@ def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
         models.check_gradient(name, gp)
         models.check_profile(name, gp)
     models.check_units(name, "noise", spec, data)
-    if not gp.noise.by_row:  # what is learnt for each row is not written by a user
+    if not gp.noise.by_row:  # a user cannot write parameters that belong to single rows
         models.check_written_back(name, "noise", spec, data)
     _check_known_scale(name, spec, data)
     models.check_saved(name, "noise", Noise, spec, data)
 
 
 def _variances(gp: GaussianProcess) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the variances of new observations and of the training rows (n,), and the bound's excess (0: none)."""
+    """Return the noise variances of new observations and of the training rows (n,), and the excess (0: none)."""
     with torch.no_grad():
         variance, excess = gp.training_noise()
         return gp.noise(gp.x).numpy().copy(), variance.numpy().copy(), 0.0 if excess is None else float(excess)
@@ -146,7 +148,7 @@ def _check_scale(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
 
 
 def _check_known_scale(name: str, spec: Any, data: Dataset) -> None:
-    """Check that noise in data units follows y's unit."""
+    """Check that the noise, in data units, scales with the unit of y."""
     for standardize in SETTINGS:
         model = model_of("noise", without_values(spec), standardize)
         here, there = (model.build(d) for d in (data, models.scaled(data, y=1024.0)))

@@ -11,14 +11,14 @@ from gp.spec import kinds
 from gp.testing.laws import differences, require, require_equal
 from gp.testing.specs import as_spec
 
-TAIL = 40.0  # how far log θ (or θ, where it may be negative) is integrated
+TAIL = 40.0  # log θ (or θ, if it may be negative) is integrated over ± this
 
 
 def check_prior(prior: Any, *, positive: bool | None = None) -> None:
-    """Check a prior (a spec, or what params.yaml would say) of what is `positive`, or may be negative.
+    """Check a prior (a spec, or what params.yaml would say) of a hyperparameter that is `positive`, or may be negative.
 
-    Its density integrates to one over all θ, its `slope` is the derivative of its log density, and both are taken
-    element by element.  Raises AssertionError with the law that broke.
+    The laws: its density integrates to one over all θ; `slope` is the derivative of its log density; both work element
+    by element.  Raises AssertionError with the law that failed.
     """
     spec = _parsed(prior)
     name = f"prior {spec.kind}"
@@ -34,11 +34,11 @@ def check_prior(prior: Any, *, positive: bool | None = None) -> None:
     require_equal(f"{name}: `slope` is the derivative of the log density", slope, expected, rtol=1e-6, atol=1e-6)
 
     def mass(t: float) -> float:
-        # Of a positive θ over t = log θ, whose density is θ times that of θ.
+        # A positive θ is integrated over t = log θ; the density of t is θ times that of θ.
         at = np.array([np.exp(t) if positive else t])
         return float(np.exp(spec.log_density(at)[0] + (t if positive else 0.0)))
 
-    # In pieces, lest a narrow density be stepped over.
+    # In pieces, so that the quadrature cannot miss a narrow density.
     ends = np.linspace(-TAIL, TAIL, 161)
     total = sum(quad(mass, low, high, epsabs=1e-12)[0] for low, high in pairwise(ends))
     require_equal(f"{name}: the density integrates to one", total, 1.0, atol=1e-6)

@@ -7,13 +7,13 @@ import numpy as np
 from gp.scores import Metric
 from gp.testing.laws import require, require_equal
 
-SAME = 1e-12  # the same sum in another order
-MANY = 20_000  # rows, of which a proper score knows the right sd from another
+SAME = 1e-12  # for the same sum in another order
+MANY = 20_000  # rows; on so many, a proper score can tell the right sd from a wrong one
 UNITS = {"y": lambda value, c: c * value, "nats": lambda value, c: value + np.log(c), "": lambda value, c: value}
 
 
 def forecasts(m: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return observed values, means and sds of m forecasts that are as good as they say, (m,) each."""
+    """Return observed values, means and sds of m calibrated forecasts, (m,) each."""
     rng = np.random.default_rng(0)
     mean, sd = rng.normal(size=m), rng.uniform(0.5, 2, size=m)
     return mean + sd * rng.normal(size=m), mean, sd
@@ -22,10 +22,10 @@ def forecasts(m: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def check_metric(metric: Metric) -> None:
     """Check a metric of forecasts N(mean, sd²).
 
-    It is a finite float; neither the order of rows nor counting each twice changes it (but for sums, so no sums); it
-    changes with y's unit as its `unit` says; where `better` says so a forecast that is right is better than one that is
-    far off, and none better than a perfect one; where `better` is a number, that is what good forecasts come near.
-    Raises AssertionError with the law that broke.
+    The laws: it is a finite float; it changes neither with the order of rows nor if every row is repeated (so a sum is
+    not allowed); it scales with y's unit as its `unit` says.  If `better` is a direction, a right forecast is better
+    than one that is far off, and no forecast is better than a perfect one.  If `better` is a number, good forecasts
+    come close to it.  Raises AssertionError with the law that failed.
     """
     name = f"metric {metric.title!r}"
     observed, mean, sd = forecasts()
@@ -56,7 +56,7 @@ def _check_direction(name: str, metric: Metric) -> None:
     if metric.better is None:
         return
     sign = 1.0 if metric.better == "lower" else -1.0
-    # No forecast is better than the observation itself, as sure as the good one is.
+    # The best forecast is the observation itself, with the sd of the good forecast.
     others = {
         "a forecast far off": (good, metric(observed, mean + 100, sd)),
         "a forecast that is right on average": (metric(observed, observed, sd), good),

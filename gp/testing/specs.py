@@ -1,4 +1,4 @@
-"""Specs to judge: examples of every registered kind from its schema, and specs with other hyperparameters."""
+"""Specs to check: examples of every registered kind from its schema, and specs with other hyperparameters."""
 
 from collections.abc import Mapping
 from types import UnionType
@@ -11,18 +11,18 @@ from gp.spec import Spec, kinds, parse
 
 
 def as_spec(union: Any, written: Any) -> Any:
-    """Return a spec as it is, or a mapping as params.yaml would have it, parsed as a member of `union`.
+    """Return a spec as it is; parse a mapping, as params.yaml would have it, as a member of `union`.
 
-    A spec need not be registered: a kernel of somebody's own project is judged before it is.
+    A spec need not be registered, so that a kernel of another project can be checked.
     """
     return written if isinstance(written, Spec) else parse(union, written)
 
 
 def examples(union: Any, given: Mapping[str, list[dict[str, Any]]] | None = None) -> dict[str, dict[str, Any]]:
-    """Return what a user may write of every kind of `union`, by a readable name.
+    """Return examples of what a user may write for every kind of `union`: readable name → mapping.
 
-    Each kind with its defaults, then once with each other value of its switches (true or false, a literal's choices).
-    `given` lists, by kind, the keys that a spec cannot do without, or that deserve an example of their own.
+    Each kind appears with its defaults, and once with each other value of its switches (booleans, literals).  `given`
+    lists, by kind, mappings with the keys that a spec requires, or that need an example of their own.
     """
     found: dict[str, dict[str, Any]] = {}
     for kind, cls in kinds(union).items():
@@ -36,7 +36,7 @@ def examples(union: Any, given: Mapping[str, list[dict[str, Any]]] | None = None
 
 
 def _switches(cls: type[Spec]) -> list[tuple[str, Any]]:
-    """Return each (key, value) of a field that has few values, its default left out."""
+    """Return (key, value) for each value, except the default, of the fields that have few values."""
     return [
         (name, value)
         for name, field in cls.model_fields.items()
@@ -60,7 +60,7 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 
 def without_values(spec: Any) -> Any:
-    """Return `spec` with no hyperparameter written: all start from the data."""
+    """Return `spec` without values of hyperparameters: all starts come from the data."""
     changed: dict[str, Any] = {}
     for name in type(spec).model_fields:
         value = getattr(spec, name)
@@ -74,7 +74,7 @@ def without_values(spec: Any) -> Any:
 
 
 def with_values(spec: Any, values: Mapping[str, Any]) -> Any:
-    """Return `spec` with hyperparameters written, by name below it (`lengthscale`, of a sum `trend.lengthscale`)."""
+    """Return `spec` with the given hyperparameters, by name (`lengthscale`; in a sum `trend.lengthscale`)."""
     changed: dict[str, Any] = {}
     for path, value in values.items():
         first, _, rest = path.partition(".")

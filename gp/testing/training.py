@@ -15,10 +15,10 @@ from gp.training import Problem, Train
 def check_train(train: Any, *, converges: bool = True, columns: tuple[str, ...] = ("a", "b")) -> None:
     """Check an optimizer (a spec, or what params.yaml would say) on 30 rows and the default model.
 
-    It ends within the bounds of the search, above its start, at the value that it reports; it counts its evaluations;
-    the same seed ends at the same bits, and y in another unit at the same hyperparameters; what is fixed stays.  One
-    that `converges` ends where a step of any length uphill gains next to nothing.  Raises AssertionError with the law
-    that broke.
+    The laws: it ends within the bounds of the search, above its start, and at the value that it reports; it counts its
+    evaluations; the same seed gives the same bits, and y in another unit the same hyperparameters; fixed
+    hyperparameters do not change.  If it `converges`, a further step uphill of any length gains almost nothing.  Raises
+    AssertionError with the law that failed.
     """
     spec, data, model = as_spec(Train, train), models.rows(columns, n=30), Model()
     name = f"optimizer {spec.kind}"
