@@ -7,10 +7,11 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import large, motorcycle, oscillators, uci
+from benchmarks.accuracy import large, motorcycle, optimum, oscillators, uci
 
 STUDIES: dict[str, ModuleType] = {
     "motorcycle": motorcycle,
+    "optimum": optimum,
     "oscillators": oscillators,
     "large": large,
     "uci": uci,
