@@ -158,10 +158,11 @@ def tables(result: dict[str, Any]) -> str:
     frame["found"] = frame["gap"] <= SAME
     few = frame.loc[frame["method"] == SKLEARN, "draw"]
     lines = [
-        f"{frame['draw'].nunique()} draws of known hyperparameters over the unit cube: lengthscales {LENGTHSCALES[0]:g} "
-        f"to {LENGTHSCALES[1]:g}, periods {PERIODS[0]:g} to {PERIODS[1]:g}, noise {NOISE[0]:g} to {NOISE[1]:g} of the "
-        f"variance, {ROWS[0]} to {ROWS[1]} rows. Share of fits that end no more than {SAME:g} nats below the optimum to "
-        "which a climb from the truth leads (a climb from each end comes before the comparison); in brackets the draws.",
+        f"{frame['draw'].nunique()} draws of known hyperparameters over the unit cube: lengthscales "
+        f"{LENGTHSCALES[0]:g} to {LENGTHSCALES[1]:g}, periods {PERIODS[0]:g} to {PERIODS[1]:g}, noise "
+        f"{NOISE[0]:g} to {NOISE[1]:g} of the "
+        f"variance, {ROWS[0]} to {ROWS[1]} rows. Share of fits that end no more than {SAME:g} nats below the optimum "
+        "to which a climb from the truth leads (a climb from each end comes first); in brackets the draws.",
         "",
         f"| kernel | inputs | {OURS} | {ONE} | {OURS}, draws of the last column | {SKLEARN} |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -40,7 +40,7 @@ class Lbfgs(Spec):
     """
 
     kind: Literal["lbfgs"] = "lbfgs"
-    restarts: Annotated[int, Field(ge=0)] = 4
+    restarts: Annotated[int, Field(ge=0)] = 9
     tolerance: PositiveFloat = 1e-3
 
     def run(self, problem: Problem, seed: int) -> Search:

@@ -5,9 +5,10 @@ times too long, the signal looks like noise, and no gradient leads back.  So the
 computed where hyperparameters say that they may lie (`Learnt.candidates`):
 
 1. with all lengthscales moved together, from the gap between neighbouring inputs to beyond their range;
-2. from the best of these, along one axis after another: each input's lengthscale by itself, each period, the amplitude
-   of each term of a sum;
-3. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
+2. where a hyperparameter has a list of candidates (a periodogram's periods), with each of them at some of these;
+3. from the best of all these, along one axis after another: each input's lengthscale by itself, the amplitude of each
+   term of a sum;
+4. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
    kernel matrix (gp.inference.spectrum).
 
 The starts are the highest local maxima along these lines that differ from each other.  Nothing is drawn at random.
@@ -22,14 +23,13 @@ from gp.inference.method import Screened
 from gp.parameters.vector import Learnt
 from gp.training.objective import Problem
 
-SWEEP = 60  # points on all axes together; axes are thinned to it
-SWEPT = 3  # points from which all axes are tried
-SWEEPS = 2  # over all axes, at most
+SWEEP = 30  # points on all axes together; axes are thinned to it
+SWEPT = 2  # points from which all axes are tried: the best, and the best at another value of a list
 COARSE = 4  # joint lengthscales at which lists are tried
 LEVELS = 4  # of noise, where each takes an evaluation of its own
 AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
 APART = float(np.log(2.5))  # distance in log θ from which two starts are two
-LISTED = 0.05  # the same of what is a list of values, as of periods
+LISTED = 0.05  # the same of what is a list of values
 
 
 class Candidate(NamedTuple):
@@ -138,28 +138,15 @@ class _Screen:
             vector[joint.positions] = values
             for axis in others:
                 first += self._along(vector, axis)
-        ends = []
-        for candidate in self._seeds(first):
-            best = candidate
-            for _ in range(SWEEPS):
-                before = best.value
-                for axis in axes:
-                    best = max([best, *self._along(best.vector, axis)], key=lambda maximum: maximum.value)
-                if best.value < before + 0.5:
-                    break
-            ends.append(best)
-        return max(ends, key=lambda end: end.value, default=Candidate(start, -np.inf))
-
-    def _seeds(self, found: list[Candidate]) -> list[Candidate]:
-        """Return the best candidates that differ in scale, and the best that differ in an element of a list."""
-        seeds, apart = _distinct(_sorted(found))[:SWEPT], np.full(len(self._bounds), np.inf)
-        listed = [axis.positions for axis in self.axes if axis.is_list]
-        if listed:
-            apart[np.concatenate(listed)] = LISTED
-            seeds += [
-                each for each in _distinct(_sorted(found), apart)[:SWEPT] if all(each is not other for other in seeds)
-            ]
-        return seeds
+        apart = np.full(len(self._bounds), np.inf)
+        for axis in others:
+            apart[axis.positions] = LISTED
+        best = Candidate(start, -np.inf)
+        for end in _distinct(_sorted(first), apart)[:SWEPT]:
+            for axis in axes:
+                end = max([end, *self._along(end.vector, axis)], key=lambda candidate: candidate.value)
+            best = max(best, end, key=lambda candidate: candidate.value)
+        return best
 
     def _together(self, places: list[np.ndarray]) -> _Axis:
         """Return all lengthscales at `places` as one axis: each at the same part of its own ladder."""
