@@ -37,6 +37,7 @@ FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a directi
 ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
 CLOSED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
 LAST_STEPS = 20  # to get there, at most
+RETURNS = 2  # of what ran off, at most in a climb
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +126,13 @@ def climb(
     """
     evaluated = _Evaluated(objective, bounds, curvature)
     here, radius, longest = evaluated.at(start), STEP, LONGEST if curvature is None else STEP
+    returns = RETURNS if curvature is None else 0
     for _ in range(max_steps):
         step, gain = evaluated.step(here, radius, flat)
-        returns = gain < tolerance and curvature is None and not flat
-        if returns:
-            step, gain = _return(here, bounds)
+        if returns and not flat:
+            back, more = _return(here, bounds)
+            if more > tolerance:
+                step, gain, returns = np.where(back == 0, step, back), gain + more, returns - 1
         if gain < tolerance:
             break
         try:
@@ -149,8 +152,6 @@ def climb(
             radius = min(2 * radius, longest)
         if gained > 0:
             here = ahead
-        elif returns:
-            break
     return evaluated.peak(here)
 
 
@@ -162,13 +163,13 @@ def close(
 
 
 def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, float]:
-    """Return a step for elements that ran off to where they say nothing, and the gain (nats) that it predicts.
+    """Return a step for elements that ran off to where they are flat, zero for others, and the gain that it predicts.
 
     With w = ℓ^−2 of a lengthscale, gradient and curvature by log ℓ vanish like w and w²: Newton's step δ in log ℓ is
     far too long, but that in w is right, and moves log ℓ by ½ log(1 + 2|δ|).
     """
     own, moves = np.diagonal(point.curvature), ~held(point.vector, point.gradient, bounds)
-    moves &= (own > 0) & (np.abs(point.gradient) > own)
+    moves &= (own > 0) & (own < FLAT) & (np.abs(point.gradient) > own)
     newton = np.zeros_like(point.gradient)
     newton[moves] = point.gradient[moves] / own[moves]
     return 0.5 * np.sign(newton) * np.log1p(2 * np.abs(newton)), 0.5 * float(point.gradient @ newton)
