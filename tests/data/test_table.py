@@ -98,7 +98,7 @@ def test_random_rows_follow_the_studys_seed_unless_they_have_their_own(project):
         (
             ROWS,
             {"column": "day"},
-            "t.csv:2: column 'day': '2024-01-03' is no mark of held-out rows: write 1 or true for those",
+            "t.csv:2: column 'day': '2024-01-03' is no mark of held-out rows (4 such cells, the first",
         ),
         (ROWS.replace("TRUE", ""), {"column": "kept_out"}, "t.csv:5: column 'kept_out': missing value (got '')"),
         (
@@ -175,9 +175,17 @@ FORMS = (
             {"path": "data/raw/t.xlsx"},
             "data.path: ends in '.xlsx' (got 'data/raw/t.xlsx'): write the table as .csv, .tsv, .parquet",
         ),
-        ({"path": "data/raw/t.csv.gz"}, "data.path: ends in '.gz' (got 'data/raw/t.csv.gz'): write the table as .csv"),
+        (
+            {"path": "data/raw/t.xlsx.gz"},
+            "data.path: ends in '.xlsx.gz' (got 'data/raw/t.xlsx.gz'): write the table as",
+        ),
+        ({"path": "data/raw/t.parquet.gz"}, "data.path: ends in '.parquet.gz'"),
+        ({"path": "data/raw/" + "t" * 5000 + ".csv"}, "data.path: is 5013 letters long (got 'data/raw/ttt"),
         ({"path": "data/raw/t"}, "data.path: ends in ''"),
-        ({"colour": "red"}, "data.colour: unknown key (known: kind, path, x, y, noise_sd, missing, holdout)"),
+        (
+            {"colour": "red"},
+            "data.colour: unknown key (known: encoding, skip_rows, comment, units_row, separator, decimal, thousands, ",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_at_its_field(project, changes, message):

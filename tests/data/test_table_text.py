@@ -32,6 +32,9 @@ SAME_TABLE = {
     "with quotes": CONTROL.replace("depth", '"depth"').replace("1,deep,2.5", '"1","a ""deep"", one","2.5"'),
     "with a line end in a quoted cell": CONTROL.replace("deep", '"de\nep"'),
     "with blanks around names": CONTROL.replace("note,oxygen", " note , oxygen "),
+    "with blanks around cells": CONTROL.replace("1,deep,2.5", " 1 ,deep,\t2.5\u00a0"),
+    "with blank lines at the end": CONTROL + "\n\n  \n",
+    "with separators alone at the end": CONTROL + ",,\n,,\n,\n",
     "with row names, as R and pandas write them": ',"depth",oxygen\n"a",1,2.5\nb,-25,.5\n"c",3,0\n',
     "with separators at each line's end": CONTROL.replace("\n", ",\n"),
     "with two unused columns of one name": "note,depth,note,oxygen\na,1,b,2.5\na,-25,b,.5\na,3,b,0\n",
@@ -58,7 +61,7 @@ BROKEN = {
     "an empty file": ("", ": is empty: it needs a header line and rows"),
     "a byte order mark alone": (b"\xef\xbb\xbf", ": is empty: it needs a header line and rows"),
     "a header only": ("depth,oxygen\n", ":1: the table has a header and no rows: add some"),
-    "a blank first line": ("\ndepth,oxygen\n1,2\n", ":1: is blank: begin the file with a header line of column names"),
+    "a blank first line": ("\ndepth,oxygen\n1,2\n", ":1: is blank: the names stand on line 2: set `skip_rows: 1`"),
     "no header": ("1,2\n3,4\n", ":1: holds values, not names (got '1,2'): add a header line"),
     "no header but dates": ("2020-01-01,2\n", ":1: holds values, not names (got '2020-01-01,2'): add a header line"),
     "trailing commas": (
@@ -67,8 +70,8 @@ BROKEN = {
     ),
     "a row longer than the header": (
         "depth,oxygen\n0,1,2\n",
-        ":2: 3 values for 2 columns (got '0,1,2'): remove what is too much, quote text that holds a separator, "
-        "write decimals with '.'",
+        ":2: 3 values for 2 columns (got '0,1,2'): begin the header with a separator, if each row begins with its "
+        "own name; else remove what is too much, quote text that holds a separator, write decimals with '.'",
     ),
     "a row too short": (
         "depth,oxygen\n1,2\n3\n",
@@ -77,13 +80,13 @@ BROKEN = {
     "a blank line within": ("depth,oxygen\n1,2\n\n3,4\n", ":3: the line is blank: remove it"),
     "semicolons and decimal commas": (
         "depth;oxygen\n1,5;2,5\n",
-        ":1: is separated by semicolons (got 'depth;oxygen'): save it separated by commas, with '.' in decimals",
+        ':1: is separated by semicolons (got \'depth;oxygen\'): set `separator: ";"` (and `decimal: ","`, if decimals',
     ),
     "tabs": (
         "depth\toxygen\n1\t2\n",
-        ":1: is separated by tabs (got 'depth\\toxygen'): save it separated by commas, with '.' in decimals",
+        ":1: is separated by tabs (got 'depth\\toxygen'): set `separator: \"\\t\"`",
     ),
-    "blanks": ("depth oxygen\n1 2\n", ":1: is separated by blanks (got 'depth oxygen'): save it separated by commas"),
+    "blanks": ("depth oxygen\n1 2\n", ":1: is separated by blanks (got 'depth oxygen'): set `separator: \" \"`"),
     "decimal commas": (
         "depth,oxygen\n1,5,2,5\n",
         ":2: 4 values for 2 columns (got '1,5,2,5'): remove what is too much, quote text that holds a separator, "
@@ -91,8 +94,8 @@ BROKEN = {
     ),
     "a quoted decimal comma": (
         'depth,oxygen\n1,"2,5"\n',
-        ":2: column 'oxygen': '2,5' is not a number (a finite decimal with '.'): "
-        "write '.' for a decimal comma, and no thousands separators",
+        ":2: column 'oxygen': '2,5' is not a number (a finite decimal with '.'), but one with a decimal comma: "
+        'set `decimal: ","`',
     ),
     "thousands separators": ('depth,oxygen\n1,"2,500.0"\n', ":2: column 'oxygen': '2,500.0' is not a number"),
     "a column twice": (
@@ -129,23 +132,25 @@ BROKEN = {
     "an overflow": ("depth,oxygen\n1,1e999\n", ":2: column 'oxygen': '1e999' is too large: float64 ends at 1.8e308"),
     "an underscore": ("depth,oxygen\n1,1_000\n", ":2: column 'oxygen': '1_000' is not a number"),
     "a hexadecimal number": ("depth,oxygen\n1,0x1F\n", ":2: column 'oxygen': '0x1F' is not a number"),
-    "a blank before a number": (
-        "depth,oxygen\n1, 2\n",
-        ":2: column 'oxygen': ' 2' has blanks around it: remove them",
-    ),
     "a blank within a number": ("depth,oxygen\n1,1 000\n", ":2: column 'oxygen': '1 000' is not a number"),
-    "a no-break space": ("depth,oxygen\n1,2\u00a0\n", ":2: column 'oxygen': '2\\xa0' has blanks around it"),
     "other digits": ("depth,oxygen\n1,\u0661\n", ":2: column 'oxygen': '\u0661' is not a number"),
     "a minus sign of typography": ("depth,oxygen\n1,\u22122\n", ":2: column 'oxygen': '\u22122' is not a number"),
     "a unit": ("depth,oxygen\n1,2 m\n", ":2: column 'oxygen': '2 m' is not a number"),
-    "true for a number": ("depth,oxygen\n1,true\n", ":2: column 'oxygen': 'true' is not a number"),
+    "true among numbers": ("depth,oxygen\n1,2\n2,true\n", ":3: column 'oxygen': 'true' is not a number"),
+    "a number among booleans": (
+        "depth,oxygen\n1,yes\n2,1\n",
+        ":3: column 'oxygen': '1' is neither yes nor no, as the column's first is: use yes/no throughout",
+    ),
     "two points": ("depth,oxygen\n1,1.2.3\n", ":2: column 'oxygen': '1.2.3' is not a number"),
     "an exponent alone": ("depth,oxygen\n1,1e\n", ":2: column 'oxygen': '1e' is not a number"),
     "Latin-1": (
         "depth,note,oxygen\n1,a,2\n1,é,2\n".encode("latin-1"),
-        ":3: byte 26 of the file (0xe9) is not UTF-8: save the table as UTF-8",
+        ":3: byte 26 of the file (0xe9) is not UTF-8: set `encoding: cp1252`, or save the table as UTF-8",
     ),
-    "UTF-16": (CONTROL.encode("utf-16"), ":1: byte 0 of the file (0xff) is not UTF-8: save the table as UTF-8"),
+    "UTF-16": (
+        CONTROL.encode("utf-16"),
+        ":1: byte 0 of the file (0xff) is not UTF-8: set `encoding: utf-16`, or save the",
+    ),
     "UTF-16 without a mark": (CONTROL.encode("utf-16-le"), ":1: has a NUL byte, so it is no UTF-8 text table"),
     "a NUL byte": (
         "depth,note,oxygen\n1,a\0,2\n",
@@ -189,7 +194,7 @@ def test_a_broken_table_is_refused_with_file_line_column_value_and_mend(project,
 
 
 def test_a_tsv_with_commas_is_refused(project):
-    with pytest.raises(InputError, match=r"t.tsv:1: is separated by commas .*: save it separated by tabs"):
+    with pytest.raises(InputError, match=r"t.tsv:1: is separated by commas .*: set `separator: \",\"`$"):
         read(project, "depth,oxygen\n1,2\n", name="t.tsv")
 
 
@@ -204,13 +209,24 @@ def test_every_fault_is_told_by_its_line(project):
     assert len(places) == 4
 
 
-@pytest.mark.parametrize("n", [10, 11, 3000])
-def test_of_many_faults_the_first_ten_are_told_and_the_others_counted(project, n):
+def test_faults_of_one_kind_in_a_column_are_one_message(project):
     with pytest.raises(InputError) as refused:
-        read(project, "depth,oxygen\n" + "x,1\n" * n)
-    messages = refused.value.messages
-    assert [line.split(":")[1] for line in messages[:10]] == [str(line) for line in range(2, 12)]
-    assert messages[10:] == ([f"data/raw/t.csv: and {n - 10} more"] if n > 10 else [])
+        read(project, "depth,oxygen\nx,1\n" + "x,\n" * 3000)
+    assert refused.value.messages == [
+        "data/raw/t.csv:2: column 'depth': 'x' is not a number (a finite decimal with '.'): the column holds "
+        "categories (1 value: x) (3001 such cells, the first is here): write a column of 0 and 1 for each value, and "
+        "name those in x instead",
+        "data/raw/t.csv:3: column 'oxygen': missing value (got '') (3000 such cells, the first is here): fill it in, "
+        "or set `missing: drop`",
+    ]
+
+
+def test_of_many_kinds_of_faults_ten_are_told_and_the_others_counted(project):
+    names = [f"a{i}" for i in range(13)]
+    with pytest.raises(InputError) as refused:
+        read(project, ",".join([*names, "oxygen"]) + "\n" + "x," * 13 + "1\n", x=names)
+    assert len(refused.value.messages) == 11
+    assert refused.value.messages[-1] == "data/raw/t.csv: and 3 more such lines"
 
 
 def test_a_fault_far_down_a_file_is_found_at_its_line(project):
@@ -262,8 +278,10 @@ def test_dropping_missing_values_drops_no_faults(project):
 
 
 def test_a_table_of_missing_values_is_refused(project):
-    with pytest.raises(InputError, match=r"t.csv: every row has a missing value in depth, oxygen: fill some in"):
-        read(project, "depth,oxygen\n1,\n,2\n", missing="drop")
+    with pytest.raises(
+        InputError, match=r"t.csv: every row has a missing value: of 3 rows, 'oxygen' in 3, 'depth' in 1: fill"
+    ):
+        read(project, "depth,oxygen\n1,\n2,\n,NA\n", missing="drop")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 
 from gp.data.source import Source
 from gp.data.table.cells import Role
+from gp.data.table.doubts import doubts
+from gp.data.table.format import Format
 from gp.data.table.holdout import Holdout
+from gp.data.table.lines import OPENERS, ending
 from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
@@ -19,6 +22,7 @@ from gp.dataset import RESERVED, Dataset
 from gp.spec import Fault, InputError
 
 FOLDER = PurePosixPath("data/raw")  # the one that the pipeline tracks: an edit of a table elsewhere would go unnoticed
+LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
 
 _log = logging.getLogger(__name__)
@@ -28,7 +32,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class Table(Source):
+class Table(Format, Source):
     """Rows of the file at `path`: inputs `x` and target `y` are columns by name.
 
     `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says
@@ -51,6 +55,8 @@ class Table(Source):
             raise InputError(
                 Fault("", f"must not lead out of the project (got {text!r})", f"put the table below {FOLDER}/")
             )
+        if len(text.encode()) > LONGEST or max(len(part.encode()) for part in ("", *path.parts)) > 255:
+            raise InputError(Fault("", f"is {len(text)} letters long (got {text[:40]!r}…)", "give it a shorter name"))
         if not path.is_relative_to(FOLDER) or path == FOLDER:
             raise InputError(
                 Fault(
@@ -61,10 +67,10 @@ class Table(Source):
             )
         if not Path(text).resolve().is_relative_to(Path.cwd().resolve() / FOLDER):
             raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", "put the table itself there"))
-        if path.suffix.lower() not in READERS:
-            raise InputError(
-                Fault("", f"ends in {path.suffix!r} (got {text!r})", f"write the table as {', '.join(READERS)}")
-            )
+        kind, compression = ending(Path(text))
+        if kind not in READERS or (compression and kind == ".parquet"):
+            known = f"write the table as {', '.join(READERS)}, text also compressed ({', '.join(OPENERS)})"
+            raise InputError(Fault("", f"ends in {kind + compression!r} (got {text!r})", known))
         return text
 
     @field_validator("x")
@@ -154,12 +160,18 @@ class Table(Source):
         named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
         roles: dict[str, Role] = dict.fromkeys(named, "value")
         roles |= self.holdout.roles if self.holdout else {}
-        rows = READERS[path.suffix.lower()](path, roles, self.missing)
-        there = np.all([~np.isnan(values) for values in rows.values()], axis=0)
+        rows = READERS[ending(path)[0]](path, roles, self.missing, self)
+        gone = {name: np.isnan(values) for name, values in rows.items()}
+        there = ~np.any(list(gone.values()), axis=0)
         if not there.any():
-            raise InputError(
-                Fault("", f"every row has a missing value in {', '.join(roles)}", "fill some in", source=str(path))
-            )
+            counts = sorted(((int(lacks.sum()), name) for name, lacks in gone.items()), reverse=True)
+            listed = ", ".join(f"{name!r} in {count}" for count, name in counts if count)
+            why = f"every row has a missing value: of {there.size} rows, {listed}"
+            fix = f"fill some in, or leave {counts[0][1]!r} out"
+            raise InputError(Fault("", why, fix, source=str(path)))
+        for name, role in roles.items():
+            for doubt in doubts(name, rows[name]) if role == "value" else ():
+                _log.warning("%s: %s", path, doubt)
         if not there.all():
             _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
         return {name: values[there] for name, values in rows.items()}

@@ -1,157 +1,190 @@
-"""Cells: a table's text as numbers, dates or marks, strictly."""
+"""Cells: a column's text as numbers, dates, booleans or marks, strictly."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from gp.data.table.faults import Faults
-from gp.spec import Fault, InputError
+from gp.data.table.dates import DateFormat, IsoDate, decimal_years
+from gp.data.table.faults import BadCell, Faults, show
+from gp.data.table.format import Format
+from gp.data.table.looks import Looks
 
-Role = Literal["value", "mark"]  # a value is a number or a date
+Role = Literal["value", "mark"]  # a value is a number, a boolean or a date
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"])
 MISSING_FIX = "fill it in, or set `missing: drop`"
-MARKS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+MARK_FIX = "write 1 or true for those, 0 or false for the others"
+_BOOLEANS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_MARKS = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0} | _BOOLEANS
+_SAMPLE = 1000  # distinct cells kept of those that are no numbers, to say what they look like
+_ISO = IsoDate()
+
+
+class Parser(Protocol):
+    """Turns one cell into a number or a moment."""
+
+    def parse(self, cell: str) -> Any:
+        """Return what the cell says; raises BadCell."""
+        ...
+
+
+class Numbers:
+    """Finite decimals, with the decimal mark and the separator of thousands that `form` names."""
+
+    def __init__(self, form: Format) -> None:
+        self._decimal, self._thousands = form.decimal, form.thousands
+        whole, mark = r"\d+", re.escape(form.decimal)
+        if form.thousands:
+            whole = rf"(?:\d{{1,3}}(?:{re.escape(form.thousands)}\d{{3}})+|\d+)"
+        self._number = re.compile(rf"[+-]?({whole}(?:{mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?", re.ASCII)
+        self.name = f"a finite decimal with {form.decimal!r}"
+
+    def matches(self, cell: str) -> bool:
+        """Return whether `cell` is a number."""
+        return bool(self._number.fullmatch(cell))
+
+    def parse(self, cell: str) -> float:
+        """Return the number that `cell` is; raises BadCell, which says what is wrong with it."""
+        if self._number.fullmatch(cell):
+            plain = cell.replace(self._thousands, "") if self._thousands else cell
+            if math.isinf(number := float(plain.replace(self._decimal, "."))):
+                raise BadCell("large", f"{show(cell)} is too large", "float64 ends at 1.8e308")
+            return number
+        if cell.lower().lstrip("+-") in ("inf", "infinity"):
+            raise BadCell("infinite", f"{show(cell)} is not finite", "remove or mend the row")
+        if _ISO.matches(cell):
+            why = f"{show(cell)} is a date in a column that begins with a number"
+            raise BadCell("date", why, "use one of the two throughout")
+        raise BadCell("text", f"{show(cell)} is not a number ({self.name})", "mend or remove the row")
+
+    def plain(self, cells: Sequence[str]) -> np.ndarray | None:
+        """Return `cells` as floats if every one is a finite decimal without thousands, else None (fast)."""
+        text = "".join(cells)
+        if self._decimal != ".":
+            if "." in text:
+                return None
+            cells = [cell.replace(self._decimal, ".") for cell in cells]
+            text = text.replace(self._decimal, ".")
+        # With these characters alone, Python's float takes plain decimals only: no 1_000, ' 1', nan, 0x1f, ١.
+        if text.encode().translate(None, b"0123456789+-.eE"):
+            return None
+        try:
+            values = np.array([float(cell) for cell in cells])
+        except ValueError:
+            return None
+        return values if np.isfinite(values).all() else None
+
+
+class Words:
+    """Words for 1 and 0."""
+
+    def __init__(self, words: dict[str, float], kind: str, why: str, fix: str) -> None:
+        self._words, self._fault = words, (kind, why, fix)
+
+    def parse(self, cell: str) -> float:
+        """Return 1.0 or 0.0; raises BadCell."""
+        if (value := self._words.get(cell.lower())) is None:
+            kind, why, fix = self._fault
+            raise BadCell(kind, why.format(show(cell)), fix)
+        return value
+
+
+MARKS = Words(_MARKS, "mark", "{} is no mark of held-out rows", MARK_FIX)
+BOOLEANS = Words(_BOOLEANS, "boolean", "{} is neither yes nor no, as the column's first is", "use yes/no throughout")
 
 
 class TextColumn:
     """Turns a column's cells, chunk by chunk, into floats; a missing cell is NaN."""
 
-    def __init__(self, name: str, role: Role, missing: str, faults: Faults) -> None:
-        self._name, self._missing, self._faults = name, missing, faults
-        self._parse: Callable[[str], Any] | None = parse_mark if role == "mark" else None
+    def __init__(self, name: str, role: Role, form: Format, missing: str, faults: Faults) -> None:
+        self._name, self._form, self._missing, self._faults = name, form, missing, faults
+        self._numbers = Numbers(form)
+        self._parser: Parser | None = MARKS if role == "mark" else None
+        self._na_numbers = [value for value in form.na_values if isinstance(value, float)]
+        written = {f"{value:g}" for value in self._na_numbers} | {repr(value) for value in self._na_numbers}
+        self._na = MISSING | {value.strip() for value in form.na_values if isinstance(value, str)} | written
         self._parts: list[np.ndarray] = []
+        self._looks = Looks(name, form)
+        self.trimmed = False  # whether a cell had blanks around it
 
     def take(self, cells: Sequence[str], lines: Sequence[int]) -> None:
         """Add `cells`, which begin at the physical `lines` of the file."""
-        if self._parse is None:
-            self._parse = _choose(cells)
-        values = plain_numbers(cells) if self._parse is parse_number else None
-        self._parts.append(self._one_by_one(cells, lines) if values is None else values)
+        values = self._plain(cells)
+        if values is None:
+            stripped = [cell.strip() for cell in cells]
+            if stripped != list(cells):
+                cells, self.trimmed = stripped, True
+                values = self._plain(cells)
+        self._parts.append(self._one_by_one(cells, lines) if values is None else self._without_na(values, cells, lines))
 
     def values(self) -> np.ndarray:
-        """Return all that was taken, (n,)."""
-        return np.concatenate([np.empty(0), *self._parts])
+        """Return all that was taken, (n,); say what the cells look like that could not be."""
+        values = np.concatenate([np.empty(0), *self._parts])
+        if count := self._faults.count(self._name, "text"):
+            looks, fix = self._looks.describe(count, values)
+            self._faults.explain(self._name, "text", looks, fix)
+        return values
+
+    def _plain(self, cells: Sequence[str]) -> np.ndarray | None:
+        if self._parser is None:
+            self._parser = self._choose(cells)
+        return self._numbers.plain(cells) if self._parser is self._numbers else None
+
+    def _choose(self, cells: Sequence[str]) -> Parser | None:
+        """Return the parser of a column by its first cell that is there."""
+        first = next((cell.strip() for cell in cells if cell.strip() not in self._na), None)
+        if first is None:
+            return None
+        date = self._form.date_of(self._name)
+        if date and (isinstance(self._form.date_format, dict) or date.matches(first)):
+            return date
+        if first.lower() in _BOOLEANS:
+            return BOOLEANS
+        return _ISO if _ISO.matches(first) else self._numbers
+
+    def _without_na(self, values: np.ndarray, cells: Sequence[str], lines: Sequence[int]) -> np.ndarray:
+        """Return numbers, NaN where they are one of `na_values`."""
+        if not self._na_numbers:
+            return values
+        gone = np.isin(values, self._na_numbers)
+        for i in np.flatnonzero(gone).tolist():
+            self._gone(cells[i], lines[i])
+        return np.where(gone, np.nan, values)
 
     def _one_by_one(self, cells: Sequence[str], lines: Sequence[int]) -> np.ndarray:
-        parse = self._parse or parse_number  # no cell so far says what the column holds
+        parser = self._parser or self._numbers  # no cell so far says what the column holds
         parsed: list[Any] = [None] * len(cells)
         for i, cell in enumerate(cells):
-            if cell in MISSING:
-                if self._missing == "error":
-                    self._fault(lines[i], f"missing value (got {cell!r})", MISSING_FIX)
+            if cell in self._na:
+                self._gone(cell, lines[i])
                 continue
             try:
-                parsed[i] = parse(cell)
-            except InputError as error:
-                self._fault(lines[i], error.faults[0].why, error.faults[0].fix)
+                value = parser.parse(cell)
+            except BadCell as bad:
+                self._faults.add(lines[i], bad.kind, bad.why, bad.fix, column=self._name)
+                if bad.kind == "text":
+                    self._looks.add(cell, lines[i])
+                continue
+            if value in self._na_numbers:
+                self._gone(cell, lines[i])
+            else:
+                parsed[i] = value
         # None becomes NaN in the one, NaT in the other.
-        if parse is parse_date:
+        if isinstance(parser, DateFormat | IsoDate):
             return decimal_years(np.array(parsed, dtype="M8[us]"))
         return np.array(parsed, dtype=np.float64)
 
-    def _fault(self, line: int, why: str, fix: str) -> None:
-        self._faults.add(line, why, fix, column=self._name)
-
-
-def plain_numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return `cells` as floats if every one is a plain finite decimal, else None (fast)."""
-    # With these characters alone, Python's float takes plain decimals only: no 1_000, ' 1', nan, 0x1f, ١.
-    if "".join(cells).encode().translate(None, b"0123456789+-.eE"):
-        return None
-    try:
-        values = np.array([float(cell) for cell in cells])
-    except ValueError:
-        return None
-    return values if np.isfinite(values).all() else None
-
-
-def parse_number(cell: str) -> float:
-    """Return the finite number that `cell` is; InputError says what is wrong with it."""
-    if _NUMBER.fullmatch(cell):
-        if math.isinf(number := float(cell)):
-            raise InputError(Fault("", f"{_show(cell)} is too large", "float64 ends at 1.8e308"))
-        return number
-    if cell.strip() != cell:
-        raise InputError(Fault("", f"{_show(cell)} has blanks around it", "remove them"))
-    if cell.lower().lstrip("+-") in ("inf", "infinity"):
-        raise InputError(Fault("", f"{_show(cell)} is not finite", "remove or mend the row"))
-    if _DATE.fullmatch(cell):
-        raise InputError(
-            Fault("", f"{_show(cell)} is a date in a column that begins with a number", "use one of the two throughout")
-        )
-    if "," in cell:
-        raise InputError(
-            Fault(
-                "",
-                f"{_show(cell)} is not a number (a finite decimal with '.')",
-                "write '.' for a decimal comma, and no thousands separators",
-            )
-        )
-    raise InputError(Fault("", f"{_show(cell)} is not a number (a finite decimal with '.')", "mend or remove the row"))
-
-
-def parse_date(cell: str) -> datetime:
-    """Return the moment that `cell`, an ISO 8601 date or datetime, names.
-
-    It has no zone and is in UTC; a cell without a zone is taken for UTC.
-    """
-    if not _DATE.fullmatch(cell):
-        raise InputError(
-            Fault(
-                "",
-                f"{_show(cell)} is not an ISO 8601 date, as the column's first is",
-                "write 2024-05-31 or 2024-05-31T12:00Z",
-            )
-        )
-    try:
-        moment = datetime.fromisoformat(cell)  # digits beyond microseconds are cut: a decimal year ends at about 7 µs
-        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError) as error:
-        raise InputError(Fault("", f"{_show(cell)} is no date of the calendar ({error})", "mend it")) from None
-
-
-def parse_mark(cell: str) -> float:
-    """Return 1.0 for the mark of a held-out row (1, true), 0.0 for another's (0, false)."""
-    if (mark := MARKS.get(cell.lower())) is None:
-        raise InputError(
-            Fault(
-                "", f"{_show(cell)} is no mark of held-out rows", "write 1 or true for those, 0 or false for the others"
-            )
-        )
-    return mark
-
-
-def decimal_years(moments: np.ndarray) -> np.ndarray:
-    """Return datetime64 `moments` as decimal years, NaN for NaT.
-
-    year + (t - start of the year) / (length of the year), in UTC: 2024-01-01 is 2024.0, and 2024-07-02 is
-    2024 + 183/366.
-    """
-    moments = moments.astype("M8[us]")
-    year = moments.astype("M8[Y]")
-    start, end = year.astype("M8[us]"), (year + 1).astype("M8[us]")
-    with np.errstate(invalid="ignore"):
-        elapsed = (moments - start) / (end - start)
-    return np.where(np.isnat(moments), np.nan, 1970.0 + year.astype(np.int64) + elapsed)
+    def _gone(self, cell: str, line: int) -> None:
+        if self._missing == "error":
+            self._faults.add(line, "missing", f"missing value (got {cell!r})", MISSING_FIX, column=self._name)
 
 
 def looks_like_a_value(cell: str) -> bool:
     """Return whether `cell` is a number or a date rather than a name."""
-    return bool(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell))
+    return _ANY_NUMBER.matches(cell) or _ISO.matches(cell)
 
 
-def _choose(cells: Sequence[str]) -> Callable[[str], Any] | None:
-    """Return the parser for a column whose first cell that is there is a date or is not."""
-    first = next((cell for cell in cells if cell not in MISSING), None)
-    return None if first is None else parse_date if _DATE.fullmatch(first) else parse_number
-
-
-def _show(cell: str) -> str:
-    return repr(cell) if len(cell) <= 40 else f"{cell[:39]!r}…"
+_ANY_NUMBER = Numbers(Format())

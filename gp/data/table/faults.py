@@ -1,6 +1,6 @@
-"""Faults: what is wrong with a table's cells, counted in full and reported by the first few."""
+"""Faults: what is wrong with a table's cells, one message for each column and kind of fault."""
 
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from gp.spec import Fault, InputError
@@ -8,26 +8,62 @@ from gp.spec import Fault, InputError
 SHOWN = 10
 
 
+class BadCell(Exception):
+    """A cell that cannot be taken: the kind of fault, what is wrong, and what to do."""
+
+    def __init__(self, kind: str, why: str, fix: str) -> None:
+        super().__init__(why)
+        self.kind, self.why, self.fix = kind, why, fix
+
+
+@dataclass
+class _Found:
+    line: int
+    why: str
+    fix: str
+    count: int
+
+
 class Faults:
-    """Collects the faults of one file; those of one column must come in the order of their lines."""
+    """Collects the faults of one file; those of one column and kind must come in the order of their lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._counts: Counter[str] = Counter()
-        self._found: list[tuple[int, str, str]] = []
+        self._found: dict[tuple[str, str], _Found] = {}
 
-    def add(self, line: int, why: str, fix: str, *, column: str = "") -> None:
-        """Note a fault at `line`: what is wrong, and what to do."""
-        self._counts[column] += 1
-        if self._counts[column] <= SHOWN:  # a later one cannot be among the first of all
-            self._found.append((line, f"column {column!r}: {why}" if column else why, fix))
+    def add(self, line: int, kind: str, why: str, fix: str, *, column: str = "", count: int = 1) -> None:
+        """Note `count` faults, the first at `line`: what is wrong, and what to do."""
+        if found := self._found.get((column, kind)):
+            found.count += count
+        else:
+            self._found[column, kind] = _Found(line, why, fix, count)
+
+    def explain(self, column: str, kind: str, looks: str, fix: str) -> None:
+        """Say what the cells of a column's kind of fault look like, and what to do, all of them being known."""
+        found = self._found[column, kind]
+        found.why, found.fix = found.why + looks, fix
+
+    def count(self, column: str, kind: str) -> int:
+        """Return the number of such faults."""
+        return self._found[column, kind].count if (column, kind) in self._found else 0
 
     def raise_any(self) -> None:
         """Raise InputError with the first faults by line, and the number of the others."""
         if not self._found:
             return
-        first = sorted(self._found, key=lambda at: at[0])[:SHOWN]
-        faults = [Fault("", why, fix, source=f"{self._path}:{line}") for line, why, fix in first]
-        if (more := self._counts.total() - len(faults)) > 0:
-            faults.append(Fault("", f"and {more} more", source=str(self._path)))
+        inorder = sorted(self._found.items(), key=lambda item: item[1].line)
+        faults = [self._fault(column, found) for (column, _), found in inorder[:SHOWN]]
+        if (more := len(inorder) - SHOWN) > 0:
+            faults.append(Fault("", f"and {more} more such lines", source=str(self._path)))
         raise InputError(faults)
+
+    def _fault(self, column: str, found: _Found) -> Fault:
+        what = "cells" if column else "lines"
+        many = f" ({found.count} such {what}, the first is here)" if found.count > 1 else ""
+        why = f"column {column!r}: {found.why}" if column else found.why
+        return Fault("", why + many, found.fix, source=f"{self._path}:{found.line}")
+
+
+def show(cell: str) -> str:
+    """Return a cell as a message shows it."""
+    return repr(cell) if len(cell) <= 40 else f"{cell[:39]!r}…"

@@ -7,21 +7,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gp.data.table.cells import MISSING_FIX, Role, decimal_years
+from gp.data.table.cells import MARK_FIX, MISSING_FIX, Role
+from gp.data.table.dates import decimal_years
 from gp.data.table.faults import Faults
+from gp.data.table.format import Format
 from gp.data.table.names import find_columns
 from gp.spec import Fault, InputError
 
+LARGEST = 2**28  # cells: 2 GiB as floats.  Parquet may hold a thousand million equal rows in a few bytes
 
-def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[str, np.ndarray]:
+
+def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> dict[str, np.ndarray]:
     """Return the columns named in `roles` of the Parquet file at `path`, as floats.
 
-    Dates become decimal years, booleans 0 and 1; null and NaN are missing values.  Raises InputError with every fault.
+    Dates become decimal years, booleans 0 and 1; null, NaN and `na_values` are missing values.  Raises InputError with
+    every fault.
     """
+    if form.of_text:
+        keys = ", ".join(form.of_text)
+        raise InputError(
+            Fault("", f"Parquet has its own types and lines, but {keys} is set", "leave it out", str(path))
+        )
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             stored = {name: names[i] for name, i in find_columns(names, roles, place=str(path)).items()}
+            if file.metadata.num_rows * len(stored) > LARGEST:
+                why = f"has {file.metadata.num_rows:,} rows of {len(stored)} columns used, too many to be read at once"
+                fix = "take a sample of them, or stream them by gp.fit_parquet"
+                raise InputError(Fault("", why, fix, source=str(path)))
             table = file.read(columns=list(stored.values()))
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -37,7 +51,9 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str) -> dict[st
     faults = Faults(path)
     columns = {name: floats_of(table[stored[name]], name, path) for name in roles}
     for name, role in roles.items():
-        _find_faults(columns[name], name, role, missing, faults)
+        values = columns[name]
+        values[np.isin(values, [value for value in form.na_values if isinstance(value, float)])] = np.nan
+        _find_faults(values, name, role, missing, faults)
     faults.raise_any()
     return columns
 
@@ -65,15 +81,15 @@ def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
 
 def _find_faults(values: np.ndarray, name: str, role: Role, missing: str, faults: Faults) -> None:
     """Add the rows (from 1) whose value is missing, not finite, or no mark."""
-    for i in np.flatnonzero(np.isnan(values)) if missing == "error" else ():
-        faults.add(int(i) + 1, "missing value (got null or nan)", MISSING_FIX, column=name)
-    for i in np.flatnonzero(np.isinf(values)):
-        faults.add(int(i) + 1, f"{values[i]} is not finite", "remove or mend the row", column=name)
+
+    def add(wrong: np.ndarray, kind: str, why: str, fix: str) -> None:
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            faults.add(first + 1, kind, why.format(values[first]), fix, column=name, count=int(wrong.sum()))
+
+    if missing == "error":
+        add(np.isnan(values), "missing", "missing value (got null or nan)", MISSING_FIX)
+    add(np.isinf(values), "infinite", "{} is not finite", "remove or mend the row")
     if role == "mark":
-        for i in np.flatnonzero(np.isfinite(values) & (values != 0) & (values != 1)):
-            faults.add(
-                int(i) + 1,
-                f"{values[i]:g} is no mark of held-out rows",
-                "write 1 or true for those, 0 or false for the others",
-                column=name,
-            )
+        wrong = np.isfinite(values) & (values != 0) & (values != 1)
+        add(wrong, "mark", "{:g} is no mark of held-out rows", MARK_FIX)

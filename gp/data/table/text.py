@@ -5,6 +5,7 @@ for NaN, all without a message; Python's csv in strict mode gives every row as i
 """
 
 import csv
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,113 +13,83 @@ from typing import Any
 
 import numpy as np
 
-from gp.data.table.cells import Role, TextColumn, looks_like_a_value
+from gp.data.table.cells import Role, TextColumn
 from gp.data.table.faults import Faults
-from gp.data.table.names import clean, find_columns
+from gp.data.table.format import Format
+from gp.data.table.header import check_units, read_header, separator_of
+from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
 from gp.spec import Fault, InputError
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_SEPARATOR_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "blanks"}
 # Rows held as text at a time: few enough for the processor's cache, and to be gone before the garbage collector looks;
 # with 50 000 a large file takes more than twice as long.
 CHUNK = 500
+_COMMENTS = ("#", "%", "//")
+
+_log = logging.getLogger(__name__)
 
 
-def read_text(path: Path, roles: Mapping[str, Role], missing: str) -> dict[str, np.ndarray]:
+def read_text(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> dict[str, np.ndarray]:
     """Return the columns named in `roles` of the CSV or TSV file at `path`, as floats.
 
     Raises InputError with every fault of the file's shape and of those columns' cells.
     """
     faults = Faults(path)
     try:
-        # utf-8-sig takes a byte order mark away; newline="" leaves line ends within quotes to csv.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            columns = _read_columns(_text_lines(file, path), path, roles, missing, faults)
-    except UnicodeDecodeError:
-        raise InputError(_explain_encoding(path)) from None
-    faults.raise_any()
+        check_kind(path)
+        with open_bytes(path) as file:
+            lines = Lines(file, path, form, separator_of(path, form))
+            columns, blank = _read_columns(lines, path, roles, missing, form, faults)
+    except UnicodeError:
+        raise InputError(explain_encoding(path, form)) from None
+    except BROKEN as error:
+        what = f"is no readable file of the kind {ending(path)[1]}" if ending(path)[1] else "cannot be read"
+        raise InputError(Fault("", f"{what} ({error!s:.80})", "write it again", source=str(path))) from None
     rows = {name: column.values() for name, column in columns.items()}
+    faults.raise_any()
     if not any(values.size for values in rows.values()):
         raise InputError(Fault("", "the table has a header and no rows", "add some", source=f"{path}:1"))
+    _tell_trimmed(path, blank, [name for name, column in columns.items() if column.trimmed])
     return rows
 
 
 def _read_columns(
-    lines: Iterator[str], path: Path, roles: Mapping[str, Role], missing: str, faults: Faults
-) -> dict[str, TextColumn]:
-    reader = csv.reader(lines, delimiter=SEPARATORS[path.suffix.lower()], strict=True)
-    header = _read_header(reader, path, roles)
-    positions = find_columns(header, roles, place=f"{path}:1")
-    columns = {name: TextColumn(name, role, missing, faults) for name, role in roles.items()}
-    for rows, starts in _chunks(reader, faults):
-        rows, starts = _rectangular(rows, starts, header, faults)
-        cells = list(zip(*rows, strict=True)) or [()] * len(header)
+    lines: Lines, path: Path, roles: Mapping[str, Role], missing: str, form: Format, faults: Faults
+) -> tuple[dict[str, TextColumn], int]:
+    """Return the columns, and the number of blank lines at the file's end."""
+    reader = csv.reader(iter(lines), delimiter=separator_of(path, form), strict=True)
+    width, positions = read_header(reader, lines, path, form, roles)
+    columns = {name: TextColumn(name, role, form, missing, faults) for name, role in roles.items()}
+    blank: list[tuple[list[str], int]] = []  # rows without a value, which are dropped where none comes after them
+    units = form.units_row
+    for chunk in _chunks(reader, lines, faults):
+        if units:
+            check_units(*chunk.pop(0), path, positions)
+            units = False
+        end = len(chunk)
+        while end and not _has_value(chunk[end - 1]):
+            end -= 1
+        held, blank = [*blank, *chunk[:end]] if end else [], [*(() if end else blank), *chunk[end:]]
+        rows, starts = _rectangular(held, width, faults)
+        cells = list(zip(*rows, strict=True)) or [()] * width
         for name, column in columns.items():
             column.take(cells[positions[name]], starts)
-    return columns
+    return columns, len(blank)
 
 
-def _text_lines(file: Iterator[str], path: Path) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        if "\0" in line:
-            raise InputError(
-                Fault(
-                    "",
-                    "has a NUL byte, so it is no UTF-8 text table",
-                    "save it as UTF-8 CSV",
-                    source=f"{path}:{number}",
-                )
-            )
-        yield line
+def _has_value(numbered: tuple[list[str], int]) -> bool:
+    return any(cell and not cell.isspace() for cell in numbered[0])
 
 
-def _read_header(reader: Iterator[list[str]], path: Path, roles: Mapping[str, Role]) -> list[str]:
-    """Return the names in line 1, refusing what is no header or lacks a column of `roles`."""
-    try:
-        header = next(reader)
-    except StopIteration:
-        raise InputError(Fault("", "is empty", "it needs a header line and rows", source=str(path))) from None
-    except csv.Error as error:
-        raise InputError(Fault("", str(error), "mend the quotes", source=f"{path}:1")) from None
-    if not any(header):
-        raise InputError(Fault("", "is blank", "begin the file with a header line of column names", source=f"{path}:1"))
-    separator, complete = (
-        SEPARATORS[path.suffix.lower()],
-        {clean(name) for name in roles} <= {clean(name) for name in header},
-    )
-    if not complete and all(looks_like_a_value(name) for name in header):
-        raise InputError(
-            Fault(
-                "", f"holds values, not names (got {','.join(header)[:60]!r})", "add a header line", source=f"{path}:1"
-            )
-        )
-    if not complete and (other := _other_separator(header, separator)):
-        raise InputError(
-            Fault(
-                "",
-                f"is separated by {_SEPARATOR_NAMES[other]} (got {separator.join(header)[:60]!r})",
-                f"save it separated by {_SEPARATOR_NAMES[separator]}, with '.' in decimals",
-                source=f"{path}:1",
-            )
-        )
-    return header
-
-
-def _other_separator(header: list[str], separator: str) -> str | None:
-    """Return the separator that would cut `header` into more names, if any would."""
-    line = separator.join(header)
-    # A blank separates only where nothing else does: it may well be part of a name.
-    others = [s for s in _SEPARATOR_NAMES if s != separator and (s != " " or len(header) == 1)]
-    return next((other for other in others if line.count(other) >= len(header)), None)
-
-
-def _chunks(reader: Any, faults: Faults) -> Iterator[tuple[list[list[str]], list[int]]]:
-    """Yield rows, and the physical line each begins at: a quoted cell may hold line ends."""
-    end = reader.line_num
+def _chunks(reader: Any, lines: Lines, faults: Faults) -> Iterator[list[tuple[list[str], int]]]:
+    """Yield rows, each with the physical line it begins at: a quoted cell may hold line ends."""
 
     def begins(row: list[str]) -> tuple[list[str], int]:
-        nonlocal end
-        start, end = end + 1, reader.line_num
+        taken = lines.taken
+        start = taken[0]
+        if len(taken) > 1 and taken[-1] - start >= len(taken):
+            why = "a quoted cell holds a line that begins as a comment does"
+            faults.add(start, "comment", why, "give another `comment`, or mend the quotes")
+        taken.clear()
         return row, start
 
     numbered, broken = map(begins, reader), False
@@ -127,45 +98,51 @@ def _chunks(reader: Any, faults: Faults) -> Iterator[tuple[list[list[str]], list
         try:
             chunk.extend(islice(numbered, CHUNK))
         except csv.Error as error:
-            faults.add(end + 1, str(error), "mend the quotes of the row that begins here")
+            faults.add(lines.taken[0], "quotes", str(error), "mend the quotes of the row that begins here")
             broken = True
         if not chunk:
             return
-        yield [row for row, _ in chunk], [start for _, start in chunk]
+        yield chunk
 
 
 def _rectangular(
-    rows: list[list[str]], starts: list[int], header: list[str], faults: Faults
+    numbered: list[tuple[list[str], int]], width: int, faults: Faults
 ) -> tuple[list[list[str]], list[int]]:
-    """Return the rows that have a cell for each column; the others are faults."""
-    width = len(header)
-    if all(len(row) == width for row in rows):
-        return rows, starts
-    good = [len(row) == width for row in rows]
-    for row, start, fits in zip(rows, starts, good, strict=True):
-        if not fits:
+    """Return the rows that have a cell for each column, and their lines; the others are faults."""
+    kept = []
+    for row, start in numbered:
+        if len(row) == width:
+            kept.append((row, start))
+        else:
             faults.add(start, *_explain_width(row, width))
-    kept = [(row, start) for row, start, fits in zip(rows, starts, good, strict=True) if fits]
     return [row for row, _ in kept], [start for _, start in kept]
 
 
-def _explain_width(row: list[str], width: int) -> tuple[str, str]:
+def _explain_width(row: list[str], width: int) -> tuple[str, str, str]:
+    """Return the kind of fault, what is wrong, and what to do."""
     if not row:
-        return "the line is blank", "remove it"
+        return "blank", "the line is blank", "remove it"
+    if row[0].lstrip().startswith(_COMMENTS):
+        sign = next(sign for sign in _COMMENTS if row[0].lstrip().startswith(sign))
+        return "comment", f"is a comment (got {','.join(row)[:60]!r})", f'set `comment: "{sign}"`'
     counts = f"{len(row)} value{'s' if len(row) > 1 else ''} for {width} columns"
     if len(row) == width + 1 and row[-1] == "":
-        return counts, "remove the separator at the line's end"
+        return "end", counts, "remove the separator at the line's end"
+    if len(row) == width + 1:
+        fix = (
+            "begin the header with a separator, if each row begins with its own name; else remove what is too much, "
+            "quote text that holds a separator, write decimals with '.'"
+        )
+        return "long", f"{counts} (got {','.join(row)[:60]!r})", fix
     mend = "add what is missing" if len(row) < width else "remove what is too much, quote text that holds a separator"
-    return f"{counts} (got {','.join(row)[:60]!r})", f"{mend}, write decimals with '.'"
+    kind = "short" if len(row) < width else "longer"
+    return kind, f"{counts} (got {','.join(row)[:60]!r})", f"{mend}, write decimals with '.'"
 
 
-def _explain_encoding(path: Path) -> Fault:
-    data = path.read_bytes()
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        line, value = before.count(b"\n") + 1, data[error.start]
-        why = f"byte {error.start} of the file (0x{value:02x}) is not UTF-8"
-        return Fault("", why, "save the table as UTF-8", source=f"{path}:{line}")
-    return Fault("", "changed while it was read", "try again", source=str(path))
+def _tell_trimmed(path: Path, blank: int, columns: list[str]) -> None:
+    """Say once what was taken away that is no part of a value."""
+    parts = [f"{blank} blank line{'s' if blank > 1 else ''} at the end"] if blank else []
+    if columns:
+        parts.append(f"blanks around the cells of {', '.join(columns[:5])}{', …' if len(columns) > 5 else ''}")
+    if parts:
+        _log.warning("%s: trimmed: %s", path, "; ".join(parts))
