@@ -9,6 +9,7 @@ from scipy.linalg import blas
 
 from gp.matrices.algebra import closed_form
 from gp.matrices.packed import FEW, Compiler, NotPacked, PackedMatrix
+from gp.matrices.packed_forms import PACKED
 from gp.matrices.tiles import TILE, Blocks, Gradients, Kept, lower_tiles
 
 KEPT = 1000  # rows up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
@@ -42,7 +43,7 @@ def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, 
     """
     if len(x) <= FEW:
         if "packed" not in workspace:
-            compiler = Compiler(places())
+            compiler = Compiler(PACKED, places())
             try:
                 workspace["packed"] = compiler.used, compiler.kernel(kernel, x)
             except NotPacked:

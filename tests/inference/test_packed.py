@@ -10,7 +10,7 @@ from gp.dataset import Dataset
 from gp.inference.exact import Exact
 from gp.matrices import symmetric
 from gp.matrices.algebra import CLOSED_FORMS
-from gp.matrices.packed import PACKED
+from gp.matrices.packed_forms import PACKED
 from gp.model.model import Model
 from gp.spec import parse
 from gp.training import Problem
