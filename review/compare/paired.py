@@ -48,11 +48,11 @@ def compared() -> dict[str, Metric]:
 def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Difference:
     """Return the difference of a metric, with the standard error of the paired, row-by-row differences.
 
-    For a root mean, the squares are compared, and their difference is divided by the sum of the two roots.  A maximum
-    has no standard error, so it is not judged; neither is a metric without a better direction.
+    For a root mean, the squares are compared, and their difference is divided by the sum of the two roots.  Other pools
+    have no such standard error, so they are not judged; neither is a metric without a better direction.
     """
     old, new = (metric(side.observed, side.mean, side.sd) for side in (base, head))
-    if metric.pool == "maximum":
+    if metric.pool not in ("mean", "root_mean"):
         return Difference(name, old, new, new - old)
     before, after = (metric.row_score(side.observed, side.mean, side.sd) for side in (base, head))
     change, se = mean_and_error(after - before, stretch(base, head))
