@@ -1,1 +1,1 @@
-"""The model: mean, kernel and noise, as a user writes them and as they are built over the data."""
+"""The model: mean, kernel and noise, as a user writes them, and as built for a data set."""

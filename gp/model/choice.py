@@ -1,4 +1,4 @@
-"""Several kernels for one model: all are fitted, ranked, and the best is kept."""
+"""Search over kernels: all are fitted and ranked, and the best is kept."""
 
 from typing import Literal, TypeVar
 
@@ -11,7 +11,7 @@ from gp.spec import Spec
 
 AnySpec = TypeVar("AnySpec", bound=Spec)  # a `Model`, which has a field of the class below
 
-# Score → whether more of it is better.
+# Score → whether a higher value is better.
 SCORES = {"loo_nlpd": False, "log_marginal_likelihood": True}
 
 
@@ -28,6 +28,6 @@ class KernelSearch(Spec):
     def rank(self, scores: dict[str, dict[str, float]]) -> pd.DataFrame:
         """Return the scores of each kernel by name, best first, with a column `rank` from 1."""
         table = pd.DataFrame.from_dict(scores, orient="index")
-        # Stable: of equals the one that was written first.
+        # Stable: of kernels with equal scores, the one that is written first wins.
         table = table.sort_values(self.score, ascending=not SCORES[self.score], kind="stable")
         return table.assign(rank=range(1, len(table) + 1))

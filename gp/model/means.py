@@ -1,6 +1,7 @@
-"""Mean functions: what a user may choose, each building a torch module of (n, d) → (n,).  `Mean` is the registry.
+"""Mean functions that a user may choose; each builds a torch module (n, d) → (n,).  `Mean` is the registry.
 
-To add one: a class here with a `kind`, its hyperparameters as fields and `build`, and its name in `Mean` at the end.
+To add one, write a class here with a `kind`, its hyperparameters as fields, and `build`; add its name to `Mean` at the
+end.
 """
 
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ from gp.spec import OneOf, Spec
 
 
 class PolynomialFeatures(torch.nn.Module):
-    """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), the learnt parameters being b (1,) and w (degree, d)."""
+    """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), with parameters b (1,) and w (degree, d)."""
 
     def __init__(self, d: int, degree: int) -> None:
         super().__init__()
@@ -31,30 +32,30 @@ class PolynomialFeatures(torch.nn.Module):
         return mean
 
     def columns(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return each parameter that the mean is linear in, beside its columns (n, size) of the design matrix."""
+        """Return (parameter, its columns (n, size) of the design matrix) for each linear parameter of the mean."""
         powers = [x**power for power in range(1, len(self.weights) + 1)]
         design = torch.hstack(powers) if powers else x[:, :0]
         return [(self.bias, torch.ones(len(x), 1)), (self.weights, design)]
 
 
 class Zero(Spec):
-    """Zero (the training mean, where the model standardizes y)."""
+    """Zero (this is the training mean if the model standardizes y)."""
 
     kind: Literal["zero"] = "zero"
 
     def build(self, scope: Scope, path: str) -> PolynomialFeatures:
-        """Return the module; nothing is declared, so nothing is learnt."""
+        """Return the module; it declares no hyperparameter."""
         return PolynomialFeatures(scope.x.shape[1], degree=0).requires_grad_(False)
 
 
 class Constant(Spec):
-    """One unknown level, `value`, in y's units."""
+    """One unknown constant, `value`, in y's units."""
 
     kind: Literal["constant"] = "constant"
     value: Real | None = None
 
     def build(self, scope: Scope, path: str) -> PolynomialFeatures:
-        """Return the module, its level declared."""
+        """Return the module, and declare its constant."""
         module = PolynomialFeatures(scope.x.shape[1], degree=0)
         scope.declare(
             f"{path}.value",
@@ -67,19 +68,19 @@ class Constant(Spec):
 
 
 class Linear(Spec):
-    """bias + Σ_j weights_j x_j, about the inputs' mean where the model standardizes x."""
+    """bias + Σ_j weights_j x_j; x is centred at its mean if the model standardizes x."""
 
     kind: Literal["linear"] = "linear"
     bias: Real | None = None
     weights: Real | None = None
 
     def build(self, scope: Scope, path: str) -> PolynomialFeatures:
-        """Return the module, its level and slopes declared."""
+        """Return the module, and declare its bias and slopes."""
         return _polynomial(self, 1, scope, path)
 
 
 class Polynomial(Spec):
-    """bias + Σ_p Σ_j weights_pj x_j^p up to `degree`, about the inputs' mean where the model standardizes x."""
+    """bias + Σ_p Σ_j weights_pj x_j^p up to `degree`; x is centred at its mean if the model standardizes x."""
 
     kind: Literal["polynomial"] = "polynomial"
     degree: Annotated[int, Field(ge=1, le=10)] = 2
@@ -87,12 +88,12 @@ class Polynomial(Spec):
     weights: Real | None = None
 
     def build(self, scope: Scope, path: str) -> PolynomialFeatures:
-        """Return the module, its level and weights declared."""
+        """Return the module, and declare its bias and weights."""
         return _polynomial(self, self.degree, scope, path)
 
 
 def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
-    """Return the module with starts from least squares, in the data's units: y, and y/x^p for the weights."""
+    """Return the module with starts from least squares; the bias has the unit of y, the weights of y/x^p."""
     n, d = scope.x.shape
     scope.active(None, path)
     module = PolynomialFeatures(d, degree)

@@ -1,4 +1,4 @@
-"""Model: mean + kernel + noise over standardised data, and the built thing that inference works on."""
+"""Model: mean + kernel + noise over standardised data, and GaussianProcess, which inference works on."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,20 +19,20 @@ from gp.parameters.scope import Scope, spread
 from gp.parameters.vector import Auxiliary, Parameters
 from gp.spec import Fault, InputError, Spec
 
-# Python floats would otherwise be rounded to float32 on their way into gpytorch.  Set when this module is imported, for
-# the whole process, and not when a model is built: a worker that is sent a built model only imports this.
+# Without this, Python floats would be rounded to float32 when gpytorch makes tensors of them.  It is set for the whole
+# process when this module is imported, not when a model is built: a worker that receives a built model only imports it.
 torch.set_default_dtype(torch.float64)
 
 
 class Standardize(Spec):
-    """Whether inputs and targets are brought to mean 0 and population sd 1 inside the model."""
+    """Whether inputs and targets are shifted to mean 0 and scaled to population sd 1 inside the model."""
 
     x: bool = True
     y: bool = True
 
 
 class Model(Spec):
-    """What is believed of the data before they are seen; with a `search`, the best of several kernels is taken."""
+    """The prior and the noise model; with a `search`, the best of several kernels is used."""
 
     standardize: Standardize = Standardize()
     mean: Mean = Constant()
@@ -49,7 +49,7 @@ class Model(Spec):
         return self
 
     def build(self, data: Dataset) -> "GaussianProcess":
-        """Return the model over `data` (x and y), at its starts."""
+        """Return the model over `data` (x and y), with hyperparameters at their starts."""
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
         y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
         if data.whole:
@@ -77,8 +77,8 @@ class Model(Spec):
 class GaussianProcess:
     """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values.
 
-    `auxiliary` are tensors that an inference method learns beside them, `workspace` what it keeps between evaluations,
-    `whole` what the training rows are a sample of, if they are one.
+    `auxiliary` are tensors that an inference method learns in addition.  `workspace` holds what the method keeps
+    between evaluations.  If the training rows are a sample of a larger table, `whole` has the statistics of that table.
     """
 
     spec: Model
@@ -99,7 +99,7 @@ class GaussianProcess:
 
     @property
     def total(self) -> int:
-        """Return the number of rows that were learnt from: n, or of which those n are a sample."""
+        """Return the number of rows of the table: n, or more if the n rows are a sample of it."""
         return self.whole.n if self.whole else self.n
 
     @cached_property
@@ -118,25 +118,25 @@ class GaussianProcess:
         return {tensor: columns.numpy() for tensor, columns in self.mean.columns(self.x)}  # type: ignore[operator]
 
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
-        """Return the same model, sharing its hyperparameters, over some of the rows; without auxiliary ones."""
+        """Return the model over some of the rows; it shares the hyperparameters and has no auxiliary ones."""
         scope, sd = self.scope, self.scope.noise_sd
         chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
         alone = self.parameters.without_auxiliary
         return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None)
 
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
-        """Return the same model, sharing its hyperparameters, with `tensors` by name to be learnt beside them."""
+        """Return the model with auxiliary `tensors` by name; it shares the hyperparameters."""
         extra = [Auxiliary.of(f"inference.{name}", tensor) for name, tensor in tensors.items()]
         return replace(self, parameters=self.parameters.joined(extra), auxiliary=tensors, workspace={})
 
     def training_noise(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the noise variance (n,) of the training rows, and the excess of the bound it stands for, if any."""
+        """Return the noise variance (n,) of the training rows, and the excess if the likelihood is a bound."""
         sd = self.scope.noise_sd
         return self.noise.of_rows(self.x, None if sd is None else torch.from_numpy(np.ascontiguousarray(sd)))
 
     @property
     def log_jacobian(self) -> float:
-        """Return what turns a log density of the internal targets into one of y in its own units: −n log y_scale."""
+        """Return −n log y_scale: added to a log density of internal targets, it gives that of y in its own units."""
         return -self.total * float(np.log(self.scope.y_scale))
 
     def noise_variance(self, x: torch.Tensor) -> np.ndarray:
@@ -145,7 +145,7 @@ class GaussianProcess:
             return self.noise(x).numpy()
 
     def inputs(self, x: np.ndarray) -> torch.Tensor:
-        """Return inputs given in the data's units as internal ones."""
+        """Return inputs in internal units, given in the data's units."""
         return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
 
 

@@ -1,6 +1,6 @@
-"""Values of hyperparameters that data can tell apart: where a search for starts looks (gp.training.starts).
+"""Candidates: values of a hyperparameter that the data can distinguish, for the search of starts (gp.training.starts).
 
-Each is a function of the `Scope` that a hyperparameter was declared in, and returns internal values (k, size), to be
+Each function takes the `Scope` in which a hyperparameter was declared, and returns internal values (k, size), to be
 tried in order, one row at a time.  They are computed when training asks for them, not when a model is built.
 """
 
@@ -13,30 +13,30 @@ from scipy.spatial import KDTree
 
 from gp.parameters.periodogram import periods
 
-STEP = 2.0  # ratio of a lengthscale and the next
-MOST_STEPS = 24  # of a ladder of lengthscales: where gaps differ by more than STEP^24, the steps are larger
-BEYOND = 2.0  # the longest lengthscale, in ranges of the inputs: a function that is nearly a line looks all alike
-QUERIED = 1000  # rows whose nearest neighbour is looked for
-NEIGHBOURS = 8  # of a row among which the nearest at another place is looked for
-NOISE = np.geomspace(1e-3, 4.0, 13)  # sds, in sds of y: with an outputscale of var y, shares of 1e-6 to 0.94
-PEAKS = 3  # of a periodogram, the highest, and as many that stand out most
+STEP = 2.0  # ratio of successive lengthscales
+MOST_STEPS = 24  # in a ladder of lengthscales; a range wider than STEP^24 gets larger steps
+BEYOND = 2.0  # longest lengthscale, in ranges of the inputs; beyond it the function is nearly a line
+QUERIED = 1000  # rows whose nearest neighbour is searched
+NEIGHBOURS = 8  # neighbours of a row that are searched for the nearest with other inputs
+NOISE = np.geomspace(1e-3, 4.0, 13)  # in sds of y; if outputscale = var y, shares of variance from 1e-6 to 0.94
+PEAKS = 3  # of a periodogram: so many highest ones, and as many of the most prominent
 
 
 def levels(*values: float) -> Callable[[Any], np.ndarray]:
-    """Return the candidates `values` of a hyperparameter of one number that has no unit."""
+    """Return the candidates `values` for a single number without unit."""
     return lambda scope: np.array(values)[:, None]
 
 
 def noise_sds(scope: Any) -> np.ndarray:
-    """Return standard deviations of noise from next to none to nearly all of y, (k, 1)."""
+    """Return noise standard deviations that explain from almost nothing to almost all of y, (k, 1)."""
     return NOISE[:, None] * scope.y_spread
 
 
 def lengthscales(active: list[int], scope: Any, *, per_column: bool, reach: float = 1.0) -> np.ndarray:
     """Return lengthscales from the gap between neighbouring inputs to beyond their range, (k, 1) or (k, columns).
 
-    A row of one number for each column has all of them at the same part of their own range: `k` is that of the column
-    with most.  `reach` moves all of them: terms of a sum are tried apart.
+    With one number for each column, a row has every lengthscale at the same fraction of its column's range, and k is
+    the largest of the columns.  `reach` multiplies all of them, so that the terms of a sum get different candidates.
     """
     x = scope.x[:, active]
     limits = [_limits(column[:, None]) for column in x.T] if per_column else [_limits(x)]
@@ -49,7 +49,7 @@ def lengthscales(active: list[int], scope: Any, *, per_column: bool, reach: floa
 def cycles(active: list[int], scope: Any, *, per_column: bool) -> np.ndarray:
     """Return periods (k, 1) or (k, columns): those of the periodogram's peaks, and multiples of the strongest ones.
 
-    Of a wave that is no sinusoid, a harmonic may be stronger than the wave itself.
+    Multiples are needed because a harmonic of a signal that is not sinusoidal may be stronger than its fundamental.
     """
     columns = []
     for j in active if per_column else active[:1]:
@@ -62,7 +62,8 @@ def cycles(active: list[int], scope: Any, *, per_column: bool) -> np.ndarray:
 def frequencies(active: list[int], count: int, scope: Any) -> np.ndarray:
     """Return two sets of `count` frequencies for each column, (2, count · columns).
 
-    Multiples of the strongest one, as a wave that is no sinusoid has them, and those of distinct peaks.
+    One set has multiples of the strongest frequency, as in a periodic signal that is not sinusoidal; the other has the
+    frequencies of distinct peaks.
     """
     peaks = [1 / periods(scope.x[:, j], scope.y, count) for j in active]
     strongest = np.array([found[0] if len(found) else 1.0 for found in peaks])
@@ -72,14 +73,14 @@ def frequencies(active: list[int], count: int, scope: Any) -> np.ndarray:
 
 
 def widths(active: list[int], count: int, scope: Any) -> np.ndarray:
-    """Return widths (k, count · columns) of `count` peaks of a spectrum, about one cycle over the range."""
+    """Return widths (k, count · columns) of `count` spectral peaks, around one cycle over the range."""
     extent = np.ptp(scope.x[:, active], axis=0)
     lowest = np.tile(1 / np.where(extent > 0, extent, 1.0), count)
     return np.array([0.1, 1.0, 4.0, 16.0, 64.0])[:, None] * lowest
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:
-    """Return the shortest and longest lengthscale that points x (n, d) can tell: the smaller gaps, BEYOND the range."""
+    """Return the shortest and longest lengthscale that x (n, d) can determine: a small gap, BEYOND × the range."""
     extent = float(np.linalg.norm(np.ptp(x, axis=0)))
     if extent == 0:
         return 1.0, 1.0
@@ -89,7 +90,7 @@ def _limits(x: np.ndarray) -> tuple[float, float]:
 
 
 def _nearest(x: np.ndarray) -> np.ndarray:
-    """Return the distance of some rows of x (n, d) to the nearest at another place."""
+    """Return the distance from some rows of x (n, d) to the nearest row with other inputs."""
     some = np.linspace(0, len(x) - 1, min(len(x), QUERIED)).astype(int)
     distances = KDTree(x).query(x[some], k=np.arange(2, min(NEIGHBOURS, len(x)) + 1))[0]
     distances = np.where(distances > 0, distances, np.inf).min(axis=1)

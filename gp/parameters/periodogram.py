@@ -1,14 +1,15 @@
-"""The periodogram: how much of y a sinusoid explains at each frequency, for inputs at any places.
+"""The periodogram: how much of y a sinusoid explains at each frequency, for inputs with any spacing.
 
-Least squares beside a straight line (Lomb 1976; SciPy's own takes a second to import and knows no trend).
+Least squares of a sinusoid plus a straight line (Lomb 1976).  SciPy's function takes a second to import, and fits no
+trend.
 """
 
 import numpy as np
 
-FREQUENCIES, MOST_CYCLES = 2000, 1000  # of the strongest period; looking for more goes further, and is finer
-FINENESS = 0.25  # cycles over the range from one frequency to the next
-ROWS = 1000  # a seeded subset finds the peaks as well; every so-manyth row would take one frequency for another
-BACKGROUND = 101  # frequencies over whose median a peak is judged
+FREQUENCIES, MOST_CYCLES = 2000, 1000  # for the strongest period; a search for several peaks uses more and finer ones
+FINENESS = 0.25  # step from one frequency to the next, in cycles over the range
+ROWS = 1000  # in a random subset (fixed seed), enough to find the peaks; every k-th row would alias
+BACKGROUND = 101  # frequencies whose median is the background of a peak
 
 
 def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
@@ -21,11 +22,11 @@ def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
 def periods(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
     """Return up to 2 `count` periods at distinct peaks of the periodogram of y (n,) along x (n,), strongest first.
 
-    Half of them are the highest peaks, the others stand out most from the frequencies around them: as a cycle does
-    beside a trend, whose peaks are the highest.
+    Half of them are the highest peaks.  The others are the most prominent above the frequencies around them, like a
+    cycle in data with a trend, where the highest peaks belong to the trend.
     """
     gaps, extent = np.diff(np.unique(x)), float(np.ptp(x))
-    # Two rows a cycle at the smaller gaps: on a regular grid that is half the rows' number, beyond which cycles repeat.
+    # The highest frequency has two rows per cycle at the smaller gaps (on a regular grid, the Nyquist frequency).
     most = np.clip(0.5 * extent / np.quantile(gaps, 0.25), 2.0, MOST_CYCLES) if len(gaps) else 2.0
     frequencies, explained = _explained(x, y, np.arange(1.0, most + 1e-9, FINENESS))
     padded = np.concatenate([[-np.inf], explained, [-np.inf]])
@@ -39,13 +40,13 @@ def periods(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
-    """Return the values around each one, (n, BACKGROUND), mirrored at the ends."""
+    """Return the window of values around each value, (n, BACKGROUND), mirrored at the ends."""
     width = min(BACKGROUND, 2 * (len(values) - 1) + 1)
     return np.lib.stride_tricks.sliding_window_view(np.pad(values, width // 2, mode="reflect"), width)
 
 
 def _top(frequencies: np.ndarray, explained: np.ndarray, peak: int) -> float:
-    """Return the frequency of the top of the parabola through a peak and its neighbours."""
+    """Return the frequency at the vertex of the parabola through a peak and its two neighbours."""
     if peak in (0, len(frequencies) - 1):
         return float(frequencies[peak])
     left, middle, right = explained[peak - 1 : peak + 2]
@@ -55,7 +56,7 @@ def _top(frequencies: np.ndarray, explained: np.ndarray, peak: int) -> float:
 
 
 def _explained(x: np.ndarray, y: np.ndarray, cycles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return frequencies, as many `cycles` over x's range, and the sum of squares that a sinusoid of each explains."""
+    """Return the frequencies with `cycles` over x's range, and the sum of squares that each sinusoid explains."""
     n = len(y)
     keep = np.sort(np.random.default_rng(0).permutation(n)[:ROWS])
     x, y = x[keep], y[keep]

@@ -1,6 +1,6 @@
 """Priors of hyperparameters, over θ in the data's own units.
 
-To add one: a class here with a `kind`, `log_density` and `slope`, and its name in the union it belongs to.
+To add one, write a class here with a `kind`, `log_density` and `slope`; add its name to the union it belongs to.
 """
 
 import math
@@ -46,7 +46,7 @@ class Gamma(Spec):
 
 
 class Normal(Spec):
-    """θ ~ N(mean, sd²), θ in the data's units; for what may be negative."""
+    """θ ~ N(mean, sd²), θ in the data's units; for hyperparameters that may be negative."""
 
     kind: Literal["normal"] = "normal"
     mean: FiniteFloat

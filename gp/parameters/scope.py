@@ -1,4 +1,4 @@
-"""Scope: where a part of a model is built, and declares its hyperparameters."""
+"""Scope: the data and scales from which a part of a model is built, and where it declares hyperparameters."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ ANYWHERE, NO_UNITS, PLAIN = Bounds(), Units(), Softplus()
 
 @dataclass(eq=False)
 class Scope:
-    """What a part of a model is built from: the data in internal units, their scales, a place for parameters."""
+    """What a part of a model is built from: the data in internal units, their scales, the declared parameters."""
 
     x: np.ndarray  # (n, d) internal
     y: np.ndarray  # (n,) internal
@@ -25,13 +25,13 @@ class Scope:
     x_offset: np.ndarray
     y_scale: float
     y_offset: float
-    noise_sd: np.ndarray | None = None  # (n,) internal, of y, where known
+    noise_sd: np.ndarray | None = None  # (n,) internal, known sd of each y's noise
     parameters: list[Parameter | Auxiliary] = field(default_factory=list)
-    reads: list[tuple[str, str]] = field(default_factory=list)  # which part reads which column
-    reach: float = 1.0  # of lengthscales' starts: those of a sum's terms begin apart
+    reads: list[tuple[str, str]] = field(default_factory=list)  # (part, column that it reads)
+    reach: float = 1.0  # factor of lengthscales' starts, different for each term of a sum
 
     def active(self, names: list[str] | None, path: str) -> list[int]:
-        """Return the positions of the named input columns (all where none are named)."""
+        """Return the positions of the named input columns; of all columns if `names` is None."""
         self.reads.extend((path, name) for name in names or self.columns)
         if names is None:
             return list(range(len(self.columns)))
@@ -45,7 +45,7 @@ class Scope:
         return [self.columns.index(name) for name in names]
 
     def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
-        """Return the active columns' names where there is a value per column, None where one is shared."""
+        """Return the names of the active columns if `per_column`, else None (one shared value)."""
         return [self.columns[j] for j in active] if per_column else None
 
     def x_spread(self, active: list[int]) -> np.ndarray:
@@ -54,16 +54,16 @@ class Scope:
 
     @property
     def y_spread(self) -> float:
-        """Return the internal standard deviation of y (1 where y is constant)."""
+        """Return the internal standard deviation of y (1 if y is constant)."""
         return float(spread(self.y[:, None])[0])
 
     def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
-        """Return the data units of one internal unit of x, per active column or as their geometric mean (1,)."""
+        """Return data units per internal unit of x, for each active column or as their geometric mean (1,)."""
         scale = self.x_scale[active]
         return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
 
     def dimensionless(self) -> "Scope":
-        """Return the scope of what multiplies a covariance, which alone carries y²: here y has sd 1 and no unit."""
+        """Return the scope for factors of a covariance: y has sd 1 and no unit, as the covariance carries y²."""
         return replace(self, y=(self.y - self.y.mean()) / self.y_spread, y_scale=1.0, y_offset=0.0)
 
     def declare(
@@ -83,10 +83,10 @@ class Scope:
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and `bounds` are in internal units.
 
-        One whose lower bound is not negative is positive, and `tensor` holds its log.  `labels` names its numbers where
-        it is a list.  Scaling the covariance by c scales it by c^`amplitude`.  `bounds.hard`: Adam, too, keeps to them,
-        unless the user's start lies beyond.  `candidates` are the values over which training looks for starts
-        (gp.parameters.candidates); without them it has its one start.
+        If its lower bound is not negative, it is positive, and `tensor` holds its log.  `labels` names its numbers if
+        it is a list.  When the covariance is scaled by c, it is scaled by c^`amplitude`.  With `bounds.hard`, Adam
+        keeps to the bounds too, unless the user's start lies beyond them.  `candidates` are the values that training
+        screens for starts (gp.parameters.candidates); without them there is only one start.
         """
         written, size = hyperparameter or RealHyperparameter(), tensor.numel()
         given = written.fixed if written.fixed is not None else written.start
@@ -102,7 +102,7 @@ class Scope:
         low, high = full(bounds.lower), full(bounds.upper)
         if written.lower is not None:
             low = internal(written.lower)
-            high = np.maximum(low, high)  # a user's bound may lie beyond the limits, and then holds
+            high = np.maximum(low, high)  # a user's bound beyond the limits takes precedence
         if written.upper is not None:
             high = internal(written.upper)
             low = np.minimum(low, high)
@@ -115,7 +115,7 @@ class Scope:
             Parameter(
                 name=name,
                 start=start,
-                # A start that the user names widens the search, never the other way round.
+                # A start given by the user widens the bounds of the search.
                 bounds=Bounds(np.minimum(low, start), np.maximum(high, start), hard),
                 units=Units(full(units.unit), units.offset, full(units.reference)),
                 positive=bool(bounds.lower >= 0),
@@ -132,22 +132,22 @@ class Scope:
         )
 
     def unscaled(self, since: int) -> None:
-        """Say that none of the hyperparameters after the first `since` scales the covariance of y as a whole."""
+        """Declare that no hyperparameter after the first `since` scales the whole covariance of y."""
         later = self.parameters[since:]
         self.parameters[since:] = [replace(p, amplitude=0.0) if isinstance(p, Parameter) else p for p in later]
 
     def untried(self, since: int) -> None:
-        """Say that training has one start alone for each of the hyperparameters after the first `since`."""
+        """Declare that training has only one start for each hyperparameter after the first `since`."""
         later = self.parameters[since:]
         self.parameters[since:] = [replace(p, candidates=None) if isinstance(p, Parameter) else p for p in later]
 
     def declare_auxiliary(self, name: str, tensor: torch.nn.Parameter) -> None:
-        """Declare that `tensor` is learnt, from its present values, beside the hyperparameters."""
+        """Declare `tensor` as auxiliary parameters, which start from its present values."""
         self.parameters.append(Auxiliary.of(name, tensor))
 
 
 def spread(values: np.ndarray) -> np.ndarray:
     """Return the population sd of each column of `values` (n, d); 1 for a constant one."""
     sd = values.std(axis=0)
-    # The sd of equal values comes out as rounding error of their mean, not as zero.
+    # The computed sd of equal values may be a rounding error instead of zero.
     return np.where(sd <= 1e-14 * np.abs(values).max(axis=0), 1.0, sd)

@@ -1,12 +1,12 @@
-"""The vector in which hyperparameters are learnt, and what else is learnt beside them.
+"""The raw vector of hyperparameters and auxiliary parameters, in which training moves.
 
 A part of a model (kernel, mean, noise) declares each of its hyperparameters in a `Scope` (gp.parameters.scope), which
-knows the scales of the data; `Parameters` then translate between three forms:
+has the scales of the data.  `Parameters` then translate between three forms:
 
 - the data's own units: what a user writes and reads;
 - internal units: those of the standardised inputs and targets, in which kernels compute;
-- the raw vector: the log of each positive hyperparameter, each other one in units of its scale; free ones only: what
-  is learnt.
+- the raw vector, which training moves: the log of each positive hyperparameter, any other one in units of its scale;
+  fixed hyperparameters are not in it.
 """
 
 import itertools
@@ -24,9 +24,9 @@ from gp.parameters.priors import Prior
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """What a hyperparameter is measured in: data units = internal · unit + offset.
+    """The units of a hyperparameter: data units = internal · unit + offset.
 
-    `reference` is what one raw unit is internally, of one that may be negative; 1 for logs.
+    `reference` is the internal size of one raw unit, for a hyperparameter that may be negative; it is 1 for logs.
     """
 
     unit: Any = 1.0
@@ -36,7 +36,7 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Limits of the search in internal units; `hard`: Adam, too, keeps to both, or to (lower, upper)."""
+    """Limits of the search in internal units; `hard`: whether Adam keeps to them too, for both or (lower, upper)."""
 
     lower: Any = -math.inf
     upper: Any = math.inf
@@ -45,7 +45,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Softplus:
-    """gpytorch's own form of a hyperparameter, θ^power = floor + softplus(raw), in which Adam walks."""
+    """gpytorch's own form of a hyperparameter, θ^power = floor + softplus(raw), in which Adam moves."""
 
     power: int = 1
     floor: float = 0.0
@@ -57,24 +57,24 @@ class Parameter:
 
     name: str
     start: np.ndarray
-    bounds: Bounds  # arrays (size,); `hard` a pair: the bounds that the user named
+    bounds: Bounds  # arrays (size,); `hard` is a pair: whether the user gave each bound
     units: Units  # arrays (size,)
     positive: bool
     fixed: bool
-    labels: tuple[str, ...] | None  # of its numbers, where it is a list
+    labels: tuple[str, ...] | None  # one for each number, if it is a list
     is_distance: bool  # whether it is a lengthscale of distances between inputs
-    amplitude: float  # scaling the covariance by c scales θ by c^amplitude
+    amplitude: float  # if the covariance is scaled by c, θ is scaled by c^amplitude
     prior: Prior | None
     form: Softplus
     tensor: torch.nn.Parameter = field(repr=False)  # raw · reference
-    named: bool = False  # whether its start is the user's own
-    # Scope → the internal values (k, size) that a search for starts tries, in order; () → none but the start
+    named: bool = False  # whether the user gave its start
+    # Scope → internal values (k, size) that the search for starts tries in order; () → only the start
     candidates: Callable[[Any], np.ndarray] | None = None
     auxiliary: ClassVar[bool] = False
 
     @property
     def size(self) -> int:
-        """Return how many numbers it is."""
+        """Return how many numbers it has."""
         return len(self.start)
 
     @property
@@ -84,7 +84,7 @@ class Parameter:
 
     @property
     def bounded(self) -> tuple[bool, bool]:
-        """Return whether Adam, too, keeps to the lower and to the upper bound."""
+        """Return whether Adam keeps to the lower and to the upper bound too."""
         lower, upper = self.bounds.hard
         return lower, upper
 
@@ -104,10 +104,10 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class Auxiliary:
-    """Numbers learnt beside the hyperparameters: inducing inputs, variational parameters.
+    """Auxiliary parameters, learnt in addition to hyperparameters: inducing inputs, variational parameters.
 
-    They are any real numbers, raw as the tensor holds them: in the raw vector they are like a `Parameter` without
-    unit, bounds, prior and candidates; in reports they have no name, and no interval.
+    They are real numbers; their raw values are those of the tensor.  In the raw vector they behave like a `Parameter`
+    without unit, bounds, prior and candidates.  In reports they have no name and no interval.
     """
 
     name: str
@@ -129,22 +129,22 @@ class Auxiliary:
 
     @classmethod
     def of(cls, name: str, tensor: torch.nn.Parameter) -> "Auxiliary":
-        """Return what stands for `tensor`, starting from its present values."""
+        """Return the auxiliary parameters in `tensor`, which start from its present values."""
         return cls(name, tensor.detach().numpy().reshape(-1).copy(), tensor)
 
     @property
     def size(self) -> int:
-        """Return how many numbers they are."""
+        """Return how many numbers there are."""
         return len(self.start)
 
     @property
     def names(self) -> list[str]:
-        """Return their one name."""
+        """Return their single name."""
         return [self.name]
 
     @property
     def bounds(self) -> Bounds:
-        """Return bounds (size,) that bound nothing."""
+        """Return infinite bounds (size,)."""
         return Bounds(np.full(self.size, -math.inf), np.full(self.size, math.inf), (False, False))
 
     def raw(self, internal: np.ndarray) -> np.ndarray:
@@ -166,7 +166,7 @@ Learnt = Parameter | Auxiliary
 class Parameters:
     """The declared hyperparameters of one model, and the raw vector of the free ones, in order of declaration.
 
-    What is auxiliary comes last in the vector, and has no name there.
+    Auxiliary parameters come last in the vector, and have no names there.
     """
 
     def __init__(self, parameters: Sequence[Learnt]) -> None:
@@ -176,7 +176,7 @@ class Parameters:
             _fill(parameter.tensor, parameter.raw(parameter.start) * parameter.units.reference)
 
     def joined(self, extra: Sequence[Auxiliary]) -> "Parameters":
-        """Return these and the `extra` auxiliary ones, over the same tensors, which keep their values."""
+        """Return these and the `extra` auxiliary ones, with the same tensors and values."""
         both = copy(self)
         both.all, both.free = (*self.all, *extra), (*self.free, *extra)
         return both
@@ -200,19 +200,19 @@ class Parameters:
 
     @property
     def without_auxiliary(self) -> "Parameters":
-        """Return the hyperparameters alone, over the same tensors, which keep their values."""
+        """Return the hyperparameters without auxiliary ones, with the same tensors and values."""
         alone = copy(self)
         alone.all, alone.free = (tuple(p for p in part if not p.auxiliary) for part in (self.all, self.free))
         return alone
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
-        """Return the raw vector's part of each free hyperparameter."""
+        """Return the part of the raw vector of each free hyperparameter."""
         ends = itertools.accumulate(p.size for p in self.free)
         return [vector[end - p.size : end] for p, end in zip(self.free, ends, strict=True)]
 
     @property
     def places(self) -> dict[torch.Tensor, slice]:
-        """Return where in the raw vector each free hyperparameter's tensor is."""
+        """Return tensor → its place in the raw vector, for each free hyperparameter."""
         ends = np.cumsum([p.size for p in self.free]).tolist()
         return {p.tensor: slice(end - p.size, end) for p, end in zip(self.free, ends, strict=True)}
 
@@ -227,7 +227,7 @@ class Parameters:
             _fill(parameter.tensor, part * parameter.units.reference)
 
     def gradient(self) -> np.ndarray:
-        """Return the raw gradient that backward passes have gathered in the model's tensors, and clear it there."""
+        """Return the raw gradient accumulated by backward passes in the model's tensors, and clear it there."""
         parts = []
         for parameter in self.free:
             grad = parameter.tensor.grad
@@ -254,7 +254,7 @@ class Parameters:
         }
 
     def gradient_in_data_units(self, gradient: np.ndarray) -> dict[str, float | list[float]]:
-        """Return a gradient by the raw vector as derivatives by each free hyperparameter, in the data's units."""
+        """Return a raw gradient as derivatives with respect to each free hyperparameter, in the data's units."""
         slopes = {}
         for parameter, part in zip(self.free, self.split(gradient), strict=True):
             if parameter.auxiliary:
@@ -265,7 +265,7 @@ class Parameters:
         return slopes
 
     def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the log prior density (of θ in the data's units), and its gradient by the raw vector."""
+        """Return the log prior density (of θ in the data's units), and its raw gradient."""
         if not any(parameter.prior for parameter in self.free):
             return 0.0, np.zeros(len(vector))
         value, slopes = 0.0, []

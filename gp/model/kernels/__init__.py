@@ -1,8 +1,8 @@
-"""Kernels: what a user may choose, each building its gpytorch kernel.  `Kernel` is the registry.
+"""Kernels that a user may choose; each builds its gpytorch kernel.  `Kernel` is the registry.
 
-To add one: in the file where it belongs, a class with a `kind`, its hyperparameters as fields and `base`, and its name
-in that file's `Kernels`.  `base` builds the gpytorch kernel of unit amplitude and declares the kernel's own
-hyperparameters; amplitude, columns, sums and products come by themselves.  Raw gpytorch parameters are logs
+To add one, write a class in the file where it belongs, with a `kind`, its hyperparameters as fields, and `base`; add
+its name to that file's `Kernels`.  `base` builds the gpytorch kernel of unit amplitude and declares the kernel's own
+hyperparameters.  Amplitude, columns, sums and products need no further code.  Raw gpytorch parameters are logs
 (`log_constraint`).
 """
 

@@ -1,4 +1,4 @@
-"""Sums and products of kernels, nested as deep as one likes; and `Kernel`, the registry of all."""
+"""Sums and products of kernels, nested to any depth; and `Kernel`, the registry of all kernels."""
 
 import math
 from dataclasses import replace
@@ -13,13 +13,13 @@ from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
 from gp.spec import OneOf, Spec
 
-APART = 4.0  # ratio of the starting lengthscales of one term of a sum and the next
+APART = 4.0  # ratio of the starting lengthscales of successive terms of a sum
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Sum(Spec):
-    """The sum of its named terms, each of which is predicted on its own too."""
+    """The sum of its named terms; each term is also predicted separately."""
 
     kind: Literal["sum"] = "sum"
     terms: dict[Name, "Kernel"] = Field(min_length=1)
@@ -27,7 +27,8 @@ class Sum(Spec):
     def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
         """Return gpytorch's AdditiveKernel of the terms, in order.
 
-        Lengthscales that are not named start apart, the first term's longest: alike, they would be learnt alike.
+        Lengthscales without a start from the user get different starts, the longest for the first term: from equal
+        starts, equal terms would stay equal.
         """
         built, m = [], len(self.terms)
         for k, (name, term) in enumerate(self.terms.items()):
@@ -36,14 +37,14 @@ class Sum(Spec):
         return kernels.AdditiveKernel(*built)
 
     def unit(self, scope: Scope, path: str) -> float:
-        """Return 1: the terms' own amplitudes have the units."""
+        """Return 1: the amplitudes of the terms carry the units."""
         return 1.0
 
 
 class Product(Spec):
     """An outputscale times the product of its named factors, which have no amplitude of their own.
 
-    The outputscale has the unit that y² asks for; amplitudes of the terms of a sum among the factors have none of y's.
+    The outputscale carries the unit of y².  If a factor is a sum, the amplitudes of its terms have no unit of y.
     """
 
     kind: Literal["product"] = "product"
@@ -58,7 +59,7 @@ class Product(Spec):
         declared = len(scope.parameters)
         within = scope.dimensionless()
         factors = [k.build(within, f"{path}.{name}", factor=True) for name, k in self.factors.items()]
-        # The terms of a sum inside a product do not scale the covariance as a whole: the product does.
+        # The amplitudes of a sum inside a product do not scale the whole covariance; the product's outputscale does.
         scope.unscaled(declared)
         product = kernels.ProductKernel(*factors)
         if factor:
@@ -66,7 +67,7 @@ class Product(Spec):
         return scale(product, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
 
     def unit(self, scope: Scope, path: str) -> float:
-        """Return how much one is in the data's units where the product of the factors is one in internal units."""
+        """Return the product of the factors' units: data units per internal unit."""
         return math.prod(k.unit(scope, f"{path}.{name}") for name, k in self.factors.items())
 
 

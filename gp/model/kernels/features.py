@@ -1,4 +1,4 @@
-"""Kernels without a lengthscale: lines, polynomials, a level, and white noise of the function itself."""
+"""Kernels without a lengthscale: lines, polynomials, a constant, and white noise as part of the function."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from gp.parameters.vector import Bounds, Softplus, Units
 
 
 class Linear(Leaf):
-    """v x·x': straight lines through the origin (through the inputs' mean, where the model standardizes x)."""
+    """v x·x': straight lines through the origin (through the mean of the inputs if the model standardizes x)."""
 
     kind: Literal["linear"] = "linear"
     amplitude: ClassVar[str] = "variance"
@@ -30,7 +30,7 @@ class Linear(Leaf):
         return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** 2
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
-        """Return `base` with its variance declared, in y²/x²."""
+        """Return `base`, and declare its variance, in y²/x²."""
         size = scope.x_spread(active) ** 2 + scope.x[:, active].mean(axis=0) ** 2
         start = share * scope.y_spread**2 / (size if self.ard else size.sum())
         scope.declare(
@@ -47,7 +47,7 @@ class Linear(Leaf):
 
 
 class Polynomial(Leaf):
-    """s (x·x' + c)^power  (R&W 2006 sec. 4.2.2): polynomials of that degree."""
+    """s (x·x' + c)^power  (R&W 2006 sec. 4.2.2): polynomials of degree `power`."""
 
     kind: Literal["polynomial"] = "polynomial"
     power: Annotated[int, Field(ge=1, le=10)] = 2
@@ -80,20 +80,20 @@ class Polynomial(Leaf):
 
 
 class Constant(Leaf):
-    """c: one unknown level, shared by all inputs."""
+    """c: one unknown constant, the same at all inputs."""
 
     kind: Literal["constant"] = "constant"
     amplitude: ClassVar[str] = "constant"
     constant: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return gpytorch's ConstantKernel at one."""
+        """Return gpytorch's ConstantKernel with constant 1."""
         kernel = kernels.ConstantKernel(constant_constraint=log_constraint())
         kernel.raw_constant.requires_grad_(False).zero_()
         return kernel
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
-        """Return `base` with its constant declared, in y²."""
+        """Return `base`, and declare its constant, in y²."""
         base.raw_constant.requires_grad_(True)
         start = share * (scope.y_spread**2 + float(scope.y.mean()) ** 2)
         scope.declare(
@@ -109,7 +109,7 @@ class Constant(Leaf):
 
 
 class White(Leaf):
-    """sd² where x equals x' exactly, else 0: what differs from input to input but not between repeats of one."""
+    """sd² if x equals x' exactly, else 0: independent for different inputs, equal for repeats of one input."""
 
     kind: Literal["white"] = "white"
     amplitude: ClassVar[str] = "sd"
@@ -136,7 +136,7 @@ class White(Leaf):
 
 
 class _InnerProduct(kernels.Kernel):
-    """v x·x' as a dense matrix (gpytorch's LinearKernel is lazy, and refuses blocks of unequal rows in sums)."""
+    """v x·x' as a dense matrix (gpytorch's LinearKernel is lazy, and its sums refuse blocks that are not square)."""
 
     has_lengthscale = False
 
@@ -150,7 +150,7 @@ class _InnerProduct(kernels.Kernel):
 
 
 class _White(kernels.Kernel):
-    """One where the inputs are equal, else zero."""
+    """1 if the inputs are equal, else 0."""
 
     is_stationary = True
 

@@ -1,4 +1,4 @@
-"""What all kernels share: raw parameters that are logs, and an amplitude that a product's factors do without."""
+"""What all kernels share: raw parameters that are logs, and an amplitude, which factors of a product lack."""
 
 from functools import partial
 from typing import Any, ClassVar
@@ -15,10 +15,10 @@ from gp.spec import Fault, InputError, Spec
 
 
 class LogConstraint(PositiveConstraint):
-    """Makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
+    """Makes gpytorch's value equal factor · θ^power, with raw parameter log θ."""
 
     def __init__(self, power: float, factor: float) -> None:
-        # Functions of a module cross processes.
+        # Functions of a module can be pickled.
         forward, inverse = partial(_value, power=power, factor=factor), partial(_raw, power=power, factor=factor)
         super().__init__(transform=forward, inv_transform=inverse)
         self.power, self.factor = power, factor
@@ -33,24 +33,22 @@ def _raw(value: torch.Tensor, power: float, factor: float) -> torch.Tensor:
 
 
 def log_constraint(power: float = 1.0, factor: float = 1.0) -> LogConstraint:
-    """Return the constraint that makes gpytorch's value factor · θ^power where its raw parameter is log θ."""
+    """Return the constraint that makes gpytorch's value equal factor · θ^power, with raw parameter log θ."""
     return LogConstraint(power, factor)
 
 
 class Leaf(Spec):
-    """A kernel that is no sum or product, over the named input `columns` (all, unless any are named)."""
+    """A kernel that is no sum or product, over the input `columns` (by default all)."""
 
-    amplitude: ClassVar[str] = (
-        "outputscale"  # the field that is k(x, x) or takes its place; a product's factors have none
-    )
+    amplitude: ClassVar[str] = "outputscale"  # the field that scales k(x, x); factors of a product have none
     columns: list[str] | None = Field(None, min_length=1)
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return the gpytorch kernel of unit amplitude over the `active` columns, its hyperparameters declared."""
+        """Return the gpytorch kernel of unit amplitude over the `active` columns; declare its hyperparameters."""
         raise TypeError(f"{type(self).__name__} does not say how it is built: give it a method `base`")
 
     def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
-        """Return the gpytorch kernel; `share` is its part of y's variance at the start, a `factor` has no amplitude."""
+        """Return the gpytorch kernel; `share` is its starting share of y's variance, a `factor` has no amplitude."""
         if factor:
             refuse_amplitude(self, path)
             if self.amplitude == "variance" and getattr(self, "ard", False):
@@ -62,11 +60,11 @@ class Leaf(Spec):
         return base if factor else self.scaled(base, scope, path, share, active)
 
     def unit(self, scope: Scope, path: str) -> float:
-        """Return how much one is in the data's units where `base` is one in internal units."""
+        """Return the unit of `base`: data units per internal unit."""
         return 1.0
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
-        """Return `base` times the amplitude, which is declared."""
+        """Return `base` times the amplitude, and declare the amplitude."""
         return scale(base, getattr(self, "outputscale"), scope, f"{path}.outputscale", share)  # noqa: B009
 
 
@@ -82,7 +80,7 @@ def refuse_amplitude(spec: Any, path: str) -> None:
 
 
 class Scale(kernels.ScaleKernel):
-    """gpytorch's ScaleKernel of one kernel: its own asks torch for a batch's shape, which imports sympy (0.5 s)."""
+    """gpytorch's ScaleKernel without batches: torch's function for a batch's shape imports sympy (0.5 s)."""
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -93,7 +91,7 @@ class Scale(kernels.ScaleKernel):
 def scale(
     base: kernels.Kernel, written: Hyperparameter | None, scope: Scope, name: str, share: float, unit: float = 1.0
 ) -> Scale:
-    """Return `base` times an outputscale, declared in y² · `unit`."""
+    """Return `base` times an outputscale, and declare that in y² · `unit`."""
     kernel = Scale(base, outputscale_constraint=log_constraint())
     start = share * scope.y_spread**2
     scope.declare(

@@ -19,13 +19,13 @@ from gp.spec import Count, Fault, InputError
 
 
 class Periodic(Stationary):
-    """exp(−2 Σ sin²(π(x − x')/p)/ℓ²)  (R&W 2006 eq. 4.31, several columns multiplied)."""
+    """exp(−2 Σ sin²(π(x − x')/p)/ℓ²)  (R&W 2006 eq. 4.31; a product over columns)."""
 
     kind: Literal["periodic"] = "periodic"
     period_length: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return gpytorch's PeriodicKernel, whose own lengthscale is the book's squared."""
+        """Return gpytorch's PeriodicKernel, whose lengthscale is the square of the book's."""
         kernel = kernels.PeriodicKernel(
             active_dims=active,
             ard_num_dims=len(active) if self.ard else 1,
@@ -33,9 +33,9 @@ class Periodic(Stationary):
             period_length_constraint=log_constraint(),
         )
         if not self.ard:
-            # gpytorch makes no parameters of None columns, and refuses two where it was told one.
+            # Built with a number of columns, as None builds no parameters; then None, as 1 refuses two columns.
             kernel.ard_num_dims = None
-        # Unlike others', this lengthscale is no distance: it compares sines, and has no unit.
+        # Unlike other lengthscales, this one scales sines, not distances, and has no unit.
         scope.declare(
             f"{path}.lengthscale",
             self.lengthscale,
@@ -51,14 +51,14 @@ class Periodic(Stationary):
 
 
 class Cosine(Leaf):
-    """cos(2π(x − x')/p) over one column: a sinusoid of known shape, unknown phase and size."""
+    """cos(2π(x − x')/p) over one column: a sinusoid of unknown phase and amplitude."""
 
     kind: Literal["cosine"] = "cosine"
     period_length: Positive | None = None
     outputscale: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return gpytorch's CosineKernel, whose own period is half of ours."""
+        """Return gpytorch's CosineKernel, whose period is half of p."""
         if len(active) != 1:
             raise InputError(
                 Fault(f"{path}.columns", f"a cosine kernel takes one column (got {len(active)})", "name one")
@@ -79,12 +79,12 @@ class SpectralMixture(Leaf):
     mixture_scales: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
-        """Return the kernel of equal weights, frequencies and widths declared (one for each mixture and column)."""
+        """Return the kernel with equal weights; declare frequencies and widths, for each mixture and column."""
         kernel = _SpectralMixture(self.num_mixtures, len(active), active_dims=active)
         extent = np.ptp(scope.x[:, active], axis=0)
         lowest = 1 / np.where(extent > 0, extent, 1.0)
         strongest = np.array([1 / _period(scope, [j]) for j in active])
-        # The strongest frequency of the data first, then its multiples, as a periodic signal would have them.
+        # Start at the strongest frequency of the data and its multiples, as a periodic signal has them.
         means = np.concatenate([(q + 1) * strongest for q in range(self.num_mixtures)])
         limits = (1e-3 * float(lowest.min()), 1e4 * float(lowest.max()))
         unit = np.tile(1 / scope.x_scale[active], self.num_mixtures)
@@ -106,7 +106,7 @@ class SpectralMixture(Leaf):
         return kernel
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
-        """Return `base` with its weights declared, in y²."""
+        """Return `base`, and declare its weights, in y²."""
         raw = base.raw_mixture_weights.requires_grad_(True)
         start = share * scope.y_spread**2 / self.num_mixtures
         scope.declare(
@@ -123,7 +123,7 @@ class SpectralMixture(Leaf):
 
 
 class _SpectralMixture(kernels.Kernel):
-    """Σ_q w_q Π_j …  (gpytorch's SpectralMixtureKernel is Π_j Σ_q w_q …, another kernel for more than one column)."""
+    """Σ_q w_q Π_j …  (gpytorch's SpectralMixtureKernel is Π_j Σ_q w_q …: not the same for several columns)."""
 
     is_stationary = True
 
@@ -155,7 +155,7 @@ def _declare_period(
         spec.period_length,
         kernel.raw_period_length,
         default=np.minimum(strongest, 0.95 * extent),
-        # The data must have seen one period to tell it from none.
+        # The longest period is the range of the data: the data cannot determine a longer one.
         bounds=Bounds(1e-4 * extent, extent, hard=True),
         units=Units(scope.x_unit(active, per_column=per_column)),
         labels=scope.labels(active, per_column=per_column),

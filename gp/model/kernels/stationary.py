@@ -1,4 +1,4 @@
-"""Kernels of a scaled distance: the nearer, the more alike."""
+"""Stationary kernels: decreasing functions of a scaled distance between inputs."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gp.spec import Fault, InputError
 
 
 class Stationary(Leaf):
-    """A leaf with a lengthscale (shared, or one a column under `ard`) and an outputscale."""
+    """A leaf with a lengthscale (shared, or with `ard` one for each column) and an outputscale."""
 
     lengthscale: Positive | None = None
     outputscale: Positive | None = None
@@ -26,7 +26,7 @@ class Stationary(Leaf):
     def lengthscaled(
         self, scope: Scope, path: str, active: list[int], make: Callable[..., kernels.Kernel], **options: float
     ) -> kernels.Kernel:
-        """Return `make(…)` over the active columns, its lengthscale declared under `path`."""
+        """Return `make(…)` over the active columns, and declare its lengthscale under `path`."""
         dims = len(active) if self.ard else None
         kernel = make(active_dims=active, ard_num_dims=dims, lengthscale_constraint=log_constraint(), **options)
         spread = scope.x_spread(active)
@@ -34,7 +34,7 @@ class Stationary(Leaf):
             f"{path}.lengthscale",
             self.lengthscale,
             kernel.raw_lengthscale,
-            # Distances grow with the root of the number of columns that add to them.
+            # Distances grow with the square root of the number of columns.
             default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5 * scope.reach,
             bounds=Bounds(1e-4 * spread.min(), 1e5 * spread.max()),
             units=Units(scope.x_unit(active, per_column=self.ard)),

@@ -1,7 +1,7 @@
 """Noise models: how observations scatter about the function.  `Noise` is the registry.
 
-To add one: a spec in one file here, with a `kind`, its hyperparameters as fields and `build(scope, path)`, which
-returns a `NoiseModel` (gp/model/noise/base.py); its name in `Noise`.
+To add one, write a spec in a file here, with a `kind`, its hyperparameters as fields, and `build(scope, path)`, which
+returns a `NoiseModel` (gp/model/noise/base.py); add its name to `Noise`.
 """
 
 from typing import Annotated

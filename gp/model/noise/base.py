@@ -1,39 +1,40 @@
-"""NoiseModel: what inference asks of any noise model."""
+"""NoiseModel: the interface of all noise models to inference."""
 
 import numpy as np
 import torch
 
 
 class NoiseModel(torch.nn.Module):
-    """Independent noise; to inference always a variance for each training row, learnt or not.
+    """Independent noise; inference sees it as one variance for each training row.
 
-    A model that is not Gaussian with a variance of its own bounds the likelihood from below by that of Gaussian noise,
-    log N(y | m, K + diag(variance)) + excess, over auxiliary parameters, one or more a row (`by_row`).
+    If the noise is not Gaussian with given variances, the model bounds the log likelihood from below by that of
+    Gaussian noise, log N(y | m, K + diag(variance)) + excess, which depends on auxiliary parameters, one or more for
+    each row (`by_row`).
     """
 
-    by_row = False  # whether it has parameters for each training row, so that no subset of rows can stand for all
+    by_row = False  # whether each training row has parameters of its own; a subset of rows then cannot represent all
     one_level = False  # whether every row's variance is exp(2 log_sd)
-    scalable = True  # whether parameters of amplitude scale all of it, as others scale the kernel
+    scalable = True  # whether its declared amplitudes scale all variances, so that scale can be profiled out
 
     @property
     def log_sd(self) -> torch.Tensor | None:
-        """Return the learnt log standard deviation (1,) that scales the noise of all rows, if there is one."""
+        """Return the parameter log sd (1,) that scales the noise of all rows, if there is one."""
         return None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the variance of a new observation's noise at internal inputs x (m, d), shape (m,)."""
+        """Return the noise variance (m,) of new observations at internal inputs x (m, d)."""
         raise NotImplementedError
 
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the noise variance (n,) of the training rows x (n, d), and the bound's excess, a number, or None.
+        """Return the noise variance (n,) of the training rows x (n, d), and the excess of the bound (None: no bound).
 
-        `noise_sd` (n,) are the rows' own standard deviations in internal units, where they are known.
+        `noise_sd` (n,) are the known standard deviations of the rows in internal units, if any.
         """
         return self(x), None
 
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray] | None:
         """Return ∂variance/∂θ (n, size) of the training rows for each raw parameter θ, given their variance (n,).
 
-        None where there is no closed form: autograd then takes gradients, and no average information is at hand.
+        None without a closed form: gradients are then taken by autograd, and there is no average information matrix.
         """
         return None

@@ -14,7 +14,7 @@ from gp.spec import Spec
 
 
 class GaussianNoise(NoiseModel):
-    """Independent N(0, sd²) at every input; the learnt parameter is log sd (1,)."""
+    """Independent N(0, sd²) at every input; the parameter is log sd (1,)."""
 
     one_level = True
 
@@ -24,7 +24,7 @@ class GaussianNoise(NoiseModel):
 
     @property
     def log_sd(self) -> torch.Tensor:
-        """Return the learnt parameter."""
+        """Return the parameter log sd (1,)."""
         return self.raw_sd
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -40,18 +40,18 @@ class Gaussian(Spec):
     """One unknown standard deviation, `sd`, in y's units."""
 
     kind: Literal["gaussian"] = "gaussian"
-    by_row: ClassVar[bool] = False  # as its NoiseModel's
+    by_row: ClassVar[bool] = False  # the same as in its NoiseModel
     sd: Positive | None = None
 
     def build(self, scope: Scope, path: str) -> GaussianNoise:
-        """Return the module, its sd declared."""
+        """Return the module, and declare its sd."""
         module = GaussianNoise()
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
         return module
 
 
 def declare_sd(scope: Scope, name: str, written: Positive | None, tensor: torch.nn.Parameter) -> None:
-    """Declare a noise's standard deviation, whose log `tensor` holds."""
+    """Declare the standard deviation of a noise; `tensor` holds its log."""
     scope.declare(
         name,
         written,
@@ -62,5 +62,5 @@ def declare_sd(scope: Scope, name: str, written: Positive | None, tensor: torch.
         amplitude=0.5,
         form=Softplus(power=2, floor=1e-4),
         candidates=noise_sds,
-        # gpytorch's floor of a noise variance; held to where Adam walks in gpytorch's form
+        # gpytorch's floor of a noise variance; Adam keeps to it in gpytorch's form
     )

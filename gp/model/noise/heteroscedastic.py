@@ -20,7 +20,7 @@ class HeteroscedasticNoise(NoiseModel):
     Lázaro-Gredilla & Titsias 2011, "Variational heteroscedastic Gaussian process regression", eqs. 5–8: at the
     bound's optimum q(g) has mean μ = K_g (Λ − ½ I) 1 + log sd² and covariance Σ = (K_g⁻¹ + Λ)⁻¹ with Λ diagonal and
     positive, and the bound is log N(y | m, K + R) − ¼ tr Σ − KL(q(g) ‖ p(g)), R_ii = exp(μ_i − ½ Σ_ii).
-    K_g is never inverted: rows may repeat.
+    K_g is never inverted, so rows may repeat.
     """
 
     by_row = True
@@ -34,7 +34,7 @@ class HeteroscedasticNoise(NoiseModel):
 
     @property
     def log_sd(self) -> torch.Tensor:
-        """Return the learnt parameter."""
+        """Return the parameter log sd (1,)."""
         return self.raw_sd
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ class HeteroscedasticNoise(NoiseModel):
 
 
 def _whitened(prior: torch.Tensor, precisions: torch.Tensor, cross: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return L⁻¹ Λ^½ `cross` (n, m), L being the Cholesky factor of B = I + Λ^½ K_g Λ^½, and log |B|."""
+    """Return L⁻¹ Λ^½ `cross` (n, m) and log |B|, where L is the Cholesky factor of B = I + Λ^½ K_g Λ^½."""
     root = precisions.sqrt()
     factor = torch.linalg.cholesky(torch.eye(len(root)) + root[:, None] * prior * root)
     whitened = torch.linalg.solve_triangular(factor, root[:, None] * cross, upper=False)
@@ -74,20 +74,20 @@ def _whitened(prior: torch.Tensor, precisions: torch.Tensor, cross: torch.Tensor
 
 
 class Heteroscedastic(Spec):
-    """A noise level that changes with x: log variance ~ GP(log sd², `kernel`), the kernel's amplitude without unit."""
+    """A noise level that changes with x: log variance ~ GP(log sd², `kernel`); the amplitude has no unit."""
 
     kind: Literal["heteroscedastic"] = "heteroscedastic"
-    by_row: ClassVar[bool] = True  # as its NoiseModel's
+    by_row: ClassVar[bool] = True  # the same as in its NoiseModel
     sd: Positive | None = None
     kernel: Kernel = Rbf()
 
     def build(self, scope: Scope, path: str) -> HeteroscedasticNoise:
-        """Return the module, its hyperparameters and Λ declared."""
+        """Return the module, and declare its hyperparameters and Λ."""
         declared = len(scope.parameters)
         kernel = self.kernel.build(scope.dimensionless(), f"{path}.kernel")
-        # It is a kernel of log variances: scaling the covariance of y does not scale it.
+        # This is a kernel of log variances: it does not scale with the covariance of y.
         scope.unscaled(declared)
-        # Before Λ is learnt, values of its hyperparameters say nothing of how good they are.
+        # Before Λ is learnt, the objective does not tell how good values of these hyperparameters are.
         scope.untried(declared)
         module = HeteroscedasticNoise(kernel, torch.from_numpy(np.ascontiguousarray(scope.x)))
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)

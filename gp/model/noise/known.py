@@ -11,7 +11,7 @@ from gp.spec import Fault, InputError, Spec
 
 
 class KnownNoise(NoiseModel):
-    """Independent N(0, sd_i²), sd_i being row i's own; for a new observation, if it names none, their mean square."""
+    """Independent N(0, sd_i²) with known sd_i; a new observation without a known sd gets their mean square."""
 
     scalable = False
 
@@ -30,7 +30,7 @@ class KnownNoise(NoiseModel):
         return noise_sd**2, None
 
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray]:
-        """Return nothing: nothing is learnt."""
+        """Return nothing: there are no parameters."""
         return {}
 
 
@@ -38,10 +38,10 @@ class Known(Spec):
     """Each row's standard deviation is given with the data (a table's `noise_sd`, `gp.fit(…, noise_sd=…)`)."""
 
     kind: Literal["known"] = "known"
-    by_row: ClassVar[bool] = False  # as its NoiseModel's
+    by_row: ClassVar[bool] = False  # the same as in its NoiseModel
 
     def build(self, scope: Scope, path: str) -> KnownNoise:
-        """Return the module; nothing is declared, so nothing is learnt."""
+        """Return the module; it declares no hyperparameter."""
         if scope.noise_sd is None:
             raise InputError(
                 Fault(

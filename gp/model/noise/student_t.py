@@ -29,7 +29,7 @@ class StudentTNoise(NoiseModel):
 
     @property
     def log_sd(self) -> torch.Tensor:
-        """Return the learnt parameter."""
+        """Return the parameter log sd (1,)."""
         return self.raw_sd
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ class StudentTNoise(NoiseModel):
 
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return sd²/E w_i (n,), and Σ ½ (E log w − log E w) − KL(q(w) ‖ p(w))."""
-        # The shape is that of q's optimum, whatever the residuals.
+        # This is the shape of the optimal q, whatever the residuals.
         half = 0.5 * self.raw_nu.exp()
         shape, rates = half + 0.5, self.log_rates.exp()
         mean_log = shape.digamma() - self.log_rates
@@ -55,18 +55,18 @@ class StudentTNoise(NoiseModel):
 
 
 class StudentT(Spec):
-    """sd times Student's t of `nu` degrees of freedom; nu > 2, so that there is a variance.
+    """sd times Student's t with `nu` degrees of freedom; nu > 2, so that the variance is finite.
 
     `sd` is the scale, in y's units; a new observation's standard deviation is sd √(ν/(ν − 2)).
     """
 
     kind: Literal["student_t"] = "student_t"
-    by_row: ClassVar[bool] = True  # as its NoiseModel's
+    by_row: ClassVar[bool] = True  # the same as in its NoiseModel
     sd: Positive | None = None
     nu: Positive | None = None
 
     def build(self, scope: Scope, path: str) -> StudentTNoise:
-        """Return the module, its hyperparameters and rates declared."""
+        """Return the module, and declare its hyperparameters and rates."""
         n = len(scope.y)
         module = StudentTNoise(n)
         declare_sd(scope, f"{path}.sd", self.sd, module.raw_sd)
