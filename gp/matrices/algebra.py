@@ -1,9 +1,10 @@
 """Closed forms: blocks of gpytorch kernels by NumPy and BLAS, many times faster than autograd.
 
-An extra, never a need: a kernel that `CLOSED_FORMS`, at the end, does not name goes through its own autograd, also as a
-term or a factor of one that is named.  To add one: what makes Blocks of (kernel, x1, x2), and its line there.
+Closed forms are optional.  A kernel that is not in `CLOSED_FORMS`, at the end, uses autograd, also as a term or a
+factor of a kernel that is.  To add one, write a function (kernel, x1, x2) → Blocks, and add its line there.
 
-Each reads its hyperparameters through a `Value`, which also hands derivatives back to gpytorch's raw parameters.
+Each closed form reads its hyperparameters through a `Value`, which also passes derivatives on to gpytorch's raw
+parameters.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from gp.model.kernels.leaf import Scale
 
 
 def closed_form(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
-    """Return the blocks of k(x1, x2), by closed forms as far as there are any; pass one tensor twice for k(x, x)."""
+    """Return the blocks of k(x1, x2), by closed forms where they exist; pass one tensor twice for k(x, x)."""
     x = active(kernel, x1)
     return _of_active(kernel, x, x if x1 is x2 else active(kernel, x2))
 
@@ -35,7 +36,7 @@ class _Scale:
 
     def __init__(self, kernel: kernels.ScaleKernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
         self._scale = Value(kernel, "outputscale", len(x1))
-        # gpytorch gives a ScaleKernel the active columns of its base, which then takes x as it is.
+        # gpytorch moves the active columns of the base to the ScaleKernel; the base then takes x as it is.
         self._base = _of_active(kernel.base_kernel, x1, x2)
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:

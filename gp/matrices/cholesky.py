@@ -1,4 +1,4 @@
-"""The Cholesky factor of a matrix of any size, and the inverse from it, in place."""
+"""The Cholesky factor of a matrix of any size, and the inverse computed from it, in place."""
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -7,9 +7,9 @@ from gp.matrices.tiles import slices
 from gp.parallel import lapack_threads
 from gp.spec import InputError
 
-# Rows up to which LAPACK does it.  OpenBLAS's dsyrk, and so its dpotrf, crashes with two threads from 15 500 rows or
-# so, on some machines later (OpenMathLib/OpenBLAS#2562, #2821); its matrix product, triangular solve and dpotri do not
-# (seen up to n = 24 000).
+# Up to this number of rows LAPACK factorises.  OpenBLAS's dsyrk, and therefore its dpotrf, crashes with two threads
+# from about 15 500 rows on (on some machines later: OpenMathLib/OpenBLAS#2562, #2821).  Its matrix product, triangular
+# solve and dpotri do not (tested up to n = 24 000).
 LAPACK_ROWS = 8192
 TILE = 2048
 
@@ -19,34 +19,34 @@ class NotPositiveDefinite(InputError):
 
 
 def factorise(matrix: np.ndarray) -> bool:
-    """Put the Cholesky factor into the lower triangle of `matrix` (n, n), C-ordered; return whether there is one.
+    """Overwrite the lower triangle of `matrix` (n, n), C-ordered, with its Cholesky factor; return whether it exists.
 
-    What is above the diagonal is not read.
+    Elements above the diagonal are not read.
     """
     with lapack_threads(len(matrix)):
         if len(matrix) > LAPACK_ROWS:
             return _by_tiles(matrix)
-        # C-ordered: the transpose is LAPACK's own order, the lower triangle LAPACK's upper one.
+        # LAPACK's order is that of the transpose, so this lower triangle is LAPACK's upper one.
         return bool(lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)[1] == 0)
 
 
 def invert(factor: np.ndarray) -> np.ndarray:
-    """Return the inverse of L Lᵀ in the lower triangle of `factor` (n, n), whose L it overwrites."""
+    """Overwrite L, the lower triangle of `factor` (n, n), with the inverse of L Lᵀ, and return `factor`."""
     with lapack_threads(len(factor)):
         inverse, _ = lapack.dpotri(factor.T, lower=0, overwrite_c=1)
     return inverse.T
 
 
 def inverse_diagonal(factor: np.ndarray) -> np.ndarray:
-    """Return the diagonal (n,) of (L Lᵀ)⁻¹, L in the lower triangle of `factor` (n, n), which is kept.
+    """Return the diagonal (n,) of (L Lᵀ)⁻¹; L is the lower triangle of `factor` (n, n), which is not changed.
 
-    [(L Lᵀ)⁻¹]_ii is the sum of squares down column i of X = L⁻¹.  X is made TILE columns at a time by forward
-    substitution, tile by tile: half the work of `invert`, and no second n×n matrix.
+    [(L Lᵀ)⁻¹]_ii is the sum of squares of column i of X = L⁻¹.  X is computed TILE columns at a time by forward
+    substitution, tile by tile.  This is half the work of `invert`, and needs no second n × n matrix.
     """
     parts, diagonal = list(slices(len(factor), TILE)), np.zeros(len(factor))
     with lapack_threads(len(factor)):
         for j, columns in enumerate(parts):
-            # dtrtri leaves what was beyond the diagonal, which may be anything.
+            # dtrtri does not set elements on the other side of the diagonal.
             upper = lapack.dtrtri(np.ascontiguousarray(factor[columns, columns]).T, lower=0)[0]
             above = [np.asfortranarray(np.triu(upper).T)]
             for rows in parts[j + 1 :]:
@@ -61,12 +61,12 @@ def inverse_diagonal(factor: np.ndarray) -> np.ndarray:
 
 
 def condition_number(factor: np.ndarray) -> float:
-    """Return an estimate, from below, of the 2-norm condition number of L Lᵀ, L in the lower triangle of `factor`.
+    """Return an estimate, from below, of the 2-norm condition number of L Lᵀ; L is the lower triangle of `factor`.
 
-    By power and inverse iteration; nothing of the matrix's size is made.
+    It uses power and inverse iteration, and makes no array of the size of the matrix.
     """
     largest = smallest = np.random.default_rng(0).normal(size=len(factor))
-    upper = factor.T  # LAPACK's own order
+    upper = factor.T  # LAPACK's order
     for _ in range(20):
         largest = blas.dtrmv(upper, blas.dtrmv(upper, largest / np.linalg.norm(largest)), trans=1)
         smallest = blas.dtrsv(upper, blas.dtrsv(upper, smallest / np.linalg.norm(smallest), trans=1))
@@ -74,10 +74,10 @@ def condition_number(factor: np.ndarray) -> float:
 
 
 def _by_tiles(matrix: np.ndarray) -> bool:
-    """Factorise tile by tile, each from those to its left  (Golub & Van Loan 2013, sec. 4.2).
+    """Factorise tile by tile, each from the tiles to its left  (Golub & Van Loan 2013, sec. 4.2).
 
-    Tiles are copied, as SciPy's BLAS takes no part of an array in place, one by one, so that memory does not grow; they
-    are transposed, which makes them LAPACK's own order.
+    SciPy's BLAS cannot work in place on a part of an array, so tiles are copied, one at a time to save memory.  They
+    are transposed, which gives LAPACK's order.
     """
     parts = list(slices(len(matrix), TILE))
     for j, columns in enumerate(parts):

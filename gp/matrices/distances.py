@@ -1,4 +1,4 @@
-"""Squared distances between two sets of points, tile by tile, without loss of digits, and their derivatives."""
+"""Squared distances between two sets of points and their derivatives, tile by tile, without cancellation."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -7,18 +7,18 @@ import numpy as np
 
 from gp.matrices.tiles import Derivative, add_product
 
-# Below this part of the largest |z|² the expansion |z|² − 2z·z' + |z'|² has lost five digits: then take differences.
+# Below this fraction of the largest |z|², the expansion |z|² − 2z·z' + |z'|² loses five digits; differences do not.
 CLOSE = 1e-5
-# Up to so many columns differences are as fast as the expansion.
+# Up to this number of columns, differences are as fast as the expansion.
 FEW_COLUMNS = 2
 
 
 class Distances:
-    """s = |z − z'|² of the rows z of z1 (n1, D) and z' of z2 (n2, D): exactly zero where they are equal.
+    """s = |z − z'|² for the rows z of z1 (n1, D) and z' of z2 (n2, D), exactly zero if they are equal.
 
-    Where z2 is z1, `gradient` (n1, D) gathers ∂L/∂z, and `products` gathers, for each of `tangents` ∂z/∂θ (n1, D), the
-    product (w ∘ ∂s/∂θ) v: column by column, (n1, D), as if each column of z had a θ of its own.  Where θ only scales
-    z's columns (`only_scaled`), only Σ z · gradient down each column is asked for and right: at half the cost.
+    If z2 is z1, `gradient` (n1, D) accumulates ∂L/∂z, and `products` accumulates (w ∘ ∂s/∂θ) v for each of the
+    `tangents` ∂z/∂θ (n1, D): column by column, (n1, D), as if each column of z had a θ of its own.  With `only_scaled`,
+    θ only scales the columns of z; then only the sums Σ z · gradient of each column are right, at half the cost.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Distances:
 
     @cached_property
     def products(self) -> list[np.ndarray]:
-        """Return the products gathered so far, one for each tangent."""
+        """Return the products accumulated so far, one for each tangent."""
         return [np.zeros_like(tangent) for tangent in self._tangents]
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
-        """Return s, the caller's to write to, and its derivative, which may overwrite the weight that it is given."""
+        """Return s, which the caller may overwrite, and its derivative, which may overwrite the weight given to it."""
         if self._few:
             return self._by_differences(rows, columns)
         s = self._left[rows] @ self._right[columns].T
@@ -64,8 +64,8 @@ class Distances:
     def _pull(
         self, rows: slice, columns: slice, close: tuple[np.ndarray, ...] | None, weight: np.ndarray, factor: float
     ) -> None:
-        """Add to ∂L/∂z_i = Σ_k 2 w_ik (z_i − z_k), and to ∂L/∂z_k alike, by matrix products of the tile w = ∂L/∂s."""
-        if close is not None:  # at a cusp the slope is large, and would be multiplied by rounding errors
+        """Pullback: add Σ_k 2 w_ik (z_i − z_k) to ∂L/∂z_i, and the same to ∂L/∂z_k, by matrix products; w = ∂L/∂s."""
+        if close is not None:  # at a cusp the slope is large, and would amplify rounding errors
             i, k = close[0] + rows.start, close[1] + columns.start
             step = (2 * factor * weight[close])[:, None] * (self._z1[i] - self._z1[k])
             np.add.at(self.gradient, i, step)
@@ -92,7 +92,7 @@ class Distances:
         factor: float,
         vector: np.ndarray,
     ) -> None:
-        """Add Σ_k w_ik 2 (z_i − z_k)(ż_i − ż_k) v_k for each tangent ż, by matrix products of the tile w."""
+        """Pushforward: add Σ_k w_ik 2 (z_i − z_k)(ż_i − ż_k) v_k for each tangent ż, by matrix products."""
         if close is not None:
             i, k = close[0] + rows.start, close[1] + columns.start
             steps = (2 * factor * weight[close])[:, None] * (self._z1[i] - self._z1[k])

@@ -1,6 +1,6 @@
 """Packed forms of gpytorch's kernels; `PACKED`, at the end, is their registry.
 
-To add one: what makes a `Packed` of (compiler, kernel, active columns x), and its line there.
+To add one, write a function (compiler, kernel, active columns x) → `Packed`, and add its line there.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from gp.model.kernels.leaf import Scale
 
 
 class _Radial:
-    """f(s), s = c Σ (x − x')²/ℓ², of the forms of gp.matrices.stationary."""
+    """f(s), s = c Σ (x − x')²/ℓ², with f a form of gp.matrices.stationary."""
 
     def __init__(self, lengthscale: Hyper, x: torch.Tensor, c: float, form: Form) -> None:
         self._lengthscale, self._c, self._form = lengthscale, c, form
         squares = differences(x) ** 2
-        # A shared lengthscale needs their sum alone.
+        # A shared lengthscale needs only their sum.
         self._squares = squares if len(lengthscale.fixed) > 1 else squares.sum(axis=0, keepdims=True)
 
     def value(self, vector: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ class _Radial:
         self._lengthscale.add(gradient, -2 * self._constant * self._weights * by_weights)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the slope, a function that does not cross processes and is of one evaluation only."""
+        """Return all but the slope, a function that cannot be pickled and belongs to one evaluation."""
         return {name: value for name, value in self.__dict__.items() if name != "_slope"}
 
     def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
@@ -70,7 +70,7 @@ class _RationalQuadratic:
         return self._value
 
     def _by_log(self, weight: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Return what ∂/∂log α is at fixed s · α, and ∂/∂s, times the weight."""
+        """Return ∂/∂log α at fixed s · α, and ∂/∂s, both times the weight."""
         weighted = weight * self._value
         by_s = -self._power * weighted / (1 + self._s)
         return -self._power * weighted * self._logs - by_s * self._s, by_s
@@ -122,7 +122,7 @@ class _Scaled:
     """outputscale · k."""
 
     def __init__(self, compiler: Compiler, kernel: kernels.ScaleKernel, x: torch.Tensor) -> None:
-        # gpytorch gives a ScaleKernel the active columns of its base, which then takes x as it is.
+        # gpytorch moves the active columns of the base to the ScaleKernel; the base then takes x as it is.
         self._scale, self._base = compiler.hyper(kernel, "outputscale"), compiler.of_active(kernel.base_kernel, x)
 
     def value(self, vector: np.ndarray) -> np.ndarray:

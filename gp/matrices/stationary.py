@@ -1,4 +1,4 @@
-"""Closed forms of stationary kernels: functions of a distance between points that are made of the inputs."""
+"""Closed forms of stationary kernels: functions of a distance between points computed from the inputs."""
 
 import math
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from gpytorch import kernels
 from gp.matrices.distances import Distances
 from gp.matrices.tiles import Blocks, Derivative, Gradients, Value, add_product
 
-# f(s); what multiplies an array by df/ds but for a constant, into a new one; that constant
+# f(s); a function that returns an array times df/ds, up to a constant; that constant
 Formed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]
-Form = Callable[[np.ndarray], Formed]  # s may be written to
+Form = Callable[[np.ndarray], Formed]  # it may overwrite s
 
 
 def rbf(kernel: kernels.RBFKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
@@ -26,7 +26,7 @@ def rbf(kernel: kernels.RBFKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks
 def periodic(kernel: kernels.PeriodicKernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
     """exp(−2 Σ sin²(π(x − x')/p)/λ) as an RBF between points on circles  (R&W 2006 eq. 4.31; gpytorch's λ is ℓ²).
 
-    On the unit circle, at angles 2πx/p, squared distances are 4 sin²(π(x − x')/p).
+    Points on the unit circle at angles 2πx/p have squared distances 4 sin²(π(x − x')/p).
     """
     place = _OnCircles(*(Value(kernel, name, len(x1)) for name in ("lengthscale", "period_length")))
     return _Stationary(place, exponential, x1, x2)
@@ -52,7 +52,7 @@ class RationalQuadratic:
         value, of_rest = self._at_fixed_power.block(rows, columns)
 
         def by_power() -> np.ndarray:
-            """Return ∂/∂log α (1 + s)^−α = k log k, which is 0 where k is."""
+            """Return ∂/∂log α (1 + s)^−α = k log k, which is 0 if k is 0."""
             logs = np.log(np.maximum(value, np.finfo(float).tiny))
             logs *= value
             return logs
@@ -85,14 +85,14 @@ class RationalQuadratic:
 
 
 class _Map(Protocol):
-    """Inputs x (n, d) → points z (n, D), depending on hyperparameters, which may do no more than scale z's columns."""
+    """A map from inputs x (n, d) to points z (n, D) by hyperparameters, which may only scale the columns of z."""
 
     only_scales: bool
 
     def __call__(self, x: np.ndarray) -> np.ndarray: ...
 
     def tangents(self, x: np.ndarray) -> dict[Value, np.ndarray]:
-        """Return ∂z/∂log θ (n, D) for each hyperparameter θ, as if each column had one of its own."""
+        """Return ∂z/∂log θ (n, D) for each hyperparameter θ, as if each column of z had its own θ."""
         ...
 
     def by_inputs(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -101,10 +101,10 @@ class _Map(Protocol):
 
 
 class _Stationary:
-    """f(|z − z'|²), f(0) = 1, of points z that `place` makes of the inputs."""
+    """f(|z − z'|²), f(0) = 1, for points z that `place` computes from the inputs."""
 
     def __init__(self, place: _Map, form: Form, x1: torch.Tensor, x2: torch.Tensor) -> None:
-        # Seen from their mean, inputs far from zero keep their digits.
+        # Inputs are centred, so that inputs far from zero keep their digits.
         inputs = x2.detach().numpy()
         centre = inputs.sum(axis=0) / len(x2)
         self._place, self._form, self._x, self._inputs = place, form, x1.detach().numpy() - centre, x1
@@ -143,16 +143,16 @@ class _Stationary:
 
 
 def _by_element(value: Value, columns: np.ndarray) -> np.ndarray:
-    """Return (n, D), derivatives as if each column of z had a θ of its own, by the elements of θ, (n, size).
+    """Return derivatives by the elements of θ, (n, size), from those as if each column of z had its own θ, (n, D).
 
-    D is a multiple of the number of inputs, which have a θ each, or share one.
+    D is a multiple of the number of inputs; each input has its own θ, or all share one.
     """
     size = len(value.gradient)
     return columns.reshape(len(columns), -1, size).sum(axis=1)
 
 
 class _Scaled:
-    """z = x · weights, (1, d) or (1, 1): products of powers of hyperparameters, `powers`."""
+    """z = x · weights; the weights (1, d) or (1, 1) are products of powers of hyperparameters, `powers`."""
 
     only_scales = True
 
@@ -201,7 +201,7 @@ def exponential(s: np.ndarray) -> Formed:
 def _matern_12(s: np.ndarray) -> Formed:
     """Return exp(−r), r = √s, whose slope is −k/2r."""
     r = np.sqrt(s, out=s)
-    # A distance of zero moves with no hyperparameter, however steep the cusp there: finite is enough.
+    # No hyperparameter changes a distance of zero, so the slope at this cusp only needs to be finite.
     np.maximum(r, 1e-150, out=r)
     value = np.negative(r)
     np.exp(value, out=value)

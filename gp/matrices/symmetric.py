@@ -1,4 +1,4 @@
-"""The covariance of training rows: its lower triangle filled, and its derivatives in both modes."""
+"""The covariance matrix of the training rows (its lower triangle), and its derivatives in both modes."""
 
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from gp.matrices.packed import FEW, Compiler, NotPacked, PackedMatrix
 from gp.matrices.packed_forms import PACKED
 from gp.matrices.tiles import TILE, Blocks, Gradients, Kept, lower_tiles
 
-KEPT = 1000  # rows up to which tiles of K are kept instead of computed twice: beyond, fresh memory costs more
+KEPT = 1000  # up to this number of rows tiles of K are kept; beyond, allocating memory costs more than computing twice
 
 
 class Symmetric(Protocol):
@@ -23,23 +23,23 @@ class Symmetric(Protocol):
         ...
 
     def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
-        """Yield leaves of autograd's graph with their derivative of −½ log |C| − ½ rᵀC⁻¹r.
+        """Yield (leaf of autograd's graph, derivative of −½ log |C| − ½ rᵀC⁻¹r), where C is the covariance.
 
-        Given C⁻¹, its lower triangle, and α = C⁻¹r (n,), C being the covariance.  R&W 2006 eq. 5.9: ∂/∂C is
-        ½ (ααᵀ − C⁻¹).  What autograd itself takes back is in the tensors at once.
+        Given are the lower triangle of C⁻¹, and α = C⁻¹r (n,).  R&W 2006 eq. 5.9: ∂/∂C is ½ (ααᵀ − C⁻¹).  Gradients
+        that autograd computes itself are added to the tensors directly, and not yielded.
         """
         ...
 
     def products(self, alpha: np.ndarray) -> Gradients:
-        """Yield raw parameters with (∂K/∂raw_i) α, (n, size)."""
+        """Yield (raw parameter, (∂K/∂raw_i) α of shape (n, size))."""
         ...
 
 
 def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, workspace: dict[str, Any]) -> Symmetric:
-    """Return the matrix k(x, x): packed where rows are few and the kernel has that form, else by tiles.
+    """Return the matrix k(x, x): packed if rows are few and the kernel has a packed form, else by tiles.
 
-    `vector` is the raw vector that the kernel has, `places` a function that returns where in it each raw parameter is.
-    The compiled kernel is kept in `workspace`.
+    `vector` is the kernel's current raw vector; `places` returns raw parameter → place in it.  The compiled kernel is
+    kept in `workspace`.
     """
     if len(x) <= FEW:
         if "packed" not in workspace:
@@ -55,10 +55,10 @@ def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, 
 
 
 class Tiled:
-    """The matrix tile by tile: where rows are many, no second n×n matrix is made."""
+    """The matrix tile by tile: with many rows, no second n × n matrix is made."""
 
     def __init__(self, blocks: Blocks, n: int) -> None:
-        # What is kept serves the way back, so only where there is one.
+        # Tiles are kept for derivatives, so only if there will be any.
         self._blocks: Blocks = Kept(blocks) if n <= KEPT and torch.is_grad_enabled() else blocks
         self._n = n
 
@@ -73,7 +73,7 @@ class Tiled:
     def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
         column = alpha[:, None]
         for rows, columns in lower_tiles(self._n):
-            # ααᵀ − C⁻¹, without ½: below the diagonal every element stands for its mirror image too.
+            # ααᵀ − C⁻¹, without ½, because an element below the diagonal also counts for its mirror image.
             weight = inverse[rows, columns].copy()
             blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
             if rows == columns:
@@ -90,5 +90,5 @@ class Tiled:
 
 
 _ONES = np.ones(TILE)
-# What the elements of a tile on the diagonal stand for.
+# How often each element of a tile on the diagonal counts.
 _LOWER = np.tril(np.ones((TILE[0], TILE[0]))) - 0.5 * np.eye(TILE[0])

@@ -1,6 +1,6 @@
-"""Blocks of a kernel matrix and their derivatives in both modes: what inference asks of a kernel.
+"""Blocks of a kernel matrix and their derivatives in both modes: the interface of kernels to inference.
 
-`Blocks` is the interface.  `Autograd` implements it for every gpytorch kernel, gp.matrices.algebra faster for some.
+`Blocks` is the interface.  `Autograd` implements it for every gpytorch kernel; gp.matrices.algebra is faster for some.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from linear_operator import to_dense
 
 from gp.model.kernels.leaf import LogConstraint
 
-# A tile of float64 takes 256 KiB: a few of them stay in a core's level-2 cache, and torch works on it in one thread.
+# A tile of float64 takes 256 KiB: a few tiles fit into a core's level-2 cache, and torch uses one thread for a tile.
 TILE = (128, 256)
-SHIFT = 1e-7  # of a raw parameter, where a derivative is taken by a difference
+SHIFT = 1e-7  # step of a raw parameter, for derivatives by differences
 
-# (weight, factor).  Pullback (VJP): given the cotangent ∂L/∂block = factor · weight, add to ∂L/∂θ.
+# (weight, factor).  Pullback (VJP): given the cotangent ∂L/∂block = factor · weight, accumulate ∂L/∂θ.
 Pull = Callable[[np.ndarray, float], None]
 # (weight, factor, v).  Pushforward: add factor · (weight ∘ ∂block/∂θ) v to the product (∂K/∂θ) v, of the block and, off
 # the diagonal, of its mirror image.
@@ -27,7 +27,7 @@ Gradients = Iterator[tuple[torch.Tensor, np.ndarray]]
 
 
 class Derivative(NamedTuple):
-    """A block's derivative by the hyperparameters θ, in both modes; neither keeps nor changes the weight."""
+    """A block's derivative by the hyperparameters θ, in both modes; neither mode keeps or changes the weight."""
 
     pull: Pull
     push: Push
@@ -37,7 +37,7 @@ class Blocks(Protocol):
     """The kernel matrix k(x1, x2), x1 (n1, d), x2 (n2, d), block by block at one setting of the hyperparameters."""
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
-        """Return k(x1[rows], x2[columns]), not to be written to, and its derivative (where x2 is x1)."""
+        """Return k(x1[rows], x2[columns]), read-only for callers, and its derivative (if x2 is x1)."""
         ...
 
     def diagonal(self) -> np.ndarray:
@@ -45,21 +45,21 @@ class Blocks(Protocol):
         ...
 
     def gradients(self) -> Gradients:
-        """Yield tensors, each with ∂L/∂ it as gathered from all blocks pulled back: the seeds of one backward pass.
+        """Yield (tensor, accumulated ∂L/∂tensor): the cotangents with which one backward pass starts.
 
-        The inputs x1 are among them where x1 is x2 and asks for a gradient.
+        If x1 is x2 and requires a gradient, the inputs x1 are among the tensors.
         """
         ...
 
     def products(self) -> Gradients:
-        """Yield raw parameters θ, each with (∂K/∂θ_i) v (n1, size) as gathered from all blocks pushed forward."""
+        """Yield (raw parameter θ, accumulated (∂K/∂θ_i) v of shape (n1, size))."""
         ...
 
 
 class Autograd:
     """Blocks of any gpytorch kernel by its own `forward` and autograd, over its active columns x1 and x2.
 
-    It pushes forward by differences, good to about seven digits: enough for a curvature.
+    The pushforward uses finite differences, accurate to about seven digits, which is enough for a curvature.
     """
 
     def __init__(self, kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> None:
@@ -67,7 +67,7 @@ class Autograd:
         self._products = dict[torch.Tensor, np.ndarray]()
 
     def block(self, rows: slice, columns: slice) -> tuple[np.ndarray, Derivative]:
-        """Return the block and its derivative, whose `pull` puts the gradient in the tensors at once."""
+        """Return the block and its derivative, whose `pull` adds to the gradients of the tensors directly."""
         value = self._forward(rows, columns)
 
         def pull(weight: np.ndarray, factor: float) -> None:
@@ -76,7 +76,7 @@ class Autograd:
 
         def push(weight: np.ndarray, factor: float, vector: np.ndarray) -> None:
             with torch.no_grad():
-                # Not `value`: with gradients on, gpytorch's distance of a row to itself is 1e-8 and not 0.
+                # Not `value`: if gradients are required, gpytorch's distance of a row to itself is 1e-8, and not 0.
                 here = self._forward(rows, columns).numpy()
             for raw in self._kernel.parameters():
                 product = self._products.setdefault(raw, np.zeros((len(self._x1), raw.numel())))
@@ -91,7 +91,7 @@ class Autograd:
 
     @torch.no_grad()
     def _shifted(self, raw: torch.Tensor, rows: slice, columns: slice) -> Iterator[np.ndarray]:
-        """Yield the block for each element of `raw` shifted alone."""
+        """Yield the block with one element of `raw` shifted, for each element."""
         kept = raw.clone()
         for j in range(raw.numel()):
             raw.view(-1)[j] += SHIFT
@@ -103,7 +103,7 @@ class Autograd:
         return to_dense(self._kernel.forward(self._x1, self._x1, diag=True)).detach().numpy()
 
     def gradients(self) -> Gradients:
-        """Yield nothing: each block's backward pass has gone all the way."""
+        """Yield nothing: the backward pass of each block already reaches the leaves."""
         yield from ()
 
     def products(self) -> Gradients:
@@ -112,7 +112,7 @@ class Autograd:
 
 
 class Kept:
-    """Blocks that are computed once and kept, with all that their derivatives need: for few rows."""
+    """Blocks that are computed once and kept, with what their derivatives need; for few rows."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
@@ -139,7 +139,7 @@ class Kept:
 
 
 class Value:
-    """A positive hyperparameter θ of a gpytorch kernel over n1 rows, and derivatives by log θ as gathered from blocks.
+    """A positive hyperparameter θ of a gpytorch kernel over n1 rows, and accumulated derivatives by log θ.
 
     `at` is θ, in its tensor's shape; `gradient` (size,) is ∂L/∂log θ, `product` (n1, size) is (∂K/∂log θ_i) v.
     """
@@ -162,34 +162,34 @@ class Value:
 
     @cached_property
     def product(self) -> np.ndarray:
-        """Return the products gathered so far, for blocks to add to."""
+        """Return the products accumulated so far, to which blocks add."""
         return np.zeros((self._n1, self._raw.numel()))
 
     def gradients(self) -> Gradients:
-        """Yield the raw parameter and ∂L/∂ it."""
+        """Yield (raw parameter, ∂L/∂raw)."""
         yield self._raw, (self._rate * self.gradient).reshape(self._raw.shape)
 
     def products(self) -> Gradients:
-        """Yield the raw parameter and (∂K/∂raw_i) v."""
+        """Yield (raw parameter, (∂K/∂raw_i) v)."""
         yield self._raw, self._rate * self.product
 
 
 def add_gradient(tensor: torch.Tensor, gradient: np.ndarray) -> None:
-    """Add ∂L/∂tensor to the gradient of a leaf of autograd's graph, if it learns: what `backward` does, and faster."""
+    """Add ∂L/∂tensor to the gradient of a leaf that requires one, as `backward` does, but faster."""
     if tensor.requires_grad:
         seed = torch.from_numpy(gradient).reshape(tensor.shape)
         tensor.grad = seed if tensor.grad is None else tensor.grad + seed
 
 
 def add_product(total: np.ndarray, weight: np.ndarray, rows: slice, columns: slice, vector: np.ndarray) -> None:
-    """Add to `total` (n,) the product of a block, and off the diagonal its mirror image, by `vector` (n,)."""
+    """Add to `total` (n,) the product of a block with `vector` (n,); off the diagonal also of its mirror image."""
     total[rows] += weight @ vector[columns]
     if rows != columns:
         total[columns] += vector[rows] @ weight
 
 
 def active(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
-    """Return the columns of x (n, d) that the kernel looks at."""
+    """Return the columns of x (n, d) that the kernel uses."""
     columns = kernel.active_dims
     return x if columns is None or columns.tolist() == list(range(x.shape[1])) else x.index_select(-1, columns)
 
@@ -214,7 +214,8 @@ def diagonal(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
 def lower_tiles(n: int) -> Iterator[tuple[slice, slice]]:
     """Yield (rows, columns) of tiles that cover the lower triangle; those on the diagonal are square.
 
-    Apart, since only of the same rows on both sides does every kernel know that their distances to themselves are zero.
+    Diagonal tiles are square, because only for the same rows on both sides does every kernel know that the distances of
+    rows to themselves are zero.
     """
     for rows in slices(n, TILE[0]):
         for columns in slices(rows.start, TILE[1]):

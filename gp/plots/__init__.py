@@ -1,7 +1,7 @@
-"""Figures of a study: each is a function of a Study and an entry in its file's FIGURES.
+"""Figures of a study: each is a function of a Study, and an entry in its file's FIGURES.
 
-A registered figure is drawn by the stage plot and shown in the report.  What it shows is computed in gp.plots.values,
-which the interactive figures of the report and the review read too.
+The stage plot draws every registered figure, and the report shows it.  The content of figures is computed in
+gp.plots.values, which the interactive figures of the report and the review use too.
 
 figures = draw_all(Study(train=…, target="y", …))
 for name, figure in figures.items():

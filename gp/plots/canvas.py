@@ -16,43 +16,43 @@ from gp.plots.values import Curve, chosen
 
 Plot = Callable[[Study], Figure | None]
 
-# Okabe & Ito 2008, "Color universal design": told apart with every common colour blindness.
+# Okabe & Ito 2008, "Color universal design": distinguishable with every common colour blindness.
 BLACK, SKY, GREEN = "#000000", "#56B4E9", "#009E73"
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-PALE_BLUE, MID_BLUE = "#D6EAF8", "#93C1E3"  # bands: opaque, so that they look in the legend as they do on each other
+PALE_BLUE, MID_BLUE = "#D6EAF8", "#93C1E3"  # bands; opaque, so that overlapping bands have the colours of the legend
 
-DRAWN_AT_MOST = 5000  # points of a scatter; more make a blot and files of megabytes
-RASTER_ABOVE = 1000  # points that an SVG holds as an image
-LONG_LABEL = 34  # characters, of which a figure is not wide enough for three
-LINE_POINTS = 2000  # of a curve: more than the picture has pixels across
+DRAWN_AT_MOST = 5000  # points in a scatter plot; more overlap, and make files of megabytes
+RASTER_ABOVE = 1000  # with more points, an SVG stores them as an image
+LONG_LABEL = 34  # characters; three longer labels do not fit side by side
+LINE_POINTS = 2000  # of a curve; more than the picture's width in pixels
 
-# Asked only for characters that DejaVu Sans lacks, where the machine has one of them: columns may be named 温度.
+# Fonts of the machine, used only for characters that DejaVu Sans lacks: a column may be named 温度.
 CJK_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "Noto Sans CJK SC")
 
 STYLE: dict[str, Any] = {
-    # DejaVu Sans comes with matplotlib, so no font of the machine reaches a figure with Latin, Greek or Cyrillic names.
+    # matplotlib includes DejaVu Sans, so figures with Latin, Greek or Cyrillic names do not depend on the machine.
     "font.family": ["DejaVu Sans", *(name for name in CJK_FONTS if name in fontManager.get_font_names())],
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "figure.constrained_layout.h_pad": 0.08,  # inches; the legend touches the axis label otherwise
+    "figure.constrained_layout.h_pad": 0.08,  # inches; otherwise the legend touches the axis label
     "axes.formatter.useoffset": False,  # years as 2020, not as 0 + 2.02e3
     "legend.frameon": False,
     "savefig.dpi": 200,
-    "svg.fonttype": "path",  # looks the same without our fonts
-    "svg.hashsalt": "gp-studies",  # the SVG's ids are random otherwise
+    "svg.fonttype": "path",  # looks the same without this machine's fonts
+    "svg.hashsalt": "gp-studies",  # otherwise the ids in an SVG are random
     "text.parse_math": False,  # a column may be called "price $"
 }
 
-# Reset first: a matplotlibrc of the user's or in the working directory must not reach the figures.
+# Reset first, so that a matplotlibrc of the user or of the working directory has no effect.
 styled = matplotlib.style.context(STYLE, after_reset=True)
 
 
 @styled
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `<name>.svg` and `<name>.png` into `folder`: equal figures, equal bytes."""
-    # Lay out once: each drawing would move the axes a little further otherwise.
+    """Write `<name>.svg` and `<name>.png` into `folder`; equal figures give equal bytes."""
+    # Lay out once; otherwise each drawing would move the axes a little further.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     figure.savefig(Path(folder) / f"{name}.svg", metadata={"Date": None})
@@ -73,23 +73,23 @@ def scatter_train(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def scatter_test(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw held-out points, told from training points by form and colour."""
+    """Draw held-out points, with another marker and colour than training points."""
     scatter(axes, x, y, label="held-out data", facecolors="none", edgecolors=GREEN, marker="D", linewidths=0.7)
 
 
 def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, *, label: str, **look: Any) -> None:
-    """Draw points; above DRAWN_AT_MOST a fixed choice of them, and the label says so."""
+    """Draw points; of more than DRAWN_AT_MOST, draw a fixed selection, and say so in the label."""
     rows = chosen(len(x), DRAWN_AT_MOST)
     if len(rows) < len(x):
         label = f"{label} ({len(rows)} of {len(x)} points drawn)"
-    # Between bands (1) and lines (2); fewer points lie above more, which would hide them.
+    # Between bands (1) and lines (2); smaller sets of points are above larger ones, which would hide them.
     order = 1.5 + 0.4 / (1 + len(rows))
     defaults = {"s": point_size(len(rows)), "linewidths": 0.8, "rasterized": len(rows) > RASTER_ABOVE, "zorder": order}
     axes.scatter(x[rows], y[rows], label=label, **{**defaults, **look})
 
 
 def point_size(n: int) -> float:
-    """Return the area of each of `n` points, in square points: small where they are many."""
+    """Return the area of each of `n` points, in square points; smaller if there are many."""
     return float(np.clip(1500 / max(n, 1), 4, 14))
 
 
@@ -112,7 +112,7 @@ def draw_band(axes: Axes, x: np.ndarray, mean: np.ndarray, half_width: np.ndarra
 
 
 def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
-    """Put the legend of `panels` below all axes of the figure, where it hides no data."""
+    """Put the legend of `panels` below all axes of the figure, so that it hides no data."""
     entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
     if entries:
         if max(len(label) for _, label in entries) > LONG_LABEL:
@@ -120,4 +120,4 @@ def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
         legend = figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=n_columns)
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
-                handle.set_sizes([24.0])  # points of a crowded figure are too small to be told apart here
+                handle.set_sizes([24.0])  # points of a crowded figure are too small for a legend

@@ -1,4 +1,4 @@
-"""Figures over angles: coupling functions, beside truth and baseline, over how many rows speak for them."""
+"""Figures over angles: coupling functions with truth and baseline, above the density of rows."""
 
 import math
 
@@ -28,8 +28,8 @@ BINS = 48  # around the circle
 def coupling(study: Study) -> Figure | None:
     """Return the function over each angle, with truth and baseline, and the data's density below (d ≤ 2).
 
-    Of two angles each has its own part, which is centred: a constant may stand in either.  The test rows are then a
-    product grid, and a part is what is left of the mean over the other angle.
+    With two angles, each has its own part of the function.  Parts are centred, because a constant can be moved from one
+    to the other.  The test rows are then a product grid, and a part is the mean over the other angle.
     """
     test, prediction = study.test, study.prediction
     if test is None or test.f is None or prediction is None or study.train.d > 2:
@@ -65,13 +65,13 @@ def coupling(study: Study) -> Figure | None:
 
 
 def _part(column: np.ndarray, values: np.ndarray, x: np.ndarray, *, centred: bool) -> np.ndarray:
-    """Return the mean of `values` over the rows at each angle x, less the mean of all if `centred`."""
+    """Return the mean of `values` over the rows at each angle x, minus the overall mean if `centred`."""
     means = np.array([values[column == at].mean() for at in x])
     return means - values.mean() if centred else means
 
 
 def _part_sd(study: Study, prediction: Posterior, j: int, x: np.ndarray) -> np.ndarray | None:
-    """Return the sd of the function (d = 1), or of the component that reads angle j alone; None where unknown."""
+    """Return the sd of the function (d = 1), or of the component that reads only angle j; None if unknown."""
     if study.train.d == 1:
         return prediction.sd_f
     column, others = prediction.x[:, j], np.delete(prediction.x, j, axis=1)

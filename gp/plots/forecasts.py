@@ -1,4 +1,4 @@
-"""Figures of forecasts against what was observed: on held-out rows, else on left-out ones."""
+"""Figures of forecasts against observations: on held-out rows, or else by leave-one-out."""
 
 import math
 
@@ -23,14 +23,14 @@ from gp.plots.canvas import (
 from gp.plots.study import Study
 from gp.plots.values import chosen
 
-BARS_AT_MOST = 500  # error bars that can be told apart
+BARS_AT_MOST = 500  # error bars; more could not be told apart
 
 
 @styled
 def predicted(study: Study) -> Figure | None:
-    """Return observations against their predictions, which have their bands as bars.
+    """Return observations against predictions, with intervals as error bars.
 
-    An observation is outside its band where the bar misses the diagonal.
+    An observation is outside its interval if its bar does not cross the diagonal.
     """
     judged = values.judged(study)
     if judged is None:
@@ -83,7 +83,7 @@ def residuals(study: Study) -> Figure | None:
 
 @styled
 def calibration(study: Study) -> Figure | None:
-    """Return observed against nominal coverage, with where calibrated forecasts would be."""
+    """Return observed against nominal coverage, with the 95 % band of calibrated forecasts."""
     found = values.calibration(study)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Figures of what goes in: the data, and the loss while training."""
+"""Figures of the data, and of the training loss."""
 
 import math
 from textwrap import fill
@@ -25,13 +25,13 @@ from gp.plots.values import PANELS_AT_MOST
 
 @styled
 def data(study: Study) -> Figure:
-    """Return y against x with the true function; for several inputs a panel each, without."""
+    """Return y against x with the true function; for several inputs, a panel for each without it."""
     if study.train.d > 1:
         return _data_by_input(study)
     figure = new_figure(study, 7, 4.2)
     axes = figure.subplots()
     _scatter_column(axes, study, 0)
-    limits = axes.get_xlim()  # those of the data; the truth may reach further
+    limits = axes.get_xlim()  # those of the data; the truth may extend beyond them
     if truth := values.truth(study, LINE_POINTS):
         draw_truth(axes, *truth)
     axes.set(xlim=limits, xlabel=study.train.columns[0], ylabel=study.target)
@@ -67,13 +67,13 @@ def _scatter_column(axes: Axes, study: Study, j: int) -> None:
 
 @styled
 def loss(study: Study) -> Figure | None:
-    """Return the negative log marginal likelihood per datum against the evaluation."""
+    """Return the negative log marginal likelihood per datum against the number of the evaluation."""
     trained = values.training(study, LINE_POINTS)
     if trained is None:
         return None
     figure = new_figure(study, 7, 4.2)
     axes = figure.subplots()
-    marker = "." if np.isfinite(trained[1]).sum() <= 60 else ""  # few evaluations: show where they are
+    marker = "." if np.isfinite(trained[1]).sum() <= 60 else ""  # few evaluations are shown as points
     axes.plot(*trained, color=BLUE, marker=marker)
     axes.set(xlabel="evaluation", ylabel="negative log marginal likelihood\nper datum [nats]")
     axes.locator_params(axis="x", integer=True)

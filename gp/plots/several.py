@@ -1,4 +1,4 @@
-"""Figures of a posterior over several inputs: lines along each, and how much each matters."""
+"""Figures of a posterior over several inputs: slices along each input, and the relevance of each."""
 
 import math
 from textwrap import fill
@@ -23,13 +23,13 @@ from gp.plots.canvas import (
 from gp.plots.study import Study
 from gp.plots.values import chosen
 
-RUGS_AT_MOST = 300  # marks of a rug that can be told apart
-SPAN = 1e3  # of a relevance axis: what lies below a thousandth of the largest says nothing
+RUGS_AT_MOST = 300  # marks in a rug; more could not be told apart
+SPAN = 1e3  # of a relevance axis; values below a thousandth of the largest mean nothing
 
 
 @styled
 def slices(study: Study) -> Figure | None:
-    """Return the posterior along each input, the others at their medians, where lines were predicted (d > 2)."""
+    """Return the posterior along each input, the others at their medians, if slices were predicted (d > 2)."""
     curves = values.slices(study, LINE_POINTS)
     if not curves:
         return None
@@ -64,10 +64,10 @@ def slices(study: Study) -> Figure | None:
 
 @styled
 def relevance(study: Study) -> Figure | None:
-    """Return the sd of each input over its lengthscale, with 95 % intervals, for kernels with a lengthscale for each.
+    """Return the sd of each input divided by its lengthscale, with 95 % intervals, for kernels with ARD.
 
-    After Neal (1996, Bayesian Learning for Neural Networks, sec. 1.2.4): the larger, the more the function changes over
-    the data along that input.
+    After Neal (1996, Bayesian Learning for Neural Networks, sec. 1.2.4): the larger the ratio, the more the function
+    changes along that input over the data.
     """
     groups: dict[str, list[str]] = {}
     for name in study.hyperparameters:

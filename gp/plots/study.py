@@ -19,14 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study's data and results; figures that need what is None do not apply.
+    """A study's data and results; a figure does not apply if a part that it needs is None.
 
-    `prediction` is at `test`'s rows, `grid` on a dense grid (d = 1 or 2), `slices` on lines along each input
-    (gp.grid.slices); `baseline` is another prediction at `test`'s rows, by the method `baseline_name`.  `trace` has
-    columns evaluation and nats_per_datum (negative log marginal likelihood), `loo` y, mean and sd_y of each training
-    row predicted from all others, `calibration` nominal and observed coverage of the held-out rows or, where no y was
-    held out, of `loo`.  Inputs that are angles have `periods`.  `hyperparameters` are by name, in the data's units,
-    `intervals` their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
+    `prediction` is at the rows of `test`, `grid` on a dense grid (d = 1 or 2), `slices` along each input
+    (gp.grid.slices).  `baseline` is another prediction at the rows of `test`, by the method `baseline_name`.  `trace`
+    has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` has y, mean and sd_y of each
+    training row, predicted from all others.  `calibration` has nominal and observed coverage of the held-out rows or,
+    if no y is held out, of `loo`.  Inputs that are angles have `periods`.  `hyperparameters` (by name) are in the
+    data's units, and `intervals` are their 95 % intervals, {lower, upper}.  `interval` is the probability of every
+    band.
     """
 
     train: Dataset
@@ -58,10 +59,10 @@ class Study:
     def load(
         cls, find: Callable[[str], Path | None], *, title: str = "", interval: float = 0.95, current: bool = True
     ) -> "Study | None":
-        """Return the study whose files `find` finds by <stage>/<name>, None where it has no training rows.
+        """Return the study, None if it has no training rows; `find` returns the path of <stage>/<name>, or None.
 
-        `find` returns the file's path, or None where there is none.  Where files need not be `current`, as when some
-        stages have not run again, a prediction that is not at the test rows is left out; otherwise it is refused.
+        If `current`, a prediction that is not at the test rows is refused.  Otherwise it is left out, as some stages
+        may not have run again.
         """
         if (train := _read(find("synthesize/train.csv"), Dataset.load)) is None:
             return None
@@ -90,7 +91,7 @@ class Study:
 
     @property
     def quantile(self) -> float:
-        """Return how many standard deviations the interval reaches to each side: 1.96 for 0.95."""
+        """Return the half width of the interval in standard deviations: 1.96 for 0.95."""
         return NormalDist().inv_cdf((1 + self.interval) / 2)
 
     @property

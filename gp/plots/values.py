@@ -1,6 +1,6 @@
-"""What figures show, as arrays: computed once, drawn by matplotlib in this folder and by Vega on the review's pages.
+"""The content of figures as arrays, which matplotlib (in this folder) and Vega (in the review's pages) draw.
 
-Every function takes a Study, and returns None or nothing where the figure does not apply to it.
+Every function takes a Study, and returns None or an empty result if the figure does not apply to it.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from scipy.special import bdtr, bdtrik
 from gp.plots.study import Study
 from gp.posterior import Posterior
 
-PANELS_AT_MOST = 24  # inputs of a figure that still prints on a page
-TAILS = (0.025, 0.975)  # of a band in which 95 % of calibrated forecasts lie
+PANELS_AT_MOST = 24  # inputs in a figure that still fits on a printed page
+TAILS = (0.025, 0.975)  # tail probabilities of a band that contains 95 % of calibrated forecasts
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A posterior along sorted `x`: its `mean`, half the width of the function's band and of an observation's, (m,)."""
+    """A posterior along sorted `x`: `mean`, and half widths of the bands of function and observation, (m,)."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -27,7 +27,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One term of a posterior along sorted `x`: its `mean`, and half the width of its band, (m,)."""
+    """One term of a posterior along sorted `x`: its `mean`, and the half width of its band, (m,)."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -45,7 +45,7 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The rows that the fit is judged by, "held-out" or "left-out", and their forecasts, each (m,)."""
+    """The rows by which the fit is judged, "held-out" or "left-out", and their forecasts, each (m,)."""
 
     rows: str
     observed: np.ndarray
@@ -54,20 +54,20 @@ class Judged:
 
     @property
     def residuals(self) -> np.ndarray | None:
-        """Return (observed − mean) / sd_y, None where an sd is 0: it standardizes nothing."""
+        """Return (observed − mean) / sd_y, None if an sd is 0."""
         return (self.observed - self.mean) / self.sd_y if self.sd_y.all() else None
 
     def outside(self, quantile: float) -> np.ndarray:
-        """Return for each row whether it lies more than `quantile` standard deviations from its mean."""
+        """Return for each row whether it is more than `quantile` standard deviations from its mean."""
         return np.asarray(np.abs(self.observed - self.mean) > quantile * self.sd_y)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Coverage `observed` at `nominal` levels on `n` rows, and where 95 % of calibrated forecasts lie.
+    """Coverage `observed` at `nominal` levels on `n` rows, and a band with 95 % of calibrated forecasts.
 
-    The band has 0 and 1 as further `levels`.  It is binomial: it takes rows for independent, which neighbours and
-    left-out rows are not quite.
+    The band has 0 and 1 as additional `levels`.  It is binomial, and so assumes independent rows; neighbouring and
+    left-out rows are not quite independent.
     """
 
     rows: str
@@ -86,10 +86,10 @@ class Calibration:
 
 
 def chosen(n: int, at_most: int) -> np.ndarray:
-    """Return a choice of at most `at_most` of the rows 0 … n − 1, the same whenever asked."""
+    """Return a selection of at most `at_most` of the rows 0 … n − 1, always the same."""
     if n <= at_most:
         return np.arange(n)
-    # Random, not every k-th: the rows may have a period.
+    # Random instead of every k-th row, because rows may be periodic.
     return np.sort(np.random.default_rng(0).choice(n, at_most, replace=False))
 
 
@@ -140,7 +140,7 @@ def slices(study: Study, at_most: int) -> dict[str, Curve]:
 
 
 def surface(study: Study) -> Surface | None:
-    """Return the posterior over a lattice of two inputs; scattered inputs make none."""
+    """Return the posterior over a lattice of two inputs; None if the inputs are scattered."""
     grid = study.grid
     if study.train.d != 2 or grid is None:
         return None
@@ -152,7 +152,7 @@ def surface(study: Study) -> Surface | None:
 
 
 def judged(study: Study) -> Judged | None:
-    """Return the held-out rows with their forecasts, else the training rows, each forecast from all others."""
+    """Return the held-out rows with their forecasts, or else the training rows, each predicted from all others."""
     if study.test is not None and study.test.y is not None:
         p = study.prediction
         return None if p is None else Judged("held-out", study.test.y, p.mean, p.sd_y)
@@ -163,7 +163,7 @@ def judged(study: Study) -> Judged | None:
 
 
 def calibration(study: Study) -> Calibration | None:
-    """Return observed against nominal coverage of the rows that the fit is judged by."""
+    """Return observed against nominal coverage of the rows by which the fit is judged."""
     if study.calibration is None:
         return None
     held_out = study.test is not None and study.test.y is not None
@@ -175,7 +175,7 @@ def calibration(study: Study) -> Calibration | None:
 
 
 def training(study: Study, at_most: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the evaluation and the nats per datum there; None where nothing was trained."""
+    """Return the numbers of evaluations and the nats per datum there; None if nothing was trained."""
     if study.trace is None or len(study.trace) < 2:
         return None
     trace = study.trace.iloc[along(study.trace["evaluation"].to_numpy(), at_most)]
@@ -185,7 +185,7 @@ def training(study: Study, at_most: int) -> tuple[np.ndarray, np.ndarray] | None
 def binomial_quantile(tail: float, n: int, p: np.ndarray) -> np.ndarray:
     """Return the smallest count k with P(K ≤ k) ≥ tail for K ~ Binomial(n, p)."""
     count = np.ceil(bdtrik(tail, n, p))
-    # bdtrik inverts a function that is continuous in k; below its first step one less may do.
+    # bdtrik inverts a continuous function of k, so the smallest integer k may be one less.
     less = np.maximum(count - 1, 0)
     return np.where(bdtr(less, n, p) >= tail, less, count)
 

@@ -1,4 +1,4 @@
-"""Tables as people have them: each is read, value by value, or refused by one sentence that names a fix, which then works."""
+"""Tables as people have them: each is read value by value, or refused by a sentence whose fix then works."""
 
 import bz2
 import gzip
