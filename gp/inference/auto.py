@@ -1,4 +1,4 @@
-"""The inference that suits the data: exact where time and memory allow, else what their number and inputs suggest."""
+"""Chooses an inference method: exact if time and memory allow, else by the number of rows and inputs."""
 
 from typing import Literal
 
@@ -10,35 +10,35 @@ from gp.inference.nearest.vecchia import Vecchia
 from gp.model.model import Model
 from gp.spec import InputError
 
-# Rows up to which the exact method is taken: there an evaluation takes about 3 s of one core (ARD-RBF, d = 8; it grows
-# as n³) and 0.25 GB, and a fit a minute or two.
+# Up to this number of rows the exact method is used: at that size an evaluation takes about 3 s of one core (ARD-RBF, d
+# = 8; it grows as n³) and 0.25 GB, and a fit a minute or two.
 EXACT_ROWS = 5000
-# Rows up to which the posterior is that of all rows, by hyperparameters learnt on EXACT_ROWS of them: a factor takes
+# Up to this number of rows, hyperparameters are fitted to EXACT_ROWS rows, and all rows are factorised: a factor takes
 # 40 s of one core and 3.2 GB, the stages train and predict about five times that time; it predicts better than inducing
 # inputs do (benchmarks/README.md, UCI tables).
 FACTOR_ROWS = 20_000
-# Inputs up to which a row's nearest neighbours know nearly all that the others do (benchmarks/README.md, large tables).
+# Up to this number of inputs, nearest neighbours have nearly all the information (benchmarks/README.md, large tables).
 FEW_INPUTS = 4
-# Inputs up to which they still predicted better than inducing inputs did, on every table of real data measured; where
-# functions are smooth and the noise large it is the other way round.
+# Up to this number of inputs, nearest neighbours predicted better than inducing inputs on every table of real data
+# measured.  For smooth functions with much noise it is the other way round.
 MORE_INPUTS = 20
-# Rows up to which every step goes through all of them: an evaluation of sgpr then takes about 8 s of one core.  Of
-# more, a tree finds neighbours slowly where inputs are many.
+# Up to this number of rows, every step uses all of them: an evaluation of sgpr then takes about 8 s of one core.  With
+# more rows and many inputs, the tree search for neighbours is slow.
 SGPR_ROWS = 200_000
 
 
 class Auto(Method):
-    """The method that suits: a fit says which it took, and why.
+    """Chooses a method by the data; the fit reports which one, and why.
 
-    exact up to EXACT_ROWS rows if memory allows, and for noise that learns something for each row; else vecchia for up
-    to FEW_INPUTS inputs.  Of more inputs, exact with hyperparameters from EXACT_ROWS rows up to FACTOR_ROWS; up to
-    SGPR_ROWS, vecchia for up to MORE_INPUTS inputs, else sgpr; svgp beyond.  Each at its defaults.
+    exact for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  Otherwise vecchia for
+    up to FEW_INPUTS inputs.  For more inputs: up to FACTOR_ROWS rows exact, with hyperparameters from EXACT_ROWS rows;
+    up to SGPR_ROWS rows vecchia for up to MORE_INPUTS inputs, else sgpr; for more rows svgp.  Each with its defaults.
     """
 
     kind: Literal["auto"] = "auto"
 
     def resolve(self, n: int, d: int, model: Model) -> tuple[Method, str]:
-        """Return the method for n rows of d inputs, and why."""
+        """Return the method for n rows of d inputs, and the reason."""
         if model.noise.by_row:
             return Exact(), f"noise of kind {model.noise.kind} learns something for each row, which exact alone takes"
         fits = _fits_in_memory(n)

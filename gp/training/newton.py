@@ -31,20 +31,20 @@ class Informed(Objective, Protocol):
 
 
 STEP = 1.0  # first trust radius, along each direction: a quadratic is not to be trusted beyond a factor of e
-LONGEST = 4.0  # trust radius that it may grow to
+LONGEST = 4.0  # largest trust radius
 SMALL = 0.25  # longest step whose change of the gradient tells more about the curvature than the objective itself
 FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a direction counts as flat
 ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
 CLOSED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
-LAST_STEPS = 20  # to get there, at most
-RETURNS = 2  # of what ran off, at most in a climb
+LAST_STEPS = 20  # to reach CLOSED, at most
+RETURNS = 2  # of elements that ran off, at most so many in a climb
 
 
 @dataclass(frozen=True, eq=False)
 class Peak:
-    """Where a climb ended: the vector, the objective there and at every evaluation, the curvature as it is known.
+    """An optimum found by a climb: the vector, the objective there and at every evaluation, the known curvature.
 
-    `n` is the number of rows, in proportion to which curvature grows.
+    `n` is the number of rows; curvature grows in proportion to it.
     """
 
     vector: np.ndarray
@@ -66,7 +66,7 @@ class _Point:
 
 @dataclass(eq=False)
 class _Evaluated:
-    """The objective within its bounds, and what its evaluations told about its curvature."""
+    """The objective within its bounds, and the changes of its gradient, which tell its curvature."""
 
     objective: Objective
     bounds: list[tuple[float, float]]
@@ -75,7 +75,7 @@ class _Evaluated:
     changes: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (step, fall of the gradient along it)
 
     def at(self, vector: np.ndarray, before: _Point | None = None) -> _Point:
-        """Evaluate, and learn how the gradient changed since `before`.  Raises NotPositiveDefinite."""
+        """Evaluate, and record the change of the gradient since `before`.  Raises NotPositiveDefinite."""
         lower, upper = np.array(self.bounds).reshape(-1, 2).T
         vector = np.clip(vector, lower, upper)
         if self.given is None:
@@ -97,14 +97,14 @@ class _Evaluated:
         return curvature
 
     def step(self, point: _Point, radius: float, flat: float = 0.0) -> tuple[np.ndarray, float]:
-        """Return the Newton step but for what is held at a bound, and the gain (nats) that it predicts."""
+        """Return the Newton step, without elements held at a bound, and its predicted gain (nats)."""
         free, step = ~held(point.vector, point.gradient, self.bounds), np.zeros_like(point.vector)
         curvature = self.curvature(point)[np.ix_(free, free)]
         step[free] = newton_step(point.gradient[free], curvature, radius, ignored=flat)
         return step, 0.5 * float(point.gradient @ step)
 
     def peak(self, point: _Point) -> Peak:
-        """Return `point` as the end."""
+        """Return `point` as the optimum."""
         return Peak(point.vector, point.value, tuple(self.values), self.curvature(point), self.objective.n)
 
 
@@ -121,8 +121,8 @@ def climb(
     """Return the optimum near `start`: stops where a step would gain less than `tolerance` nats.
 
     `curvature` is that at `start`; None where the objective is `Informed`.  Steps are H⁻¹g within a trust radius, which
-    shrinks where they disappoint; none goes along a direction whose curvature is less than `flat`.
-    Raises NotPositiveDefinite only where `start` itself is at fault.
+    shrinks if a step gains less than predicted; no step goes along a direction whose curvature is less than `flat`.
+    Raises NotPositiveDefinite only if the covariance at `start` has no factor.
     """
     evaluated = _Evaluated(objective, bounds, curvature)
     here, radius, longest = evaluated.at(start), STEP, LONGEST if curvature is None else STEP
@@ -178,9 +178,9 @@ def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarra
 def newton_step(
     gradient: np.ndarray, curvature: np.ndarray, radius: float = STEP, *, ignored: float = 0.0
 ) -> np.ndarray:
-    """Return H⁻¹g, H's negative directions taken as curving down, and along each no more than `radius`.
+    """Return H⁻¹g with the absolute eigenvalues of H, and a length of at most `radius` along each eigenvector.
 
-    Nothing along directions whose curvature is below `ignored`.
+    Directions whose curvature is below `ignored` are left out.
     """
     if not len(gradient):
         return gradient
@@ -192,12 +192,12 @@ def newton_step(
 
 
 def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:
-    """Return how many nats a Newton step promises."""
+    """Return the predicted gain of a Newton step, nats."""
     return 0.5 * float(gradient @ newton_step(gradient, curvature))
 
 
 def held(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
-    """Return for each element whether it lies at a bound that the gradient pushes it against."""
+    """Return for each element whether it is at a bound and the gradient points outwards."""
     lower, upper = np.array(bounds).reshape(-1, 2).T
     return ((vector <= lower + 1e-9) & (gradient <= 0)) | ((vector >= upper - 1e-9) & (gradient >= 0))
 

@@ -6,8 +6,8 @@ q(v) = N(μ, F Fᵀ).  With a_i = L⁻¹ k(Z, x_i) and r_i = y_i − m(x_i),
 
     bound = Σ_i [log N(r_i | μᵀa_i, σ_i²) − (k_ii − |a_i|² + |Fᵀa_i|²) / 2σ_i²] − KL(q(v) ‖ p(v)).
 
-Only kernel, mean and noise have derivatives of their own (gp.inference.inducing.gradient); the linear algebra has its
-derivatives written out, so that no graph of it is kept.
+The pullbacks of the linear algebra are written out, so that autograd keeps no graph of it.  Only kernel, mean and noise
+are differentiated by their own code (gp.inference.inducing.gradient).
 """
 
 import math
@@ -26,8 +26,8 @@ from gp.matrices.tiles import diagonal
 from gp.model.model import GaussianProcess
 from gp.spec import Fault
 
-JITTER = 1e-8  # added to K_ZZ's diagonal, relative to its mean: inducing inputs come close, some kernels are smooth
-BLOCK = 512  # rows at a time, where all are gone through
+JITTER = 1e-8  # on K_ZZ's diagonal, relative to its mean: needed for close inducing inputs and smooth kernels
+BLOCK = 512  # rows at a time, in a pass over all rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,26 +56,26 @@ class Natural:
         return cls(torch.zeros(m), torch.eye(m))
 
     def towards(self, other: "Natural", step: float) -> "Natural":
-        """Return what a natural gradient of length `step` leads to where the optimum is `other`.
+        """Return the result of a natural-gradient step of length `step`, if the optimum is `other`.
 
-        With Gaussian noise the natural gradient of the bound is the difference of the two (Hensman et al. 2013,
-        sec. 3.1): one step of 1 arrives.
+        With Gaussian noise, the natural gradient of the bound is the difference of the two (Hensman et al. 2013,
+        sec. 3.1), so a single step of length 1 reaches the optimum.
         """
         return Natural(torch.lerp(self.linear, other.linear, step), torch.lerp(self.precision, other.precision, step))
 
     def gaussian(self) -> Gaussian:
-        """Return its mean, and the lower Cholesky factor of its covariance."""
-        # P = U Uᵀ with U upper triangular, by turning P around; then P⁻¹ = U⁻ᵀ U⁻¹.
+        """Return it as a Gaussian: mean, and lower Cholesky factor of the covariance."""
+        # P = U Uᵀ with U upper triangular, from the Cholesky factor of the reversed P; then P⁻¹ = U⁻ᵀ U⁻¹.
         upper = torch.linalg.cholesky(self.precision.flip(0, 1)).flip(0, 1)
         factor = torch.linalg.solve_triangular(upper.T, torch.eye(len(upper)), upper=False)
         return Gaussian(factor @ (factor.T @ self.linear), factor)
 
 
 class Inducing:
-    """A model at its current hyperparameters over inducing inputs z (m, d), and the gradients gathered on the way.
+    """A model at its current hyperparameters with inducing inputs z (m, d), and the accumulated gradients.
 
-    Where grad is enabled, `expected` adds to the gradients of the model's tensors and of z, complete after `pull_back`,
-    and `with_q` to those by q: `by_mean` (m,) and `by_factor` (m, m).  Raises NotPositiveDefinite.
+    If grad is enabled, `expected` adds to the gradients of the model's tensors and of z, which are complete after
+    `pull_back`; `with_q` also to those of q: `by_mean` (m,) and `by_factor` (m, m).  Raises NotPositiveDefinite.
     """
 
     def __init__(self, gp: GaussianProcess, z: torch.Tensor) -> None:
@@ -98,7 +98,7 @@ class Inducing:
         self.by_mean, self.by_factor = torch.zeros(m), torch.zeros(m, m)
 
     def project(self, rows: Batch) -> "Projected":
-        """Return what the bound needs of some rows."""
+        """Return the quantities that the bound needs of some rows."""
         gp, cross = self._gp, Covariance(self._gp.kernel, self.z, rows.x)
         noise, _ = gp.noise.of_rows(rows.x, rows.noise_sd)
         prior, mean = diagonal(gp.kernel, rows.x), gp.mean(rows.x)
@@ -106,9 +106,9 @@ class Inducing:
             return Projected(self._inverse, cross, prior, mean, noise, rows.y - mean, 1 / noise)
 
     def pull_collapsed(self, best: "Natural", rows: Iterable[Batch]) -> None:
-        """Take the gradient of the collapsed bound back, given the best q(v), by one more pass over the rows.
+        """Pullback of the collapsed bound, given the optimal q(v), by one more pass over the rows.
 
-        At the best q, S = precision⁻¹ and μ = S linear, the bound's derivative is that of all but q (the envelope
+        At the optimal q, with S = precision⁻¹ and μ = S linear, the derivative of q does not contribute (the envelope
         theorem). With M = L⁻ᵀ(I − S)L⁻¹ and w = L⁻ᵀμ it is, by k(Z, x_i), (M k(Z, x_i) + r_i w)/σ_i² with
         r_i = y_i − m(x_i) − wᵀk(Z, x_i), and by K_ZZ −½ L⁻ᵀ(S⁻¹ − 2I + S + μμᵀ)L⁻¹: half the m² · n of `expected`.
         """
@@ -139,7 +139,7 @@ class Inducing:
         backward(self._covariance.seeds(by_prior))
 
     def expected(self, q: Gaussian, rows: "Projected", weight: float = 1.0, *, with_q: bool = False) -> float:
-        """Return `weight` times Σ_i E_q log p(y_i | f_i), nats, and gather its gradient."""
+        """Return `weight` times Σ_i E_q log p(y_i | f_i), nats, and accumulate its gradient."""
         a, precision = rows.projected, weight * rows.precision
         with torch.no_grad():
             spread = q.factor.T @ a
@@ -161,7 +161,7 @@ class Inducing:
         return value
 
     def pull_back(self) -> None:
-        """Take what was gathered for K_ZZ's Cholesky factor back  (Murray 2016, "Differentiation of the Cholesky
+        """Pullback through the Cholesky factor of K_ZZ  (Murray 2016, "Differentiation of the Cholesky
         decomposition", eq. 10)."""
         with torch.no_grad():
             inner = (self.factor.T @ self._by_factor_of_prior.tril()).tril()
@@ -193,16 +193,17 @@ class Projected:
         return torch.from_numpy(blas.dtrmm(1.0, self.inverse, cross, side=1, lower=1, trans_a=1).T)
 
     def sites(self, weight: float = 1.0) -> Natural:
-        """Return p(v) Π_i N(r_i | a_iᵀv, σ_i²)^weight: the best q(v), were these all rows."""
+        """Return p(v) Π_i N(r_i | a_iᵀv, σ_i²)^weight: the optimal q(v) if these were all rows."""
         weighted = weight * self.precision * self.projected
         m = len(weighted)
         return Natural(weighted @ self.residual, torch.eye(m) + weighted @ self.projected.T)
 
 
 def optimum(gp: GaussianProcess, z: torch.Tensor, rows: Iterable[Batch]) -> tuple[Natural, float]:
-    """Return the best q(v) at the model's hyperparameters, by one pass over all rows, and the bound there (nats).
+    """Return the optimal q(v) at the model's hyperparameters, by one pass over all rows, and the bound there (nats).
 
-    It is Titsias' (2009, "Variational learning of inducing variables in sparse Gaussian processes", eq. 9).
+    This is the bound of Titsias (2009, "Variational learning of inducing variables in sparse Gaussian processes", eq.
+    9).
     """
     with torch.no_grad():
         inducing, m, constant = Inducing(gp, z), len(z), 0.0

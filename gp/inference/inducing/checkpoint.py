@@ -1,4 +1,4 @@
-"""Checkpoint: a file from which a long training goes on after it was killed."""
+"""Checkpoint: a file from which a long training resumes after it was killed."""
 
 import os
 import time
@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
-EVERY = 5.0  # seconds from one writing to the next: a few megabytes, synced, take some hundredths
+EVERY = 5.0  # seconds between writes; writing and syncing a few megabytes takes some hundredths of a second
 
 Arrays = dict[str, np.ndarray]
 
 
 class Checkpoint:
-    """A file in `folder` (none, and nothing kept, without a folder) that appears whole or not at all.
+    """A file in `folder` that is written completely or not at all; without a folder, nothing is written.
 
-    Its name is `key`, which tells the training from any other by the same code.  Who gave the folder removes it in the
-    end.
+    Its name is `key`, which identifies the training.  The owner of the folder removes it in the end.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
@@ -25,16 +24,16 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def read(self) -> Arrays | None:
-        """Return what was last written, if anything was."""
+        """Return the arrays last written, None if there are none."""
         return None if self._path is None or not self._path.exists() else load_file(self._path)
 
     def offer(self, arrays: Callable[[], Arrays]) -> None:
-        """Write `arrays` if the last time is EVERY seconds ago."""
+        """Write `arrays` if the last write was at least EVERY seconds ago."""
         if time.monotonic() - self._last > EVERY:
             self.write(arrays())
 
     def write(self, arrays: Arrays) -> None:
-        """Write `arrays` in the place of what was there."""
+        """Write `arrays`, replacing earlier ones."""
         self._last = time.monotonic()
         if self._path is None:
             return

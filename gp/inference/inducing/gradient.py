@@ -1,4 +1,4 @@
-"""Covariances between inducing inputs and rows, and the way back from them to hyperparameters and inducing inputs."""
+"""Covariances between inducing inputs and rows, and their pullback to hyperparameters and inducing inputs."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,17 @@ from gpytorch.kernels import Kernel
 
 from gp.matrices.algebra import closed_form
 
-Seed = tuple[torch.Tensor, torch.Tensor]  # a tensor within autograd's graph, and ∂L/∂ it
+Seed = tuple[torch.Tensor, torch.Tensor]  # a tensor in autograd's graph and its cotangent ∂L/∂tensor
 
 
 class Covariance:
-    """k(Z, x), `value` (m, b), of inducing inputs z (m, d) and rows x (b, d); k(Z, Z) where x is left out.
+    """k(Z, x), `value` (m, b), of inducing inputs z (m, d) and rows x (b, d); k(Z, Z) without x.
 
-    Where grad is enabled, it can be taken back once, to hyperparameters and z.
+    If grad is enabled, it has one pullback, to hyperparameters and z.
     """
 
     def __init__(self, kernel: Kernel, z: torch.Tensor, x: torch.Tensor | None = None) -> None:
-        # As blocks of one matrix, whose kernels then know their way back to the inputs on both sides.
+        # Blocks of one matrix over both sets of inputs, because its pullback gives gradients for both.
         both = z if x is None else torch.cat([z, x])
         self._blocks = closed_form(kernel, both, both)
         first = slice(0, len(z))
@@ -26,14 +26,14 @@ class Covariance:
         self.value = torch.from_numpy(value)
 
     def seeds(self, weight: torch.Tensor) -> Iterator[Seed]:
-        """Yield tensors with ∂L/∂ them, given the weight ∂L/∂value (symmetric, of k(Z, Z))."""
+        """Yield (tensor, cotangent ∂L/∂tensor), given the cotangent ∂L/∂value (symmetric for k(Z, Z))."""
         self._derivative.pull(np.ascontiguousarray(weight.numpy()), 1.0)
         return ((tensor, torch.from_numpy(seed)) for tensor, seed in self._blocks.gradients())
 
 
 def backward(seeds: Iterator[Seed] | list[Seed]) -> None:
-    """Take gradients back through what learns."""
+    """Run one backward pass from these cotangents, through tensors that require gradients."""
     learnt = [torch.dot(tensor.reshape(-1), seed.reshape(-1)) for tensor, seed in seeds if tensor.requires_grad]
     if learnt:
-        # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
+        # A scalar, because torch checks the shapes of given gradients with sympy, whose import takes 0.3 s.
         torch.stack(learnt).sum().backward()

@@ -1,9 +1,9 @@
 """Stochastic training: natural gradients for q(v) beside Adam for hyperparameters and inducing inputs, by minibatches.
 
-At each minibatch both gradients are taken at the same place; q(v) moves by its natural gradient
-(gp.inference.inducing.bound), the rest by Adam (Salimbeni, Eleftheriadis & Hensman 2018, "Natural gradients in
-practice").
-Step sizes fall where the held-out bound no longer rises, and training ends where that happens after DROPS of them.
+At each minibatch both gradients are evaluated at the same point.  q(v) takes a natural-gradient step
+(gp.inference.inducing.bound), the other parameters a step of Adam (Salimbeni, Eleftheriadis & Hensman 2018, "Natural
+gradients in practice").  If the held-out bound no longer rises, step sizes are reduced; after DROPS reductions,
+training ends.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
 from gp.parameters.scope import spread
 
-CHECK = 100  # steps from one look at the held-out rows to the next
-DROPS = 3  # of the step sizes
-DROP = 0.3  # what they are then multiplied by
-FEW_HELD, MANY_HELD = 100, 5000  # held-out rows: at least, of few rows a quarter; at most
-TOLERANCE = 1e-4  # nats per row: less is no rise
+CHECK = 100  # steps between evaluations of the held-out bound
+DROPS = 3  # reductions of the step sizes
+DROP = 0.3  # factor of each reduction
+FEW_HELD, MANY_HELD = 100, 5000  # minimum (at most a quarter of the rows) and maximum of held-out rows
+TOLERANCE = 1e-4  # nats per row; a smaller rise does not count
 
 
 @dataclass(frozen=True)
 class Minibatches:
-    """How training by minibatches goes: the settings of `Svgp`, which says what each does."""
+    """The settings of training by minibatches; `Svgp` explains each."""
 
     batch_size: int
     epochs: int
@@ -45,10 +45,10 @@ class Minibatches:
 
 @dataclass
 class State:
-    """Where training is: all that the next step depends on, beside the rows and the seed.
+    """The state of training: all that the next step depends on, except the rows and the seed.
 
-    `place` is the raw hyperparameters and then the inducing inputs in units of their spread, `first` and `second` are
-    Adam's moments; `values` the held-out bound (nats, as if of all rows) at each look, `best_place` where it was best.
+    `place` has the raw hyperparameters, then the inducing inputs in units of their spread.  `first` and `second` are
+    Adam's moments.  `values` has the held-out bounds (nats, scaled to all rows) so far; `best_place` had the best one.
     """
 
     place: np.ndarray
@@ -58,20 +58,20 @@ class State:
     second: np.ndarray
     best_place: np.ndarray
     values: np.ndarray
-    started: int  # evaluations that the search for the start took
+    started: int  # evaluations used by the search for the start
     step: int = 0
     epoch: int = 0
-    batch: int = 0  # minibatches of this epoch that are done
-    waited: int = 0  # looks since the last rise, or since the step sizes fell
+    batch: int = 0  # finished minibatches of this epoch
+    waited: int = 0  # held-out evaluations since the last rise or reduction of step sizes
     drops: int = 0
 
     def arrays(self) -> Arrays:
-        """Return all of it as arrays."""
+        """Return the state as arrays."""
         return {name: np.asarray(value) for name, value in asdict(self).items()}
 
     @classmethod
     def of(cls, arrays: Arrays) -> "State":
-        """Return the state that `arrays` gave."""
+        """Return the state whose method `arrays` returned these."""
         named: dict[str, Any] = {f.name: arrays[f.name] for f in fields(cls)}
         return cls(**{name: value.item() if value.ndim == 0 else value for name, value in named.items()})
 
@@ -85,7 +85,7 @@ class Training:
         self._z = torch.nn.Parameter(torch.from_numpy(z.copy()))
         self._unit = spread(z)
         self._n = total(rows)
-        # One row in four at most, where there are few.
+        # At most one row in four, if there are few rows.
         count = min(MANY_HELD, max(math.ceil(settings.holdout * self._n), min(FEW_HELD, self._n // 4)))
         self._held = draw(self._n, count, np.random.default_rng([seed, 1]))
         self._held_rows = gather(rows, self._held)
@@ -98,7 +98,7 @@ class Training:
         return State(place, linear, precision, zero, zero, place, np.zeros(0), evaluations)
 
     def run(self, state: State, checkpoint: Checkpoint) -> None:
-        """Take `state` to the end."""
+        """Train from `state` to the end."""
         bar = tqdm(desc="svgp", unit=" steps", initial=state.step, disable=None, leave=False)
         while state.epoch < self._settings.epochs and state.drops <= DROPS:
             for batch in self._rest_of_epoch(state):
@@ -144,7 +144,7 @@ class Training:
             inducing = Inducing(self._gp, self._z)
             rows = inducing.project(batch)
             sites = rows.sites(weight)
-            # The first steps average what they have seen.
+            # The first steps average over the minibatches so far.
             natural_step = max(self._settings.natural_step * shrunk, 1 / state.step)
             moved = natural.towards(sites, natural_step)
             # The first minibatch alone knows of a q(v): from then on rows meet one that others have made.
@@ -156,7 +156,7 @@ class Training:
         state.batch += 1
 
     def _gradient(self, state: State) -> np.ndarray:
-        """Return the gradient that was gathered, by the place, the prior's added."""
+        """Return the accumulated gradient with respect to `place`, including that of the prior."""
         p = len(state.place) - self._z.numel()
         _, by_prior = self._parameters.log_prior(state.place[:p])
         by_z = self._z.grad if self._z.grad is not None else torch.zeros_like(self._z)
@@ -172,7 +172,7 @@ class Training:
         state.place = place
 
     def _look(self, state: State) -> None:
-        """Look at the held-out rows: keep the place if it is the best, else wait, then make steps smaller."""
+        """Evaluate the held-out bound; keep the best place; without a rise for long, reduce the step sizes."""
         value, best = self._held_out(state), max(state.values, default=-np.inf)
         state.values = np.append(state.values, value)
         if value > best:
@@ -182,7 +182,7 @@ class Training:
             state.waited, state.drops = 0, state.drops + 1
 
     def _held_out(self, state: State) -> float:
-        """Return the bound with the held-out rows in the place of all, plus the log prior (nats)."""
+        """Return the bound estimated from the held-out rows, plus the log prior (nats)."""
         self._put(state.place)
         q = Natural(torch.from_numpy(state.linear), torch.from_numpy(state.precision)).gaussian()
         with torch.no_grad():
@@ -194,9 +194,9 @@ class Training:
 
 
 def key_of(gp: GaussianProcess, rows: Rows, method: str, optimizer: str, seed: int) -> str:
-    """Return what tells this training from any other by the same code.
+    """Return a key that identifies this training, among those by the same code.
 
-    That is the model, its rows, all rows, the method's and the optimizer's settings, and the seed.
+    It covers the model, its rows, all rows, the settings of the method and the optimizer, and the seed.
     """
     specs = [gp.spec.model_dump_json(), method, optimizer]
     return hashlib.sha256(repr([*specs, seed, ModelRows(gp).digest, rows.digest]).encode()).hexdigest()

@@ -5,14 +5,14 @@ import warnings
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-ROUNDS = 20  # of Lloyd's algorithm: more move the centres by little, and they are only a start
+ROUNDS = 20  # of Lloyd's algorithm; more rounds change the centres little, and they are only a start
 
 
 def cluster_centres(x: np.ndarray, m: int, seed: int, *, sample: int | None = None) -> np.ndarray:
-    """Return m centres (m, d) of the rows of x (n, d): all rows where n is at most m.
+    """Return m cluster centres (m, d) of the rows of x (n, d), or all rows if n is at most m.
 
-    k-means (Lloyd 1982) from m seeded rows, in units of each column's sd; of more than `sample` rows, among so many
-    seeded ones.  Where x has fewer than m distinct rows, some centres are equal.
+    k-means (Lloyd 1982) starts at m random rows (by the seed), in units of each column's sd.  If there are more than
+    `sample` rows, it uses a random sample of that size.  If x has fewer than m distinct rows, some centres are equal.
     """
     rng = np.random.default_rng(seed)
     if sample is not None and len(x) > max(sample, m):
@@ -24,7 +24,7 @@ def cluster_centres(x: np.ndarray, m: int, seed: int, *, sample: int | None = No
     rows = x / scale
     start = rows[np.sort(rng.choice(len(rows), size=m, replace=False))]
     with warnings.catch_warnings():
-        # A cluster that has lost its rows keeps its centre.
+        # A cluster without rows keeps its centre.
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
         centres, _ = kmeans2(rows, start, iter=ROUNDS, minit="matrix")
     return centres * scale

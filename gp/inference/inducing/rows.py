@@ -1,6 +1,6 @@
-"""Rows: where training rows come from, chunk by chunk, and minibatches of them in a seeded order.
+"""Rows: the source of training rows, chunk by chunk, and minibatches of them in a random order given by the seed.
 
-What is held at a time is a few chunks, so that rows which lie in a file need not fit in memory (gp.fitted.parquet).
+Only a few chunks are in memory at a time, so a file of rows need not fit in memory (gp.fitted.parquet).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import torch
 from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
 
-POOL = 2**16  # rows, at least, that are shuffled together where chunks are small
+POOL = 2**16  # minimum of rows that are shuffled together, if chunks are small
 
 
 class Batch(NamedTuple):
@@ -35,7 +35,7 @@ class Rows(Protocol):
 
     @property
     def digest(self) -> str:
-        """Return what tells these rows from others."""
+        """Return a key that identifies these rows."""
         ...
 
     def read(self, chunk: int) -> Batch:
@@ -44,7 +44,7 @@ class Rows(Protocol):
 
 
 class ModelRows:
-    """The rows that a model holds, as one chunk, or in chunks of `sizes`."""
+    """The rows of a model, as one chunk, or in chunks of `sizes`."""
 
     def __init__(self, gp: GaussianProcess, sizes: tuple[int, ...] | None = None) -> None:
         self.sizes = sizes or (gp.n,)
@@ -59,7 +59,7 @@ class ModelRows:
         return hashlib.sha256(b"".join([str(self.sizes).encode(), *parts])).hexdigest()
 
     def read(self, chunk: int) -> Batch:
-        """Return the rows of a chunk; no copy."""
+        """Return the rows of a chunk, without a copy."""
         return self._rows.at(slice(self._starts[chunk], self._starts[chunk + 1]))
 
 
@@ -92,10 +92,10 @@ def blocks(rows: Rows, size: int) -> Iterator[Batch]:
 
 
 def minibatches(rows: Rows, without: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Yield all rows but those at the sorted positions `without`, shuffled, `size` at a time.
+    """Yield all rows except those at the sorted positions `without`, shuffled, `size` at a time.
 
-    Chunks come in a random order, and POOL rows or more of them are shuffled together.  What is left at the end and
-    fills no minibatch is dropped, of a single one excepted.
+    Chunks come in a random order, and POOL rows or more are shuffled together.  An incomplete minibatch at the end is
+    dropped, unless it is the only one.
     """
     starts, left, yielded = np.cumsum([0, *rows.sizes]), [], False
     order = rng.permutation(len(rows.sizes)).tolist()
@@ -118,7 +118,7 @@ def minibatches(rows: Rows, without: np.ndarray, size: int, rng: np.random.Gener
 
 
 def _pooled(parts: list[tuple[Batch, np.ndarray]]) -> tuple[Batch, np.ndarray]:
-    """Return batches as one, and the positions in it of those rows that count."""
+    """Return the batches joined, and the positions of the rows to use."""
     offsets = np.cumsum([0, *(len(batch.y) for batch, _ in parts)])
     kept = np.concatenate([kept + offset for (_, kept), offset in zip(parts, offsets, strict=False)])
     return _joined([batch for batch, _ in parts]), kept

@@ -1,7 +1,7 @@
-"""Many small covariance matrices at once: filled by any kernel, factorised, and their gradient taken back.
+"""Many small covariance matrices at once: evaluated by any kernel, factorised, with their pullback.
 
-Each of b groups has k points, the last of which is given the others.  A kernel is evaluated at pairs of points: half
-of what whole matrices would ask for.
+Each of b groups has k points; the last point is conditioned on the others.  A kernel is evaluated at pairs of points,
+half as many as the elements of full matrices.
 """
 
 import math
@@ -30,7 +30,7 @@ class Pairs:
         return self._of(kernel, np.arange(len(self._points)))
 
     def _of(self, kernel: Kernel, columns: np.ndarray) -> torch.Tensor:
-        """Return the covariance by a kernel that is given those columns."""
+        """Return the covariance by a kernel over these columns."""
         if isinstance(kernel, kernels.ScaleKernel):
             return kernel.outputscale * self._of(kernel.base_kernel, columns)
         own = columns if kernel.active_dims is None else columns[kernel.active_dims.numpy()]
@@ -60,7 +60,7 @@ class Pairs:
         return self._squares[column]
 
     def _by_forward(self, kernel: Kernel, columns: np.ndarray) -> torch.Tensor:
-        """Return what the kernel's own `forward` makes of the pairs."""
+        """Return the covariance of the pairs by the kernel's own `forward`."""
         points = self._points[columns]
         x1, x2 = (
             torch.from_numpy(np.ascontiguousarray(points[:, side].reshape(len(columns), -1).T))
@@ -70,7 +70,7 @@ class Pairs:
 
 
 class _OfDistance(torch.autograd.Function):
-    """f(s), s = Σ weights · squares: a closed form of stationary kernels, in a graph for what surrounds them."""
+    """f(s), s = Σ weights · squares: a closed form of stationary kernels, as a function for autograd."""
 
     @staticmethod
     def forward(ctx: Any, weights: torch.Tensor, squares: list[np.ndarray], form: Form) -> torch.Tensor:
@@ -97,7 +97,7 @@ def lower_pairs(k: int) -> tuple[np.ndarray, np.ndarray]:
 def factorised(pairs: np.ndarray, diagonal: np.ndarray) -> torch.Tensor | None:
     """Return the Cholesky factors (b, k, k) of matrices whose elements are `pairs` (p, b), and `diagonal` (k, b).
 
-    Nothing where one has none.
+    Returns None if one of them has no factor.
     """
     k, b = diagonal.shape
     matrices = np.zeros((b, k, k))
@@ -108,7 +108,7 @@ def factorised(pairs: np.ndarray, diagonal: np.ndarray) -> torch.Tensor | None:
 
 
 def by_rounding(factors: torch.Tensor) -> bool:
-    """Return whether a matrix has its factor by rounding only: what a search that ended there would have is noise."""
+    """Return whether a matrix was factorised only thanks to rounding; a search must not end there."""
     pivots = factors.diagonal(dim1=1, dim2=2).square()
     limit = 10 * factors.shape[1] * np.finfo(float).eps
     return bool((pivots.amin(1) < limit * pivots.amax(1)).any())
@@ -116,7 +116,7 @@ def by_rounding(factors: torch.Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Conditionals:
-    """The last of k points given the others, b times over, from `factors` (b, k, k) and residuals y − m (k, b).
+    """The last of k points given the others, for b groups, from `factors` (b, k, k) and residuals y − m (k, b).
 
     With N the others, i the last, u = (−K_NN⁻¹k_Ni, 1) and g = (K_NN⁻¹r_N, 0): its residual is N(r_i − e, F) where
     e = uᵀr and F = uᵀKu.
