@@ -1,6 +1,6 @@
-"""Where a study's rows come from: one file (or folder) per source; `Data` is the registry of them.
+"""Data sources of studies: one file or folder for each; `Data` is the registry.
 
-To add one: a `Source` (gp/data/source.py) in a file of its own, and its name in `Data`.
+To add one, write a `Source` (gp/data/source.py) in a file of its own, and add its name to `Data`.
 """
 
 from typing import Annotated

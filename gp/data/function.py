@@ -1,7 +1,7 @@
 """Function: rows drawn from a formula in x, with noise.
 
-The formula is the user's text.  It is parsed by `ast`, held against a whitelist and turned into NumPy calls; nothing
-of it is ever run as Python.
+The formula is text from the user.  It is parsed by `ast`, checked against a whitelist, and turned into NumPy calls.  It
+is never run as Python.
 """
 
 import ast
@@ -45,12 +45,12 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Pow: np.power,
 }
 SIGNS: dict[type, Callable[..., Any]] = {ast.UAdd: np.positive, ast.USub: np.negative}
-# Far above any formula a person writes, far below what would exhaust the parser's or Python's stack.
+# Far above any formula that a person writes, and far below what exhausts the stack of the parser or of Python.
 MAX_CHARACTERS, MAX_NODES, MAX_DEPTH = 1000, 500, 100
 
 
 def _check_range(value: Any) -> Any:
-    """Return `value`, [lo, hi] or a list of such pairs, as it was written."""
+    """Return `value` as written, if it is [lo, hi] or a list of such pairs."""
     pairs = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
     for pair in pairs:
         # Half of the largest float, so that hi - lo does not overflow; True is an int to Python.
@@ -70,7 +70,7 @@ Range = Annotated[list[Any], PlainValidator(_check_range)]
 
 
 class Grid(Spec):
-    """Where the true function is given beside the training rows."""
+    """Inputs at which the true function is given, in addition to the training rows."""
 
     range: Range
     n: Count
@@ -79,11 +79,11 @@ class Grid(Spec):
 class Function(Source):
     """n rows of y = f(x) + noise_sd · N(0, 1).
 
-    f is a formula in x, or in x1, x2, … where several ranges are given.
+    f is a formula in x, or in x1, x2, … if there are several ranges.
     """
 
     kind: Literal["function"] = "function"
-    range: Range  # before `function`: how many inputs there are decides their names
+    range: Range  # before `function`, because the number of inputs decides their names
     function: str
     n: Count
     noise_sd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -122,7 +122,7 @@ class Function(Source):
         """Return the noisy training rows, and the true function at the rows of `test`.
 
         One input lies on linspace(lo, hi, n).  Several are uniform draws; those of `test` come from an independent
-        stream, so that neither set changes with the other's n.  Raises InputError where the formula is not finite.
+        stream, so that neither set changes with the other's n.  Raises InputError if a value is not finite.
         """
         rng = np.random.default_rng(seed)
         (rng_test,) = rng.spawn(1)
@@ -136,7 +136,7 @@ class Function(Source):
 
     def _values(self, x: np.ndarray, field: str) -> np.ndarray:
         formula = parse_formula(self.function, self.columns)
-        with np.errstate(all="ignore"):  # what is not finite is refused just below, with its place
+        with np.errstate(all="ignore"):  # values that are not finite are refused just below
             f = np.broadcast_to(formula(x), len(x))
         if not np.isfinite(f).all():
             i = int(np.flatnonzero(~np.isfinite(f))[0])
@@ -154,7 +154,7 @@ class Function(Source):
 def parse_formula(text: str, inputs: Sequence[str]) -> Formula:
     """Return the function of x (n, d) that `text`, an expression in `inputs`, stands for.
 
-    Raises ValueError for everything that is no such expression, or one too large.
+    Raises ValueError if it is not such an expression, or too large.
     """
     if len(text) > MAX_CHARACTERS:
         raise InputError(Fault("", f"is {len(text)} characters long", f"write it in at most {MAX_CHARACTERS}"))
@@ -194,7 +194,7 @@ def _build(node: ast.AST, inputs: Sequence[str], depth: int) -> Formula:
 def _constant(number: float) -> Formula:
     if abs(number) > sys.float_info.max:
         raise InputError(Fault("", f"the number {str(number)[:12]}… is too large", "write a finite one"))
-    # A float64, whatever was written: 9**9**9 is then infinite at once, where Python's integers would never end.
+    # Always a float64: 9**9**9 is then infinite at once, while Python's integers would take forever.
     value = np.array(number, dtype=np.float64)
     return lambda _: value
 
@@ -204,7 +204,7 @@ def _apply(function: Callable[..., np.ndarray], *parts: Formula) -> Formula:
 
 
 def _refusal(node: ast.AST, inputs: Sequence[str]) -> tuple[str, str]:
-    """Return why `node` has no place in a formula, and what to write instead."""
+    """Return why `node` is not allowed in a formula, and what to write instead."""
     source = f"'{ast.unparse(node)[:60]}'"
     known = f"inputs {', '.join(inputs)}; constants {', '.join(CONSTANTS)}; functions {', '.join(FUNCTIONS)}"
     match node:

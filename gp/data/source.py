@@ -1,4 +1,4 @@
-"""Source: what every data source is, and Baseline: what its field would predict from its rows."""
+"""Source, the interface of every data source, and Baseline, the prediction of its field's standard method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from gp.spec import Spec
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """The prediction of the standard method of a data source's field, to be scored and drawn beside the model's.
+    """The prediction of the standard method of a source's field, to be scored and drawn beside the model's.
 
-    `name` is what readers see, `facts` are what the method says of itself, which metrics.json then has too.
+    Readers see `name`.  `facts` are results of the method itself, which are added to metrics.json.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Baseline:
 
 
 class Source(Spec):
-    """Where a study's rows come from."""
+    """A source of a study's rows."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Source(Spec):
         return {}
 
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
-        """Return the training rows, and rows to test on: held-out observations, or where the true function is known."""
+        """Return the training rows, and test rows: held-out observations, or inputs with the known true function."""
         raise NotImplementedError
 
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline | None:

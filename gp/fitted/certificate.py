@@ -1,4 +1,4 @@
-"""What a fit can say for itself: whether training arrived, what the data determine, what should alarm a reader."""
+"""The certificate of a fit: whether training converged, what the data determine, and alarms for the reader."""
 
 import math
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem, Search, polish
 from gp.training.newton import Objective, held, measure_curvature, newton_gain
 
-CONVERGED = 0.05  # nats that a Newton step would still gain, below which a search has arrived
+CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search has converged
 ALL_NOISE = 0.99  # share of y's variance
-SIGNAL = 3.0  # nats over noise alone, which two needless hyperparameters gain one time in twenty
-ILL_CONDITIONED = 1e12  # condition number from which solutions keep fewer than four digits
-IRRELEVANT = 0.01  # of y's sd: what an input must be able to change to be told from one that changes nothing
+SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much one time in twenty
+ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
+IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What can be said of a fit at its learnt hyperparameters θ; nats are of the marginal likelihood (plus prior).
+    """Diagnostics of a fit at its hyperparameters θ; nats are of the marginal likelihood (plus prior).
 
-    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` what a
-    Newton step from there would gain.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for what may be
-    negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).  `signal` is how many
-    nats the model is better than noise about a level.
+    `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` the
+    predicted gain of a Newton step from there.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for
+    what may be negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).  `signal`
+    is how many nats the model is better than noise about a level.
     """
 
     converged: bool
@@ -53,7 +53,7 @@ class Certificate:
 
     @property
     def alarms(self) -> list[str]:
-        """Return a line for each thing that makes this fit doubtful, and what to do about it."""
+        """Return a line for each reason to doubt this fit, with what to do about it."""
         alarms = []
         if self.adam_gap is not None and self.adam_gap > CONVERGED:
             alarms.append(
@@ -80,7 +80,7 @@ class Certificate:
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what metrics.json says, in numbers; what does not apply is absent."""
+        """Return the numbers for metrics.json; what does not apply is absent."""
         names = (
             "gradient_norm",
             "shortfall",
@@ -176,7 +176,7 @@ def certify(
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)
     shortfall = newton_gain(gradient[inside], hessian)
-    # The largest log likelihood of noise about a level.
+    # The largest log likelihood of a constant plus noise.
     noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.scope.y), 1e-300)))
     return Certificate(
         converged=shortfall <= CONVERGED,
@@ -204,7 +204,7 @@ def certify(
 
 
 def _was_found_last(search: Search | None) -> bool:
-    """Return whether only the last start, the least promising, reached the best optimum while others were left."""
+    """Return whether only the last start found the best optimum, while more candidates were left."""
     if not search or not search.screened or len(search.ends) < 2 or search.screened.candidates <= search.starts:
         return False
     *others, last = (value for _, value in search.ends)
@@ -251,7 +251,7 @@ def _intervals(
 ) -> tuple[dict[str, tuple[float, float]], list[str]]:
     """Return 95 % intervals in the data's units by name, and the names of what has none."""
     curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))
-    # A standard error of more than three units of log θ, a factor of 20, says nothing.
+    # A standard error above three units of log θ (a factor of 20) carries no information.
     flat = curvature < 1 / 9
     variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
     loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
@@ -274,7 +274,7 @@ def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
 def _irrelevant(
     parameters: Parameters, reads: list[tuple[str, str]], extents: dict[str, float], y_sd: float
 ) -> dict[str, list[str]]:
-    """Return column → names of its ARD lengthscales, where none of what reads the column sees it.
+    """Return column → names of its ARD lengthscales, for columns that no part of the model depends on noticeably.
 
     Over the column's extent r, a kernel s ρ(r/ℓ) lets the function move by about √s r/ℓ: nothing, if that is less than
     IRRELEVANT of y's sd.

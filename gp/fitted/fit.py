@@ -35,7 +35,7 @@ def fit(
     """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
 
     `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
-    params.yaml; each left out has a good default.  Raises InputError where they, or the data, are at fault.
+    params.yaml; each has a default.  Raises InputError if they, or the data, have faults.
     """
     refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
     data = _dataset(x, y, noise_sd)
@@ -48,8 +48,8 @@ def fit_dataset(
 ) -> Fitted:
     """Return the model fitted to `data`: what `fit` and the stage train share.
 
-    Where the model names several kernels, all are fitted, and the best is returned with their ranking.  Long training
-    keeps what it needs to go on, were it killed, in the folder `checkpoints`.
+    If the model names several kernels, all are fitted, and the best is returned with the ranking.  A long training
+    writes checkpoints into the folder `checkpoints`, and resumes from them if it was killed.
     """
     if model.search is None:
         return _fit_one(data, model, inference, train, seed, checkpoints)

@@ -1,4 +1,4 @@
-"""How far an approximate method is from the exact Gaussian process, on rows few enough for both."""
+"""The gap to exact: how much worse an approximate method predicts than exact inference, on a subset of rows."""
 
 import math
 from typing import Any
@@ -11,8 +11,8 @@ from gp.inference.method import Method
 from gp.model.model import GaussianProcess
 from gp.row_scores import nlpd, squared_error
 
-ROWS = 1000  # that both are conditioned on, at most
-SCORED = 1000  # further rows that both predict, at most
+ROWS = 1000  # at most, on which both are conditioned
+SCORED = 1000  # further rows, at most, which both predict
 
 
 def gap_to_exact(fitted: Fitted, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The optima that a search found beside the best one: what each says, and whether it predicts something else."""
+"""The optima that a search found: what each says, and whether a rival of the best one predicts something else."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.training import Search
 
-RIVAL = 2.0  # nats below the best within which the data hardly prefer one optimum to another
-DIFFERENT = 1.0  # sds of the function by which predictions must differ to be two explanations
+RIVAL = 2.0  # nats; the data hardly prefer the best optimum to one that is so little below it
+DIFFERENT = 1.0  # sds of the function; predictions that differ by more are two different explanations
 ROWS = 500  # at which predictions are compared, at most
 
 
@@ -30,7 +30,7 @@ class Rival:
 
     @property
     def alarm(self) -> str | None:
-        """Return what to tell the reader, where it predicts something else than the best."""
+        """Return a message if this optimum predicts something else than the best one."""
         if self.difference <= DIFFERENT:
             return None
         at = ", ".join(f"{name} {value:.3g}" for name, value in self.hyperparameters.items())

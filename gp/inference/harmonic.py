@@ -1,8 +1,8 @@
-"""Periodic kernels of known period as a Bayesian linear model in cosines and sines: exact, whatever the number of rows.
+"""Periodic kernels of known period as a Bayesian linear model in Fourier features: exact for any number of rows.
 
 exp(−2 sin²(πd/p)/ℓ²) = Σ_m c_m cos(2πmd/p) with c₀ = e^{−κ}I₀(κ), c_m = 2e^{−κ}I_m(κ), κ = 1/ℓ² (Abramowitz & Stegun
-1964, 9.6.34).  Of the rows only sums of products of the waves are needed, and they are taken once; an evaluation costs
-the cube of the number of waves.
+1964, 9.6.34).  Only sums of products of the features over the rows are needed, and they are computed once; an
+evaluation costs the cube of the number of features.
 """
 
 import math
@@ -23,19 +23,19 @@ from gp.model.noise.gaussian import GaussianNoise
 from gp.parallel import one_thread
 from gp.spec import Count, Fault, InputError
 
-TAIL = 1e-9  # of a kernel's variance that waves beyond the last may hold
+TAIL = 1e-9  # largest share of a kernel's variance in the harmonics that are left out
 ROWS = 8192  # at a time
 
 
 class Harmonic(Method):
-    """Sums of periodic kernels over one column each, their periods fixed, by `harmonics` waves around a period."""
+    """Sums of periodic kernels over one column each, with fixed periods; Fourier features up to order `harmonics`."""
 
     kind: Literal["harmonic"] = "harmonic"
     harmonics: Count = 30
     grows: ClassVar[bool] = False
 
     def check_model(self, gp: GaussianProcess) -> None:
-        """Raise InputError where the kernel has no such expansion, or noise is more than one level."""
+        """Raise InputError if the kernel has no such expansion, or the noise has more than one level."""
         learnt = {id(parameter.tensor) for parameter in gp.parameters.free}
         for kernel in _terms_of(gp.kernel):
             base = kernel.base_kernel if isinstance(kernel, ScaleKernel) else kernel
@@ -73,7 +73,7 @@ class Harmonic(Method):
     ) -> tuple[float, np.ndarray]:
         """Return the log marginal likelihood of the internal targets, nats, and its gradient by the raw vector.
 
-        Raises NotPositiveDefinite where the expansion would leave out more than TAIL of the kernel's variance.
+        Raises NotPositiveDefinite if the expansion leaves out more than TAIL of the kernel's variance.
         """
         with one_thread(), torch.set_grad_enabled(gradient):
             value = self._solve(gp).log_likelihood(gp.n)
@@ -93,7 +93,7 @@ class Harmonic(Method):
         return HarmonicPosterior(gp, self, mean.numpy(), spread.numpy(), value)
 
     def waves(self, gp: GaussianProcess, x: torch.Tensor) -> np.ndarray:
-        """Return the waves at internal inputs x (m, d): for each term 1, cos and sin of every harmonic, (m, p)."""
+        """Return Fourier features at internal inputs x (m, d): for each term 1, cos and sin of each order, (m, p)."""
         orders, parts = np.arange(1, self.harmonics + 1), []
         for kernel in _terms_of(gp.kernel):
             base = kernel.base_kernel
@@ -122,7 +122,7 @@ class Harmonic(Method):
         return _Solved(noise, root, factor, projected, square)
 
     def _variances(self, gp: GaussianProcess) -> torch.Tensor:
-        """Return the prior variance (p,) of each wave's weight."""
+        """Return the prior variance (p,) of each feature's weight."""
         orders, parts = np.arange(self.harmonics + 1), list[torch.Tensor]()
         for kernel in _terms_of(gp.kernel):
             raw = kernel.base_kernel.raw_lengthscale.reshape(())  # log ℓ
@@ -169,7 +169,7 @@ class Harmonic(Method):
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """ΦᵀΦ, Φᵀy, ΦᵀH, Hᵀy, HᵀH and yᵀy of waves Φ (n, p) and the mean's columns H (n, q).
+    """ΦᵀΦ, Φᵀy, ΦᵀH, Hᵀy, HᵀH and yᵀy of Fourier features Φ (n, p) and the mean's columns H (n, q).
 
     `coefficients` are the mean's, each with the place of its first column.
     """
@@ -203,7 +203,7 @@ class _Solved:
 
 @dataclass(frozen=True, eq=False)
 class HarmonicPosterior:
-    """The posterior of the waves' weights: `mean` (p,) and a square root of their covariance, `spread` (p, p)."""
+    """The posterior of the features' weights: `mean` (p,) and a square root of the covariance, `spread` (p, p)."""
 
     gp: GaussianProcess
     method: Harmonic
@@ -230,7 +230,7 @@ class HarmonicPosterior:
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too.
 
-        A term is without its constant, which no data tell from those of other terms and the mean.
+        Terms are centred: data cannot tell the constant of one term from those of other terms and the mean.
         """
         with torch.no_grad():
             prior_mean = self.gp.mean(x).numpy()

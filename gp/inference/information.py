@@ -1,4 +1,4 @@
-"""Average information: the curvature of the exact likelihood, at the cost of a few products.
+"""Average information: an approximate curvature of the exact likelihood, at the cost of a few products.
 
 The mean of the observed and the expected information is ½ αᵀ K_i P K_j α, with K_i = ∂(K + noise)/∂θ_i: the traces in
 them cancel (Gilmour, Thompson & Cullis 1995, "Average information REML").  It has no negative direction, and needs no

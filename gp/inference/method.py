@@ -1,4 +1,4 @@
-"""What every inference method is asked for."""
+"""The interface of every inference method."""
 
 import math
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ class Moments:
 
 
 class Conditioned(Protocol):
-    """A model conditioned on its training rows at one setting of the hyperparameters: solved once, asked many times.
+    """A model conditioned on its training rows at one setting of the hyperparameters: solved once, used many times.
 
-    It holds the model itself, not a copy: ask nothing of it while the model's hyperparameters are others.
+    It holds the model itself, not a copy, so use it only while the model has the same hyperparameters.
     """
 
     @property
@@ -54,9 +54,10 @@ class Conditioned(Protocol):
 
 
 def positive_part(variance: Any, prior: Any) -> Any:
-    """Return posterior variances (m,) without what rounding left below zero; `prior` (m,) are those before any data.
+    """Return posterior variances (m,), with zero for those that rounding made negative.
 
-    Arrays or tensors.  Raises ArithmeticError where they are more than rounding below zero.
+    `prior` (m,) are the prior variances.  Arrays or tensors.  Raises ArithmeticError if one is below zero by more than
+    rounding.
     """
     if (variance < -1e-6 * prior).any():
         raise ArithmeticError(
@@ -67,7 +68,7 @@ def positive_part(variance: Any, prior: Any) -> Any:
 
 
 def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
-    """Return the error that says that `matrix` has no Cholesky factor at the model's hyperparameters."""
+    """Return the error for a `matrix` without a Cholesky factor at the model's hyperparameters."""
     noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
     return NotPositiveDefinite(
         Fault(
@@ -79,7 +80,7 @@ def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
 
 
 def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
-    """Raise InputError where the noise has parameters for each row, which `method` does not learn."""
+    """Raise InputError if the noise has parameters for each row, which `method` cannot learn."""
     if gp.noise.by_row:
         raise InputError(
             Fault(
@@ -92,10 +93,10 @@ def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
 
 @dataclass(frozen=True)
 class Screened:
-    """How wide a search for starts looked: at how many `points`, each at all levels of noise, over which `ranges`.
+    """What a search for starts screened: the number of `points`, each at all levels of noise, and the `ranges`.
 
-    A range is the lowest and highest value of a hyperparameter by its name, in the data's units.  `candidates` of the
-    points were local maxima apart from each other: so many starts there could have been.
+    A range is the lowest and highest value of a hyperparameter, by name, in the data's units.  `candidates` is the
+    number of distinct local maxima among the points, so the largest possible number of starts.
     """
 
     points: int
@@ -143,7 +144,7 @@ class Optimizer(Protocol):
 
     @property
     def key(self) -> str:
-        """Return what tells its settings and seed from others."""
+        """Return a key that identifies its settings and seed."""
         ...
 
     def __call__(self, method: "Method", gp: GaussianProcess) -> Search:
@@ -152,9 +153,9 @@ class Optimizer(Protocol):
 
 
 class Method(Spec):
-    """How a model meets its data.  A method is stateless: what it keeps between evaluations is in `gp.workspace`."""
+    """An inference method.  It has no state: what it keeps between evaluations is in `gp.workspace`."""
 
-    grows: ClassVar[bool] = True  # whether an evaluation costs more the more rows there are
+    grows: ClassVar[bool] = True  # whether the cost of an evaluation grows with the number of rows
     profiles: ClassVar[bool] = False  # whether `evaluate` takes a profile
     is_dense: ClassVar[bool] = False  # whether `evaluate` is the exact likelihood of K + noise over all rows
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
@@ -164,23 +165,23 @@ class Method(Spec):
         return self, ""
 
     def check(self, n: int) -> None:
-        """Raise InputError where n rows need more than this machine has."""
+        """Raise InputError if n rows need more memory than this machine has."""
 
     def check_model(self, gp: GaussianProcess) -> None:
-        """Raise InputError where the method cannot infer this model."""
+        """Raise InputError if the method cannot handle this model."""
 
     def for_rows(self, n: int) -> "Method":
-        """Return the method for n of the rows, on which a search for hyperparameters begins."""
+        """Return the method for a subset of n rows, on which a search for hyperparameters begins."""
         return self
 
     def learnt_on(self, gp: GaussianProcess) -> GaussianProcess:
-        """Return the model over the rows that hyperparameters are learnt on: all."""
+        """Return the model over the rows that hyperparameters are fitted to; here all rows."""
         return gp
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.
 
-        Without a seed only their shapes matter: their values are about to be set.
+        Without a seed only their shapes matter, because the caller sets their values.
         """
         return gp
 
@@ -193,8 +194,8 @@ class Method(Spec):
     ) -> Search | None:
         """Return where learning by the `optimizer` ends, and leave the hyperparameters of `gp` there; None: none free.
 
-        A method says here which problems the optimizer goes through: other rows, another method for these.  One that
-        takes long keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
+        Here a method decides which problems the optimizer solves: which rows, and by which method.  A long training
+        keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
         """
         return optimizer(self, gp) if gp.parameters.free else None
 
@@ -203,7 +204,7 @@ class Method(Spec):
     ) -> tuple[float, np.ndarray]:
         """Return the log marginal likelihood (or its bound) of the internal targets, nats, and its raw gradient (p,).
 
-        With a `profile`, the model's scale and mean coefficients are first moved to their optimum.  Raises
+        With a `profile`, the model's scale and mean coefficients are first set to their optimum.  Raises
         NotPositiveDefinite.
         """
         raise NotImplementedError
@@ -213,7 +214,7 @@ class Method(Spec):
         return False
 
     def evaluate_informed(self, gp: GaussianProcess, *, profile: Profile) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return what `evaluate` does, and −∂² of it by the raw vector as far as it is cheap, (p, p)."""
+        """Return the values of `evaluate`, and an approximate curvature −∂² in the raw vector, (p, p)."""
         raise NotImplementedError
 
     def condition(self, gp: GaussianProcess) -> Conditioned:

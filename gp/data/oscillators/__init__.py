@@ -1,4 +1,4 @@
-"""Oscillators: the velocity of one oscillator's phase, as it depends on how far ahead the others are."""
+"""Oscillators: the phase velocity of one oscillator as a function of phase differences to the others."""
 
 import math
 from typing import Annotated, Literal
@@ -20,8 +20,9 @@ class Oscillators(Source):
     """Rows of a simulation: x_j = φ_j − φ_receiver (mod 2π) of each other oscillator j, y = Δφ_receiver/Δt.
 
     The true function is ω + Σ_j Γ_j(x_j).  `trials` runs of `cycles` turns of the first oscillator, in steps of `dt`,
-    are looked at `every` so long (both in the system's time; `every` a multiple of `dt`); of an `arc` [low, high] in
-    radians only rows whose every x lies on it are kept.  `noise_sd` is that of the white noise on each variable.
+    are sampled at intervals `every` (both in the system's time; `every` is a multiple of `dt`).  With an `arc`
+    [low, high] in radians, only rows with every x on the arc are kept.  `noise_sd` is the sd of the white noise on each
+    variable.
     """
 
     kind: Literal["oscillators"] = "oscillators"
@@ -102,7 +103,7 @@ class Oscillators(Source):
         return self.system.frequencies[i] + np.sum(parts, axis=0)
 
     def _grid(self) -> np.ndarray:
-        """Return the middles of evenly spaced steps around the circle, in each difference."""
+        """Return the midpoints of even steps around the circle, for each difference."""
         d = len(self._others)
         n = self.test or (200 if d == 1 else 40)
         axes = np.meshgrid(*([(np.arange(n) + 0.5) * TURN / n] * d), indexing="ij")

@@ -1,4 +1,4 @@
-"""The field's own method for coupling functions: a Bayesian Fourier series, its order chosen by evidence.
+"""The field's standard method for coupling functions: a Bayesian Fourier series with the order chosen by evidence.
 
 Ota & Aoyagi, "Direct extraction of phase dynamics from fluctuating rhythmic data based on a Bayesian approach",
 arXiv:1405.4126: y = F w + noise, F the columns 1, cos(m x_j), sin(m x_j), m = 1 … order of each angle x_j;
@@ -34,7 +34,7 @@ class FourierSeries:
 
 
 def fit_fourier(x: np.ndarray, y: np.ndarray, order: int | None = None) -> FourierSeries:
-    """Return the series fitted to y (n,) at angles x (n, d), radians; without an `order`, that with most evidence."""
+    """Return the series fitted to y (n,) at angles x (n, d), radians; of the `order` with most evidence, if None."""
     tried = ORDERS if order is None else (order,)
     largest = max(tried)
     gram, moment = _sums(x, y, largest)
@@ -61,7 +61,7 @@ def _sums(x: np.ndarray, y: np.ndarray, order: int) -> tuple[np.ndarray, np.ndar
 
 
 def _of_order(order: int, largest: int, d: int, gram: np.ndarray, moment: np.ndarray, y: np.ndarray) -> FourierSeries:
-    """Return the series of an order from the sums of the largest."""
+    """Return the series of one order, from the sums for the largest order."""
     m = np.repeat(np.arange(1, largest + 1), 2)
     kept = np.concatenate([[True], *[m <= order] * d])
     gram, moment = gram[np.ix_(kept, kept)], moment[kept]
@@ -81,6 +81,6 @@ def _of_order(order: int, largest: int, d: int, gram: np.ndarray, moment: np.nda
         - shape * math.log(rate)
         + float(gammaln(shape) - gammaln(PRIOR_SHAPE))
     )
-    # w given the data is Student's t of 2α degrees of freedom; its variance is β/(α − 1) S.
+    # Given the data, w has Student's t distribution with 2α degrees of freedom and covariance β/(α − 1) S.
     variance = rate / max(shape - 1, 1e-9)
     return FourierSeries(order, log_evidence, math.sqrt(variance), mean, variance * covariance)

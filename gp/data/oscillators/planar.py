@@ -1,7 +1,7 @@
-"""Pairs of coupled oscillators in the plane: limit cycles, phase response, simulation, and phases from what is seen.
+"""Pairs of coupled planar oscillators: limit cycles, phase response, simulation, and phases from observed states.
 
-States are (u, v); the angle of −u + iv about its mean over a cycle grows along the cycle, and phase is zero where that
-angle is.
+States are (u, v).  The angle of −u + iv about its mean over a cycle grows along the cycle; the phase is zero where this
+angle is zero.
 """
 
 import math
@@ -13,12 +13,12 @@ from scipy.integrate import solve_ivp
 from gp.spec import Spec
 
 Plane = tuple[np.ndarray, np.ndarray]  # u and v
-POINTS = 1024  # of a cycle, evenly spaced in time
+POINTS = 1024  # on a cycle, evenly spaced in time
 HARMONICS = 50  # of the transform from protophase to phase
 
 
 class Pair(Spec):
-    """Two oscillators, numbered from 0.  A system says how one flows alone, and what it feels of the other."""
+    """Two oscillators, numbered from 0.  A system defines the flow of each alone, and the interaction."""
 
     def flow(self, oscillator: int, u: np.ndarray, v: np.ndarray) -> Plane:
         """Return du/dt and dv/dt of an oscillator alone."""
@@ -29,7 +29,7 @@ class Pair(Spec):
         raise NotImplementedError
 
     def interaction(self, receiver: int, own: Plane, other: Plane) -> Plane:
-        """Return what the other oscillator adds to the receiver's du/dt and dv/dt."""
+        """Return the terms that the other oscillator adds to the receiver's du/dt and dv/dt."""
         raise NotImplementedError
 
     @property
@@ -39,7 +39,7 @@ class Pair(Spec):
 
     @property
     def frequencies(self) -> np.ndarray:
-        """Return each oscillator's frequency alone, 2π/T, radians per unit of time."""
+        """Return the frequency of each oscillator without coupling, 2π/T, radians per unit of time."""
         return np.array([2 * math.pi / cycle.period for cycle in self._cycles])
 
     def coupling(self, receiver: int, sender: int, difference: np.ndarray) -> np.ndarray:
@@ -57,9 +57,9 @@ class Pair(Spec):
     def phases(
         self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
     ) -> np.ndarray:
-        """Return the phases that are read off a noisy simulation, unwrapped, shape (steps // stride + 1, 2, trials).
+        """Return the unwrapped phases computed from a noisy simulation, shape (steps // stride + 1, 2, trials).
 
-        Each trial begins at random phases, a cycle before it is looked at.
+        Each trial begins at random phases, one cycle before the first sample.
         """
         start = [cycle.points(rng.uniform(0, POINTS, trials)) for cycle in self._cycles]
         u, v = (np.array(part) for part in zip(*start, strict=True))
@@ -69,7 +69,7 @@ class Pair(Spec):
         for step in range(-settle, steps + 1):
             if step >= 0 and step % stride == 0:
                 seen[step // stride] = u, v
-            # Heun: at these dt, Euler's steps alone would shift the frequencies by more than everything else.
+            # Heun's method: at these dt, Euler's method would shift the frequencies by more than all other errors.
             kick = size * rng.normal(size=(2, 2, trials))
             du, dv = self._drift(u, v)
             du2, dv2 = self._drift(u + dt * du + kick[0], v + dt * dv + kick[1])
@@ -77,7 +77,7 @@ class Pair(Spec):
         return np.stack([_phases_of(seen[:, 0, i], seen[:, 1, i]) for i in range(2)], axis=1)
 
     def _drift(self, u: np.ndarray, v: np.ndarray) -> Plane:
-        """Return the flow of both, coupled: u and v are (2, trials)."""
+        """Return the flow of the coupled pair; u and v are (2, trials)."""
         parts = []
         for i, other in ((0, 1), (1, 0)):
             alone, felt = self.flow(i, u[i], v[i]), self.interaction(i, (u[i], v[i]), (u[other], v[other]))
@@ -90,7 +90,7 @@ class Pair(Spec):
 
 
 class Cycle:
-    """The limit cycle of one oscillator alone, from phase zero on.
+    """The limit cycle of one oscillator without coupling, from phase zero on.
 
     `period`, the states `u` and `v` (POINTS,), and `response`, the phase's derivatives by u and v (2, POINTS).
     """
@@ -109,7 +109,7 @@ class Cycle:
         self.period = float(times[-1] - times[-2])
         once = solve_ivp(flow, (0, self.period), run.y_events[0][-1], dense_output=True, **accurate)
         u, v = once.sol(np.arange(POINTS) * self.period / POINTS)
-        # From where v = 0 on to phase zero, where v crosses its mean over the cycle.
+        # Advance from v = 0 to phase zero, where v crosses its mean over the cycle.
         later = solve_ivp(
             flow, (0, 1.5 * self.period), [u[0], v[0]], events=lambda t, state: rises(t, state, v.mean()), **accurate
         )
@@ -125,7 +125,7 @@ class Cycle:
         return np.interp(at, ring, [*self.u, self.u[0]]), np.interp(at, ring, [*self.v, self.v[0]])
 
     def _response(self, system: Pair, oscillator: int, orbit: object, accurate: dict[str, float]) -> np.ndarray:
-        """Return Z at the cycle's points: backward in time all solutions of its equation come to the periodic one."""
+        """Return Z at the cycle's points; backward in time, all solutions converge to the periodic one."""
 
         def backward(s: float, z: np.ndarray) -> Plane:
             uu, uv, vu, vv = system.jacobian(oscillator, *orbit(-s % self.period))  # type: ignore[operator]
@@ -141,10 +141,11 @@ class Cycle:
 
 
 def _phases_of(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the phase, unwrapped along the first axis, of what is seen of one oscillator: u and v (samples, trials).
+    """Return the phase of one oscillator's states u and v (samples, trials), unwrapped along the first axis.
 
-    Protophase θ, the angle of −u + iv about its mean, made to grow evenly: φ = θ + 2 Σ_m Im[S_m/m (e^{imθ} − 1)],
-    S_m = ⟨e^{−imθ}⟩ (Kralemann et al. 2008, "Phase dynamics of coupled oscillators reconstructed from data", eq. 16).
+    The protophase θ, the angle of −u + iv about its mean, is transformed to grow evenly: φ = θ + 2 Σ_m Im[S_m/m
+    (e^{imθ} − 1)], S_m = ⟨e^{−imθ}⟩ (Kralemann et al. 2008, "Phase dynamics of coupled oscillators reconstructed from
+    data", eq. 16).
     """
     z = -u + 1j * v
     theta = np.angle(z - z.mean())

@@ -1,8 +1,9 @@
 """Systems of coupled oscillators.  `System` is the registry.
 
-To add one: a class here with a `kind` and its constants as fields, and its name in `System`.  A pair in the plane says
-`flow`, `jacobian` and `interaction` (gp.data.oscillators.planar.Pair); anything else says `n_oscillators`,
-`frequencies`, `coupling` and `phases` itself, as `Phase` does.  `dt`, `every` and `noise_sd` are its defaults.
+To add one, write a class here with a `kind` and its constants as fields, and add its name to `System`.  A planar pair
+defines `flow`, `jacobian` and `interaction` (gp.data.oscillators.planar.Pair).  Any other system defines
+`n_oscillators`, `frequencies`, `coupling` and `phases` itself, as `Phase` does.  `dt`, `every` and `noise_sd` are its
+defaults.
 """
 
 import math
@@ -101,7 +102,7 @@ class Phase(Spec):
     def phases(
         self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
     ) -> np.ndarray:
-        """Return simulated phases, shape (steps // stride + 1, 3, trials), from random ones on."""
+        """Return simulated phases, shape (steps // stride + 1, 3, trials), from random initial phases."""
         phase = rng.uniform(0, 2 * math.pi, (3, trials))
         seen, size = np.empty((steps // stride + 1, 3, trials)), noise_sd * math.sqrt(dt)
         for step in range(steps + 1):
@@ -119,7 +120,7 @@ class Phase(Spec):
         return slope
 
 
-# Of the couplings of `Phase`: (receiver, sender) → shape.
+# Couplings of `Phase`: (receiver, sender) → shape.
 SHAPES = {
     (0, 1): lambda psi: np.sin(psi) + 0.4 * np.cos(2 * psi),
     (0, 2): lambda psi: np.exp(2 * (np.cos(psi - 1) - 1)),  # von Mises's shape: all harmonics

@@ -1,4 +1,4 @@
-"""Table: the rows of a user's own CSV, TSV or Parquet file, read strictly."""
+"""Table: rows from a user's CSV, TSV or Parquet file, read strictly."""
 
 import difflib
 import logging
@@ -21,7 +21,7 @@ from gp.data.table.text import read_text
 from gp.dataset import RESERVED, Dataset
 from gp.spec import Fault, InputError
 
-FOLDER = PurePosixPath("data/raw")  # the one that the pipeline tracks: an edit of a table elsewhere would go unnoticed
+FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
 LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
 
@@ -136,7 +136,7 @@ class Table(Format, Source):
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the training rows and the held-out ones, each in the order of the file.
 
-        Raises InputError for a file that cannot be taken as it stands, with its line, column and value.
+        Raises InputError with line, column and value for each cell that cannot be read as it is.
         """
         rows = self._read()
         if self.holdout is None:

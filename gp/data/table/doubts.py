@@ -1,12 +1,12 @@
-"""Doubts: columns of numbers that may mean something else.  They are read as they stand, and warned about."""
+"""Doubts: columns of numbers that may mean something else.  They are read as they are, with a warning."""
 
 import numpy as np
 
-_FEWEST = 3  # repeats of a number, or dates, that are no coincidence
+_FEWEST = 3  # repeats of a number, or dates; so many are no coincidence
 
 
 def doubts(name: str, values: np.ndarray) -> list[str]:
-    """Return what is doubtful about a column's numbers (n,), NaN where missing, a sentence each."""
+    """Return a sentence for each doubt about a column's numbers (n,), NaN if missing."""
     present = values[~np.isnan(values)]
     if len(present) < _FEWEST:
         return []
@@ -25,7 +25,7 @@ def doubts(name: str, values: np.ndarray) -> list[str]:
 
 
 def _are_compact_dates(values: np.ndarray) -> bool:
-    """Return whether all values are days of the calendar from 1000 to 2999 as 20240131."""
+    """Return whether all values are calendar days of the years 1000 to 2999, written like 20240131."""
     if not ((values >= 1000_01_01) & (values <= 2999_12_31) & (values == np.floor(values))).all():
         return False
     whole = values.astype(np.int64)
@@ -38,9 +38,9 @@ def _are_compact_dates(values: np.ndarray) -> bool:
 
 
 def _sentinels(values: np.ndarray) -> list[float]:
-    """Return the smallest and the largest value if often repeated, and further from the others than these spread.
+    """Return the smallest and the largest value, if repeated often and further from the others than their range.
 
-    The others must be of some variety: a column of few levels may well have one that stands apart.
+    The others must have many distinct values: in a column of few levels, one may well be far from the rest.
     """
     found = []
     for value in (values.min(), values.max()):

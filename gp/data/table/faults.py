@@ -1,4 +1,4 @@
-"""Faults: what is wrong with a table's cells, one message for each column and kind of fault."""
+"""Faults of a table's cells, with one message for each column and kind of fault."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ SHOWN = 10
 
 
 class BadCell(Exception):
-    """A cell that cannot be taken: the kind of fault, what is wrong, and what to do."""
+    """A cell that cannot be read: the kind of fault, what is wrong, and what to do."""
 
     def __init__(self, kind: str, why: str, fix: str) -> None:
         super().__init__(why)
@@ -25,7 +25,7 @@ class _Found:
 
 
 class Faults:
-    """Collects the faults of one file; those of one column and kind must come in the order of their lines."""
+    """Collects the faults of one file; faults of one column and kind must be added in the order of lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class Faults:
             self._found[column, kind] = _Found(line, why, fix, count)
 
     def explain(self, column: str, kind: str, looks: str, fix: str) -> None:
-        """Say what the cells of a column's kind of fault look like, and what to do, all of them being known."""
+        """Set what is wrong and what to do for one column and kind of fault, once all its cells are known."""
         found = self._found[column, kind]
         found.why, found.fix = found.why + looks, fix
 

@@ -1,4 +1,4 @@
-"""Looks: what the cells of a column that are no numbers look like, and the key or the edit that takes them."""
+"""Looks: what a column's cells that are no numbers look like, and the key or the edit that makes them readable."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 from gp.data.table.dates import guess_formats
 from gp.data.table.format import Format
 
-_KEPT = 1000  # distinct cells
+_KEPT = 1000  # distinct cells kept
 _BLANKS = " \u00a0\u202f"
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?P<mark>[,.'’ \u00a0\u202f_])\d{3}((?P=mark)\d{3})*", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
@@ -18,7 +18,7 @@ _UNIT = re.compile(r"([$€£¥]?) ?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? ?(\D{1
 
 
 class Looks:
-    """The distinct cells of one column that are no numbers, as far as they are kept."""
+    """The distinct cells of one column that are no numbers (at most _KEPT)."""
 
     def __init__(self, name: str, form: Format) -> None:
         self._name, self._form = name, form
@@ -32,7 +32,7 @@ class Looks:
             self._cells[cell] += 1
 
     def describe(self, count: int, values: np.ndarray) -> tuple[str, str]:
-        """Return what the `count` cells look like, to stand behind a message, and what to do.
+        """Return what the `count` cells look like, as the end of a message, and what to do.
 
         `values` are the column's numbers, NaN where there is none.
         """

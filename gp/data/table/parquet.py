@@ -14,7 +14,7 @@ from gp.data.table.format import Format
 from gp.data.table.names import find_columns
 from gp.spec import Fault, InputError
 
-LARGEST = 2**28  # cells: 2 GiB as floats.  Parquet may hold a thousand million equal rows in a few bytes
+LARGEST = 2**28  # cells: 2 GiB as floats.  A few bytes of Parquet may hold a thousand million equal rows
 
 
 def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> dict[str, np.ndarray]:

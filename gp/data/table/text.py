@@ -20,8 +20,8 @@ from gp.data.table.header import check_units, read_header, separator_of
 from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
 from gp.spec import Fault, InputError
 
-# Rows held as text at a time: few enough for the processor's cache, and to be gone before the garbage collector looks;
-# with 50 000 a large file takes more than twice as long.
+# Rows held as text at a time.  So few fit in the processor's cache, and are freed before the garbage collector runs;
+# with 50 000 rows, a large file takes more than twice as long.
 CHUNK = 500
 _COMMENTS = ("#", "%", "//")
 
@@ -59,7 +59,7 @@ def _read_columns(
     reader = csv.reader(iter(lines), delimiter=separator_of(path, form), strict=True)
     width, positions = read_header(reader, lines, path, form, roles)
     columns = {name: TextColumn(name, role, form, missing, faults) for name, role in roles.items()}
-    blank: list[tuple[list[str], int]] = []  # rows without a value, which are dropped where none comes after them
+    blank: list[tuple[list[str], int]] = []  # rows without a value; at the end of the file they are dropped
     units = form.units_row
     for chunk in _chunks(reader, lines, faults):
         if units:
@@ -108,7 +108,7 @@ def _chunks(reader: Any, lines: Lines, faults: Faults) -> Iterator[list[tuple[li
 def _rectangular(
     numbered: list[tuple[list[str], int]], width: int, faults: Faults
 ) -> tuple[list[list[str]], list[int]]:
-    """Return the rows that have a cell for each column, and their lines; the others are faults."""
+    """Return the rows with a cell for each column, and their lines; other rows are faults."""
     kept = []
     for row, start in numbered:
         if len(row) == width:
@@ -140,7 +140,7 @@ def _explain_width(row: list[str], width: int) -> tuple[str, str, str]:
 
 
 def _tell_trimmed(path: Path, blank: int, columns: list[str]) -> None:
-    """Say once what was taken away that is no part of a value."""
+    """Report once what was removed that is no part of a value."""
     parts = [f"{blank} blank line{'s' if blank > 1 else ''} at the end"] if blank else []
     if columns:
         parts.append(f"blanks around the cells of {', '.join(columns[:5])}{', …' if len(columns) > 5 else ''}")
