@@ -1,7 +1,7 @@
 """The model file: training rows, learnt values and specs in one safetensors file, checked when it is read.
 
-Nothing in a file is trusted: no code runs while it is read, every key and tensor is checked by name, type and size, and
-what is made from it is no larger than the file itself says in full.
+A file is not trusted.  No code in it is run.  The name, type and size of every key and tensor are checked, and nothing
+made from it is larger than what the file itself contains.
 """
 
 import json
@@ -22,13 +22,13 @@ from gp.model.model import GaussianProcess, Model
 from gp.spec import Count, Fault, FiniteFloat, InputError, Spec, parse
 from gp.training import Train
 
-FORMAT = 1  # raised when an older file can no longer be read
-LARGEST = 1e100  # of what a file may hold: squares of more, and their sums, are beyond float64
+FORMAT = 1  # to be increased when older files can no longer be read
+LARGEST = 1e100  # largest number in a file; sums of squares of larger ones overflow float64
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a model file holds; `built` is the model over `data`, at its starts."""
+    """The content of a model file; `built` is the model over `data`, at its starts."""
 
     data: Dataset
     model: Model
@@ -55,7 +55,7 @@ class _Screened(Spec):
 
 
 class _Search(Spec):
-    """A `Search` but for its values, which a file does not keep, and its optima, which are tensors."""
+    """A `Search` without its values, which a file does not keep, and its optima, which are tensors."""
 
     ends: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]]
     starts: Annotated[int, Field(ge=0)]
@@ -65,7 +65,7 @@ class _Search(Spec):
 
 
 class _Header(Spec):
-    """The one key of JSON beside the tensors; `whole` is the number of rows that those in the file are a sample of."""
+    """The JSON beside the tensors; `whole` is the number of rows of the table, if the file's rows are a sample."""
 
     format: int
     columns: list[str]
@@ -87,9 +87,9 @@ def write(
 ) -> None:
     """Write a safetensors file: training rows, the learnt `vector`, and the `specs` as one key of JSON.
 
-    The specs keep the order in which they were written: it is that of a sum's terms.
+    The specs keep their written order, because it is the order of a sum's terms.
     """
-    # Defaults too, lest another version's be taken for what was fitted.
+    # Defaults are written too, because another version may have other defaults.
     written = {name: spec.model_dump(exclude_none=True) for name, spec in specs.items()}
     header: dict[str, Any] = {"format": FORMAT, "columns": list(data.columns), "names": names, **written}
     if search:
@@ -111,7 +111,7 @@ def write(
 
 
 def read(path: str | Path) -> Saved:
-    """Return what `write` wrote.  Raises InputError, in one line, where the file is not a whole model file."""
+    """Return what `write` wrote.  Raises InputError, in one line, if the file is not a complete model file."""
     try:
         tensors, header = _parts(Path(path))
         return _checked(tensors, header, Path(path).stat().st_size)
@@ -129,7 +129,7 @@ def _parts(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     except FileNotFoundError:
         fix = "run the stage train first, or give the path of a saved model"
         raise InputError(Fault("", "no such file", fix)) from None
-    except Exception as error:  # safetensors names no class of its own for each of its errors
+    except Exception as error:  # safetensors has no common class for its errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(_fault(f"not a saved model ({reason:.80})")) from error
 
@@ -156,7 +156,7 @@ def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
 
 
 def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
-    """Return the rows, when names, types, shapes and sizes of all tensors are what they must be."""
+    """Return the rows, after checking names, types, shapes and sizes of all tensors."""
     d = len(header.columns)
     shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
     if "noise_sd" in tensors:
@@ -187,7 +187,7 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
 
 
 def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:
-    """Raise InputError where a hyperparameter is beyond float64 in the data's units."""
+    """Raise InputError if a hyperparameter overflows float64 in the data's units."""
     for parameter, part in zip(built.parameters.free, built.parameters.split(vector), strict=False):
         with np.errstate(all="ignore"):
             values = parameter.in_data_units(part)

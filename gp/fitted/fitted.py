@@ -23,9 +23,9 @@ from gp.training import Adam, Problem, Search, Train
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A model at learnt hyperparameters: what prediction needs, training rows included.
+    """A model at fitted hyperparameters, with all that prediction needs, including the training rows.
 
-    It is built once, and conditioned on its rows once: likelihood, leave-one-out and predictions share that.
+    It is built once and conditioned on its rows once; likelihood, leave-one-out and predictions share the result.
     """
 
     data: Dataset
@@ -33,17 +33,17 @@ class Fitted:
     inference: Method
     train: Train
     vector: np.ndarray  # raw values of the free hyperparameters (gp.parameters.vector)
-    search: Search | None  # None where nothing was free; of a loaded model without its values
-    why: str = ""  # why this method, where it was not the user's own choice
-    ranking: pd.DataFrame | None = None  # of the kernels that were tried, where several were
-    built: InitVar[GaussianProcess | None] = None  # the model over `data`, where it is built already
+    search: Search | None  # None if nothing was free; without values in a loaded model
+    why: str = ""  # why this method, if the user did not choose it
+    ranking: pd.DataFrame | None = None  # of the kernels, if several were tried
+    built: InitVar[GaussianProcess | None] = None  # the model over `data`, if already built
 
     def __post_init__(self, built: GaussianProcess | None) -> None:
         if built is not None:
             self.__dict__["gp"] = self._learnt(built)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone: what is computed from them would not cross processes, and is computed again."""
+        """Return only the fields; what is computed from them cannot be pickled, and is computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
@@ -52,7 +52,7 @@ class Fitted:
         return self._learnt(self.model.build(self.data))
 
     def _learnt(self, built: GaussianProcess) -> GaussianProcess:
-        # Nothing that training kept in the workspace is kept: a loaded model has none of it either.
+        # The workspace of training is not kept, so that a loaded model is the same.
         gp = self.inference.prepare(replace(built, workspace={}), None)
         gp.parameters.set(self.vector)
         return gp
@@ -102,13 +102,13 @@ class Fitted:
 
     @cached_property
     def certificate(self) -> Certificate:
-        """Return what the fit can say for itself; it costs 2p + 1 evaluations for p free hyperparameters."""
+        """Return the certificate; it costs 2p + 1 evaluations for p free hyperparameters."""
         on_some = self.search is not None and self.search.rows is not None
         gp = self.inference.learnt_on(self.gp) if on_some else self.gp
         condition_number = self._conditioned.condition_number
         share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
         if condition_number is not None and not on_some:
-            # Evaluations need an n×n matrix: let this factor go, when all that a report asks of it is known.
+            # Evaluations need an n × n matrix, so this factor is freed once a report needs nothing more of it.
             _ = self.log_marginal_likelihood
             del self.__dict__["_conditioned"]
         try:
@@ -121,7 +121,7 @@ class Fitted:
                 by_adam=isinstance(self.train, Adam) and not gp.auxiliary,
             )
         finally:
-            gp.parameters.set(self.vector)  # which certifying moves
+            gp.parameters.set(self.vector)  # because certify changes them
 
     def report(self) -> dict[str, Any]:
         """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""

@@ -1,6 +1,6 @@
-"""How a model meets its data: one file per method; `Inference` is the registry.
+"""Inference methods, one file for each; `Inference` is the registry.
 
-To add one: a `Method` (gp/inference/method.py) in a file of its own, and its name in `Inference`.
+To add one, write a `Method` (gp/inference/method.py) in a file of its own, and add its name to `Inference`.
 """
 
 from typing import Annotated

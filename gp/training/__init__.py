@@ -1,6 +1,6 @@
-"""How hyperparameters are learnt: `Train` is the registry.
+"""Optimizers of hyperparameters; `Train` is the registry.
 
-To add one: a class in a file here with a `kind` and `run(problem, seed) -> Search`, and its name in `Train`.
+To add one, write a class in a file here with a `kind` and `run(problem, seed) -> Search`, and add its name to `Train`.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ Train = Annotated[Adam | Lbfgs, OneOf(default="lbfgs")]
 
 @dataclass(frozen=True)
 class Seeded:
-    """The user's optimizer with its seed: what an inference method is given to learn by."""
+    """The user's optimizer with its seed, as it is passed to an inference method."""
 
     train: Train
     seed: int
 
     @property
     def key(self) -> str:
-        """Return what tells its settings and seed from others."""
+        """Return a key that identifies its settings and seed."""
         return f"{self.train.model_dump_json()} {self.seed}"
 
     def __call__(self, method: Method, gp: GaussianProcess) -> Search:
-        """Return where the hyperparameters of `gp` are best by the method's evaluations."""
+        """Return the search for the best hyperparameters of `gp` by the method's evaluations."""
         return self.train.run(Problem(gp, method), self.seed)

@@ -21,7 +21,7 @@ class Adam(Spec):
     learning_rate: PositiveFloat = 0.1
 
     def run(self, problem: Problem, seed: int) -> Search:
-        """Return where `steps` steps end, on the objective per datum, as gpytorch's loss is."""
+        """Return the result of `steps` steps on the objective per datum, which is gpytorch's loss."""
         parameters = problem.parameters
         raw = _to_softplus(parameters)
         moments = np.zeros_like(raw), np.zeros_like(raw)
@@ -72,7 +72,7 @@ class _SoftplusForm:
         return value
 
     def forward(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return our raw value (log θ, or θ) and its derivative by gpytorch's, each (size,)."""
+        """Return this project's raw value (log θ, or θ), and its derivative by gpytorch's raw value, (size,) each."""
         sigmoid = expit(raw)
         if np.isfinite(self.upper).all():
             width = self.upper - self.lower
@@ -92,7 +92,7 @@ def _to_softplus(parameters: Parameters) -> np.ndarray:
 
 
 def _from_softplus(parameters: Parameters, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return gpytorch's raw form as our raw vector, and the derivative of the one by the other, elementwise."""
+    """Return this project's raw vector, given gpytorch's, and its elementwise derivative by gpytorch's."""
     parts = zip(parameters.free, parameters.split(raw), strict=True)
     pairs = [_SoftplusForm(parameter).forward(part) for parameter, part in parts]
     return np.concatenate([value for value, _ in pairs]), np.concatenate([slope for _, slope in pairs])

@@ -23,9 +23,9 @@ class Problem:
         self._options: dict[str, Any] = {"profile": profile_of(gp)} if profiled and inference.profiles else {}
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the objective at `vector`, which the model then has.  Raises NotPositiveDefinite.
+        """Return the objective at `vector`, and set the model to it.  Raises NotPositiveDefinite.
 
-        Where it is profiled, the objective is the largest over scale and mean coefficients, and the model has those.
+        If it is profiled, the objective is maximised over scale and mean coefficients, and the model gets these.
         """
         self.evaluations += 1
         self.parameters.set(vector)
@@ -35,11 +35,11 @@ class Problem:
 
     @property
     def is_informed(self) -> bool:
-        """Return whether curvature comes with an evaluation."""
+        """Return whether an evaluation also gives the curvature."""
         return bool(self._options) and self.inference.is_informed(self.gp)
 
     def informed(self, vector: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the objective at `vector`, its gradient, and its curvature −∂² (p, p) as the average information."""
+        """Return the objective at `vector`, its gradient, and the average information (p, p) as its curvature −∂²."""
         self.evaluations += 1
         self.parameters.set(vector)
         value, gradient, curvature = self.inference.evaluate_informed(self.gp, **self._options)
@@ -47,14 +47,14 @@ class Problem:
         return value + prior, gradient + slope, curvature - np.diag(self._prior_curvature(vector))
 
     def _prior_curvature(self, vector: np.ndarray) -> np.ndarray:
-        """Return the log prior's second derivative by each element, which it takes alone."""
+        """Return the second derivatives (p,) of the log prior, which is a sum over elements."""
         ahead, behind = (self.parameters.log_prior(vector + step)[1] for step in (1e-4, -1e-4))
         return (ahead - behind) / 2e-4
 
     def at_levels(self, vector: np.ndarray, noise: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Return the objective at `vector` with its elements `noise` at each of the `levels` (k, len(noise)), (k,).
 
-        −inf where the covariance has no Cholesky factor.
+        −inf if the covariance has no Cholesky factor.
         """
         vectors = np.repeat(vector[None], len(levels), axis=0)
         vectors[:, noise] = levels
@@ -77,25 +77,25 @@ class Problem:
 
     @property
     def has_spectrum(self) -> bool:
-        """Return whether all levels of noise can be had from one reduction of the kernel matrix."""
+        """Return whether one reduction of the kernel matrix gives the objective at all levels of noise."""
         return self.inference.is_dense and self.gp.noise.one_level
 
     @property
     def profiles_scale(self) -> bool:
-        """Return whether the covariance's scale is at its optimum wherever the objective is evaluated."""
+        """Return whether every evaluation sets the scale of the covariance to its optimum."""
         return bool(self._options) and bool(self._options["profile"].amplitude.any())
 
     def subset(self, rows: np.ndarray) -> "Problem":
-        """Return the problem of the hyperparameters alone on some of the rows, by the method that suits so many."""
+        """Return the problem without auxiliary parameters on some of the rows, by the method for that many."""
         return Problem(self.gp.subset(rows), self.inference.for_rows(len(rows)), profiled=bool(self._options))
 
     @property
     def has_auxiliary(self) -> bool:
-        """Return whether more than hyperparameters is learnt."""
+        """Return whether there are auxiliary parameters."""
         return any(parameter.auxiliary for parameter in self.parameters.free)
 
     def settle(self, vector: np.ndarray) -> np.ndarray:
-        """Return `vector` with scale and mean coefficients at their optimum, where the problem is profiled."""
+        """Return `vector` with scale and mean coefficients at their optimum, if the problem is profiled."""
         if self._options:
             self.parameters.set(vector)
             self.inference.evaluate(self.gp, gradient=False, **self._options)

@@ -1,4 +1,4 @@
-"""What sparse methods share: the posterior that q(u) gives, leave-one-out in one more pass, a noise to start with."""
+"""What sparse methods share: the posterior given q(u), leave-one-out in one more pass, a suitable starting noise."""
 
 import contextlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from gp.parallel import one_thread
 
 @dataclass(frozen=True, eq=False)
 class SparsePosterior:
-    """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if it is known already."""
+    """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if already known."""
 
     gp: GaussianProcess
     inducing: Inducing
@@ -57,9 +57,9 @@ class SparsePosterior:
         """Return each target's mean and sd without its own site in q(u), (n,) each, in internal units, noise included.
 
         q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
-        function's mean is (μᵀa_i − h r_i)/(1 − h), and what q(v) adds to its variance h σ_i²/(1 − h) (Sherman &
-        Morrison).  Inducing inputs and hyperparameters stay.  Raises ArithmeticError where q(v) is so far from its
-        optimum that it does not hold a row's site.
+        function's mean is (μᵀa_i − h r_i)/(1 − h), and the contribution of q(v) to its variance h σ_i²/(1 − h) (Sherman
+        & Morrison).  Inducing inputs and hyperparameters are not refitted.  Raises ArithmeticError if q(v) is so far
+        from its optimum that it does not contain the site of a row.
         """
         q, means, variances = self.q, [], []
         with one_thread(), torch.no_grad():
@@ -74,7 +74,7 @@ class SparsePosterior:
                 mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
                 means.append(batch.y - rows.residual + mean)
                 unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
-                # The noise that was learnt for a row is not known before that row is seen.
+                # A noise parameter of a row is unknown if that row is left out.
                 variances.append(unexplained + share * rows.noise / (1 - share) + self.gp.noise(batch.x))
         return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
 
@@ -91,9 +91,9 @@ class SparsePosterior:
 
 
 def bound_at(gp: GaussianProcess, inducing: Inducing, q: Gaussian, *, with_q: bool = False) -> float:
-    """Return the bound (nats) at q(v), whether it is the best or not, and gather its gradient, `with_q` by q(v) too.
+    """Return the bound (nats) at q(v), optimal or not, and accumulate its gradient; `with_q` also that of q(v).
 
-    Where the model's rows are a sample, it is what they say of the bound over all.
+    If the model's rows are a sample, this is their estimate of the bound over all rows.
     """
     weight, batches = gp.total / gp.n, blocks(ModelRows(gp), BLOCK)
     value = sum(inducing.expected(q, inducing.project(batch), weight, with_q=with_q) for batch in batches)
@@ -101,16 +101,16 @@ def bound_at(gp: GaussianProcess, inducing: Inducing, q: Gaussian, *, with_q: bo
 
 
 def suit_noise(gp: GaussianProcess, z: torch.Tensor) -> int:
-    """Raise the model's noise sd to where the bound over its rows is best; return how many evaluations that took.
+    """Raise the model's noise sd to the value with the best bound over its rows; return the number of evaluations.
 
-    What inducing inputs z (m, d) do not explain is noise to the bound: where the exact model found next to none, the
-    bound is so far down that no gradient leads back.
+    To the bound, what inducing inputs z (m, d) cannot explain is noise.  If the exact model found almost no noise, the
+    bound is so low that no gradient leads back.
     """
     names, start, bounds = gp.parameters.names, gp.parameters.vector, dict[float, float]()
     if "noise.sd" not in names:
         return 0
     at = names.index("noise.sd")
-    highest = min(gp.parameters.bounds[at][1], max(start[at], 0.0))  # in logs: y's own sd, as far as it is allowed
+    highest = min(gp.parameters.bounds[at][1], max(start[at], 0.0))  # in logs: the sd of y, within the bounds
     for raised in [*np.arange(start[at], highest), highest]:
         vector = start.copy()
         vector[at] = raised
