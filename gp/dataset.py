@@ -155,7 +155,9 @@ def checked(name: str, values: Any, ndim: int) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise InputError(
             Fault(
-                "", f"{name} has a value that is not finite in row {row} (got {array[row]})", "remove or mend the row"
+                "",
+                f"{name} has a value that is not finite in row {row} (got {array[row]})",
+                "remove or correct the row",
             )
         )
     array.setflags(write=False)

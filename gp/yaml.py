@@ -195,7 +195,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return make(node.value)
     except (ValueError, OverflowError):
         kind = node.tag.removeprefix(_CORE)
-        raise _Refused(_line(node), f"{node.value!r:.40} is no {kind}", "mend it, or put quotes around it") from None
+        raise _Refused(_line(node), f"{node.value!r:.40} is no {kind}", "correct it, or put quotes around it") from None
 
 
 def _line(node: yaml.Node | yaml.Event | yaml.Token) -> int:

@@ -46,7 +46,7 @@ def test_a_saved_file_has_a_header_and_unix_line_ends(tmp_path):
 
 
 FAULTS = {
-    "nan": ({"y": [1, np.nan, 3]}, r"y has a value that is not finite in row 1 \(got nan\): remove or mend the row"),
+    "nan": ({"y": [1, np.nan, 3]}, r"y has a value that is not finite in row 1 \(got nan\): remove or correct the row"),
     "infinity": ({"x": [[1, 2], [3, np.inf], [5, 6]]}, r"x has a value that is not finite in row 1"),
     "no rows": (
         {"x": np.empty((0, 2)), "y": None},
@@ -64,7 +64,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("changes", "message"), FAULTS.values(), ids=FAULTS)
-def test_a_faulty_dataset_is_refused_with_the_mend(changes, message):
+def test_a_faulty_dataset_is_refused_with_the_fix(changes, message):
     with pytest.raises(InputError, match=message):
         dataset(**changes)
 

@@ -266,7 +266,7 @@ NO_FACTOR = {
 
 
 @pytest.mark.parametrize("run", NO_FACTOR.values(), ids=NO_FACTOR)
-def test_a_matrix_without_a_factor_is_refused_with_the_mend(run):
+def test_a_matrix_without_a_factor_is_refused_with_the_fix(run):
     x, y = np.concatenate([T, T]), np.concatenate([S, S])
     with pytest.raises(InputError, match=r"not positive definite at noise.sd=1.*e-12: raise model.noise.sd"):
         run(x, y)

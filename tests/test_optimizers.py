@@ -178,7 +178,7 @@ FEEBLE = {
 
 
 @pytest.mark.parametrize("train", [{"kind": "lbfgs"}, {"kind": "adam", "steps": 3}])
-def test_a_start_without_a_factor_is_the_users_to_mend(train):
+def test_a_start_without_a_factor_is_the_users_to_correct(train):
     x, y = np.repeat(TIME, 2), np.repeat(WAVE, 2)
     mean = {"value": 0.0}
     fixed = {"sd": {"fixed": 1e-12}}

@@ -114,10 +114,10 @@ def test_a_bare_name_for_a_section_is_shown_as_a_kind():
 
 
 def test_faults_cross_processes():
-    error = InputError([Fault("a.b", "is wrong", "mend it", source="params.yaml"), "another"])
+    error = InputError([Fault("a.b", "is wrong", "correct it", source="params.yaml"), "another"])
     again = pickle.loads(pickle.dumps(error))
     assert again.faults == error.faults
-    assert str(again) == str(error) == "params.yaml: a.b: is wrong: mend it\nanother"
+    assert str(again) == str(error) == "params.yaml: a.b: is wrong: correct it\nanother"
 
 
 def test_an_empty_mapping_is_the_default_kind_with_its_defaults():

@@ -161,14 +161,14 @@ def test_slices_are_predicted_where_there_are_more_than_two_inputs(project):
 def mend_dvc(project):
     """Do what `python -m stages` says where `dvc` was killed while it wrote a file of its own."""
     said = project.run("python", "-m", "stages", exit_code=None)
-    for name, mend in {"dvc.lock": "git checkout dvc.lock", ".dvc/tmp/rwlock": "rm .dvc/tmp/rwlock"}.items():
+    for name, fix in {"dvc.lock": "git checkout dvc.lock", ".dvc/tmp/rwlock": "rm .dvc/tmp/rwlock"}.items():
         if f"{name}: is cut off" in said.stderr:
-            assert f"`{mend}`" in said.stderr
-            project.run(*mend.split())
+            assert f"`{fix}`" in said.stderr
+            project.run(*fix.split())
     project.run("python", "-m", "stages")
 
 
-def test_what_dvc_was_killed_at_writing_is_named_with_its_mend(project):
+def test_what_dvc_was_killed_at_writing_is_named_with_its_fix(project):
     (project.path / ".dvc/tmp").mkdir(exist_ok=True)
     (project.path / ".dvc/tmp/rwlock").write_text("", encoding="utf-8")
     said = project.run("python", "-m", "stages", exit_code=2).stderr
@@ -178,7 +178,7 @@ def test_what_dvc_was_killed_at_writing_is_named_with_its_mend(project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 100])
-def test_a_lock_file_cut_off_is_named_with_its_mend(finished, tmp_path, kept):
+def test_a_lock_file_cut_off_is_named_with_its_fix(finished, tmp_path, kept):
     project = finished.copy(tmp_path / "project")
     clean, lock = project.hashes("data", "dvc.lock"), project.path / "dvc.lock"
     lock.write_bytes(lock.read_bytes()[:kept])
@@ -458,7 +458,7 @@ PLACES = {
     Fault("kernel.lengthscale", "3 values"): "params.yaml: studies.sine.model.kernel.lengthscale: 3 values",
     Fault("predict.grid.range", "2 ranges for 1"): "params.yaml: studies.sine.predict.grid.range: 2 ranges for 1",
     Fault("", "column 'y': no", source="data/raw/lake.csv:3"): "data/raw/lake.csv:3: column 'y': no",
-    Fault("", "the matrix is singular", "mend it"): "params.yaml: studies.sine: the matrix is singular: mend it",
+    Fault("", "the matrix is singular", "fix it"): "params.yaml: studies.sine: the matrix is singular: fix it",
 }
 
 

@@ -173,7 +173,7 @@ NO_YAML = {
     "YAML 1.1's value sign": ("a: =\n", r":1: not valid YAML: a plain `=` has no meaning: put quotes around it"),
     "a tag of Python": ("a: !!python/object:os.system x\n", r":1: not valid YAML: the tag '!!python/.*: take it out"),
     "a tag of one's own": ("a: !foo 1\n", r":1: not valid YAML: the tag '!foo' is not known here: take it out"),
-    "a whole number that is none": ("a: !!int 3.5\n", r":1: not valid YAML: '3.5' is no int: mend it"),
+    "a whole number that is none": ("a: !!int 3.5\n", r":1: not valid YAML: '3.5' is no int: correct it"),
     "a day that is none": ("a: 2001-13-45\n", r":1: not valid YAML: '2001-13-45' is no timestamp"),
     "a number of 5000 digits": (f"a: {'9' * 5000}\n", r":1: not valid YAML: '9+ is no int"),
     "two documents": ("a: 1\n---\nb: 2\n", r":2: not valid YAML: .*: keep one document"),

@@ -116,7 +116,7 @@ class Table:
                     "",
                     f"column {self.columns[column]!r}: {values[row, column]} in row "
                     f"{sum(self.sizes[:group]) + row + 1} is not finite",
-                    "remove or mend the row",
+                    "remove or correct the row",
                     source=str(self.path),
                 )
             )

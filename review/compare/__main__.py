@@ -78,8 +78,8 @@ def _notes(base: Revision, head: Revision) -> list[str]:
         notes.append(f"Code or tables changed: {', '.join(files[:8])}{more}")
     ahead = git(base.root, "rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit or 'HEAD'}") or "0"
     if int(ahead):
-        mend = f"`git merge-base {base.name} {'HEAD' if head.commit is None else head.name}` names where they parted"
-        notes.append(f"What {base.name} has and {head.name} lacks counts as taken back ({int(ahead)} commits): {mend}")
+        fix = f"`git merge-base {base.name} {'HEAD' if head.commit is None else head.name}` names where they parted"
+        notes.append(f"What {base.name} has and {head.name} lacks counts as taken back ({int(ahead)} commits): {fix}")
     return notes
 
 

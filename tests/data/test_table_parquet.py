@@ -75,7 +75,7 @@ def test_missing_values_of_a_parquet_table_are_null_and_nan(project, caplog):
         (
             {"depth": [1.0, None], "oxygen": [float("inf"), float("nan")]},
             [
-                ":1: column 'oxygen': inf is not finite: remove or mend the row",
+                ":1: column 'oxygen': inf is not finite: remove or correct the row",
                 ":2: column 'depth': missing value (got null or nan): fill it in, or set `missing: drop`",
                 ":2: column 'oxygen': missing value (got null or nan): fill it in, or set `missing: drop`",
             ],

@@ -114,7 +114,7 @@ BROKEN = {
     "no such column": ("depth,pressure\n1,2\n", ":1: no column 'oxygen' (columns: depth, pressure): name one of them"),
     "text": (
         "depth,oxygen\n1,2\n3,abc\n",
-        ":3: column 'oxygen': 'abc' is not a number (a finite decimal with '.'): mend or remove the row",
+        ":3: column 'oxygen': 'abc' is not a number (a finite decimal with '.'): correct or remove the row",
     ),
     "text below a quoted line end": (
         'depth,note,oxygen\n1,"a\nb\nc",2\n3,d,abc\n',
@@ -127,7 +127,7 @@ BROKEN = {
     ),
     "NA": ("depth,oxygen\nNA,1\n", ":2: column 'depth': missing value (got 'NA'): fill it in, or set `missing: drop`"),
     "nan": ("depth,oxygen\n1,nan\n", ":2: column 'oxygen': missing value (got 'nan'): fill it in"),
-    "infinity": ("depth,oxygen\n1,-inf\n", ":2: column 'oxygen': '-inf' is not finite: remove or mend the row"),
+    "infinity": ("depth,oxygen\n1,-inf\n", ":2: column 'oxygen': '-inf' is not finite: remove or correct the row"),
     "an infinity spelt out": ("depth,oxygen\n1,Infinity\n", ":2: column 'oxygen': 'Infinity' is not finite"),
     "an overflow": ("depth,oxygen\n1,1e999\n", ":2: column 'oxygen': '1e999' is too large: float64 ends at 1.8e308"),
     "an underscore": ("depth,oxygen\n1,1_000\n", ":2: column 'oxygen': '1_000' is not a number"),
@@ -158,17 +158,17 @@ BROKEN = {
     ),
     "text after a quote": (
         'depth,note,oxygen\n1,a,2\n1,"a"b,2\n',
-        ":3: ',' expected after '\"': mend the quotes of the row that begins here",
+        ":3: ',' expected after '\"': correct the quotes of the row that begins here",
     ),
     "an open quote": (
         'depth,note,oxygen\n1,"a,2\n3,b,4\n',
-        ":2: unexpected end of data: mend the quotes of the row that begins here",
+        ":2: unexpected end of data: correct the quotes of the row that begins here",
     ),
     "an open quote in a long file": (
         'depth,note,oxygen\n1,"a,2\n' + "3,b,4\n" * 50_000,
-        ":2: field larger than field limit (131072): mend the quotes of the row that begins here",
+        ":2: field larger than field limit (131072): correct the quotes of the row that begins here",
     ),
-    "an open quote in the header": ('depth,"oxygen\n1,2\n', ":1: unexpected end of data: mend the quotes"),
+    "an open quote in the header": ('depth,"oxygen\n1,2\n', ":1: unexpected end of data: correct the quotes"),
     "a date among numbers": (
         "depth,oxygen\n1,2\n2020-01-01,2\n",
         ":3: column 'depth': '2020-01-01' is a date in a column that begins with a number: use one of the two",
@@ -179,14 +179,14 @@ BROKEN = {
     ),
     "a day that is none": (
         "depth,oxygen\n2021-02-28,1\n2021-02-29,2\n",
-        ":3: column 'depth': '2021-02-29' is no date of the calendar (day is out of range for month): mend it",
+        ":3: column 'depth': '2021-02-29' is no date of the calendar (day is out of range for month): correct it",
     ),
     "a date in another order": ("depth,oxygen\n31.12.2020,2\n", ":2: column 'depth': '31.12.2020' is not a number"),
 }
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_table_is_refused_with_file_line_column_value_and_mend(project, content, message):
+def test_a_broken_table_is_refused_with_file_line_column_value_and_fix(project, content, message):
     with pytest.raises(InputError) as refused:
         read(project, content)
     (line,) = refused.value.messages

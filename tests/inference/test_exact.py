@@ -181,7 +181,7 @@ def test_a_matrix_without_a_factor_is_refused(method):
         getattr(Exact(), method)(_gp(RBF_ARD, x, y, noise=1e-12))
 
 
-def test_more_rows_than_memory_holds_are_refused_with_the_bytes_and_the_mend():
+def test_more_rows_than_memory_holds_are_refused_with_the_bytes_and_the_fix():
     message = r"n=3000000 rows needs 80466\.3 GiB of memory.*: write inference: {kind: auto}"
     with pytest.raises(InputError, match=message):
         Exact().check(3_000_000)

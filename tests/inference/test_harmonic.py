@@ -85,7 +85,7 @@ def test_terms_are_centred():
     assert np.corrcoef(parts["first"].mean, np.sin(circle))[0, 1] > 0.99
 
 
-def test_waves_that_are_too_few_are_refused_with_the_mend():
+def test_features_that_are_too_few_are_refused_with_the_fix():
     written = model({**ONE, "lengthscale": {"fixed": 0.05}})
     with pytest.raises(InputError, match=r"harmonics leave out .* raise inference.harmonics"):
         gp.fit(X, Y, model=written, inference={"kind": "harmonic"})

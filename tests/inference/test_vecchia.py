@@ -289,7 +289,7 @@ def test_duplicates_a_constant_column_and_one_column_are_no_obstacle():
         _assert_exact(Vecchia(neighbours=119), gp, gp.x[:5] + 0.1)
 
 
-def test_rows_that_have_no_factor_are_refused_with_the_mend():
+def test_rows_that_have_no_factor_are_refused_with_the_fix():
     x, y = _data(60)
     x[30:] = x[:30]
     gp = _gp(RBF, x, y, noise_sd=np.full(60, 1e-12))

@@ -1,4 +1,4 @@
-"""dvc.lock is checked without data, the cache byte by byte; each mend that is printed works."""
+"""dvc.lock is checked without data, the cache byte by byte; each fix that is printed works."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_a_fresh_clone_without_data_is_up_to_date(clone):
         ("dvc.yaml", "outs: [out/use.csv]", "outs: [out/use.csv, out/new.csv]", "out/new.csv: not in dvc.lock"),
     ],
 )
-def test_what_dvc_lock_does_not_know_is_named_with_the_mend(clone, name, old, new, said):
+def test_what_dvc_lock_does_not_know_is_named_with_the_fix(clone, name, old, new, said):
     replace(clone, name, old, new)
     printed = verify(clone, exit_code=1)
     assert said in printed
@@ -83,7 +83,7 @@ def test_a_lock_merged_by_hand_contradicts_itself(clone):
     assert f"out/take: made by take as 00000000, read as {take[:8]}" in verify(clone, exit_code=1)
 
 
-def test_repro_and_a_commit_are_the_mend(pipeline):
+def test_repro_and_a_commit_are_the_fix(pipeline):
     replace(pipeline, "params.yaml", "kind: rbf", "kind: matern")
     verify(pipeline, exit_code=1)
     pipeline.repro()
@@ -99,7 +99,7 @@ def test_an_empty_cache_says_how_much_is_not_there(clone):
     assert "0 cached objects read, 0 of them damaged; 2 are not in the cache" in verify(clone, "--cache")
 
 
-def test_a_flipped_bit_that_dvc_restores_is_named_and_mended_by_removing_the_object(pipeline):
+def test_a_flipped_bit_that_dvc_restores_is_named_and_fixed_by_removing_the_object(pipeline):
     listing = json.loads(cached_file(pipeline, locked(pipeline, "out/take")).read_text(encoding="utf-8"))
     damaged = cached_file(pipeline, {entry["relpath"]: entry["md5"] for entry in listing}["b.csv"])
     flip(damaged)

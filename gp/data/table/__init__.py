@@ -184,7 +184,7 @@ class Table(Format, Source):
                 Fault(
                     "",
                     f"{self.noise_sd}: a standard deviation must be greater than 0 (got {sd.min():g})",
-                    "mend the row, or take it out",
+                    "correct the row, or take it out",
                     source=str(self.path),
                 )
             )

@@ -54,11 +54,11 @@ class Numbers:
                 raise BadCell("large", f"{show(cell)} is too large", "float64 ends at 1.8e308")
             return number
         if cell.lower().lstrip("+-") in ("inf", "infinity"):
-            raise BadCell("infinite", f"{show(cell)} is not finite", "remove or mend the row")
+            raise BadCell("infinite", f"{show(cell)} is not finite", "remove or correct the row")
         if _ISO.matches(cell):
             why = f"{show(cell)} is a date in a column that begins with a number"
             raise BadCell("date", why, "use one of the two throughout")
-        raise BadCell("text", f"{show(cell)} is not a number ({self.name})", "mend or remove the row")
+        raise BadCell("text", f"{show(cell)} is not a number ({self.name})", "correct or remove the row")
 
     def plain(self, cells: Sequence[str]) -> np.ndarray | None:
         """Return `cells` as floats if every one is a finite decimal without thousands, else None (fast)."""

@@ -92,7 +92,7 @@ class DateFormat:
         """Return the moment, in UTC without a zone; raises BadCell."""
         found = self._regex.fullmatch(cell)
         if not found:
-            raise BadCell("format", f"{show(cell)} is no date as {self.text}", "mend it, or `date_format`")
+            raise BadCell("format", f"{show(cell)} is no date as {self.text}", "correct it, or `date_format`")
         try:
             return _moment(found.groupdict())
         except (ValueError, OverflowError) as error:
@@ -189,4 +189,4 @@ def _moment(part: dict[str, str]) -> datetime:
 
 
 def _no_day(cell: str, error: Exception) -> BadCell:
-    return BadCell("day", f"{show(cell)} is no date of the calendar ({error})", "mend it")
+    return BadCell("day", f"{show(cell)} is no date of the calendar ({error})", "correct it")

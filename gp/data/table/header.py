@@ -34,7 +34,7 @@ def read_header(
     except StopIteration:
         raise InputError(_explain_empty(path, form)) from None
     except csv.Error as error:
-        raise InputError(Fault("", str(error), "mend the quotes", source=f"{path}:{lines.taken[0]}")) from None
+        raise InputError(Fault("", str(error), "correct the quotes", source=f"{path}:{lines.taken[0]}")) from None
     line = lines.taken[0]
     place = f"{path}:{line}"
     lines.taken.clear()

@@ -44,7 +44,7 @@ class Looks:
         if found := self._numbers(cells):
             return found
         if count == 1 and not np.isnan(values[1:]).any() and np.isnan(values[0]) and len(values) > 1:
-            fix = "set `units_row: true` if the line below the header holds units, else mend or remove the row"
+            fix = "set `units_row: true` if the line below the header holds units, else correct or remove the row"
             return "; all cells below it are", fix
         there = int((~np.isnan(values)).sum())
         if there == 0 or count > there:
@@ -53,9 +53,9 @@ class Looks:
             listed = ", ".join(f'"{cell}"' for cell in cells[:5])
             return (
                 " among numbers",
-                f"if it stands for a missing value, set `na_values: [{listed}]` and `missing: drop`, else mend the row",
+                f"if it stands for a missing value, set `na_values: [{listed}]` and `missing: drop`, else fix the row",
             )
-        return "", "mend or remove the row"
+        return "", "correct or remove the row"
 
     def _date_fix(self, formats: list[str]) -> str:
         named = self._form.date_format

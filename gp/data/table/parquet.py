@@ -89,7 +89,7 @@ def _find_faults(values: np.ndarray, name: str, role: Role, missing: str, faults
 
     if missing == "error":
         add(np.isnan(values), "missing", "missing value (got null or nan)", MISSING_FIX)
-    add(np.isinf(values), "infinite", "{} is not finite", "remove or mend the row")
+    add(np.isinf(values), "infinite", "{} is not finite", "remove or correct the row")
     if role == "mark":
         wrong = np.isfinite(values) & (values != 0) & (values != 1)
         add(wrong, "mark", "{:g} is no mark of held-out rows", MARK_FIX)

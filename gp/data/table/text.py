@@ -88,7 +88,7 @@ def _chunks(reader: Any, lines: Lines, faults: Faults) -> Iterator[list[tuple[li
         start = taken[0]
         if len(taken) > 1 and taken[-1] - start >= len(taken):
             why = "a quoted cell holds a line that begins as a comment does"
-            faults.add(start, "comment", why, "give another `comment`, or mend the quotes")
+            faults.add(start, "comment", why, "give another `comment`, or correct the quotes")
         taken.clear()
         return row, start
 
@@ -98,7 +98,7 @@ def _chunks(reader: Any, lines: Lines, faults: Faults) -> Iterator[list[tuple[li
         try:
             chunk.extend(islice(numbered, CHUNK))
         except csv.Error as error:
-            faults.add(lines.taken[0], "quotes", str(error), "mend the quotes of the row that begins here")
+            faults.add(lines.taken[0], "quotes", str(error), "correct the quotes of the row that begins here")
             broken = True
         if not chunk:
             return
@@ -134,9 +134,9 @@ def _explain_width(row: list[str], width: int) -> tuple[str, str, str]:
             "quote text that holds a separator, write decimals with '.'"
         )
         return "long", f"{counts} (got {','.join(row)[:60]!r})", fix
-    mend = "add what is missing" if len(row) < width else "remove what is too much, quote text that holds a separator"
+    fix = "add what is missing" if len(row) < width else "remove what is too much, quote text that holds a separator"
     kind = "short" if len(row) < width else "longer"
-    return kind, f"{counts} (got {','.join(row)[:60]!r})", f"{mend}, write decimals with '.'"
+    return kind, f"{counts} (got {','.join(row)[:60]!r})", f"{fix}, write decimals with '.'"
 
 
 def _tell_trimmed(path: Path, blank: int, columns: list[str]) -> None:
