@@ -65,13 +65,16 @@ class Predictor(Protocol):
     def data(self) -> Dataset:
         """Return the training rows."""
 
-    def predict(self, x: Any) -> Posterior:
-        """Return the posterior at `x`."""
+    def predict(self, x: Any, noise_sd: Any = None) -> Posterior:
+        """Return the posterior at `x`, for new observations with the noise `noise_sd` where it is given."""
 
 
-def evaluate(fitted: Predictor, x: Any, y: np.ndarray) -> dict[str, float]:
-    """Return every score of `fitted`'s predictions at `x` (m, d) for observed `y` (m,)."""
-    posterior = fitted.predict(x)
+def evaluate(fitted: Predictor, x: Any, y: np.ndarray, *, noise_sd: Any = None) -> dict[str, float]:
+    """Return every score of `fitted`'s predictions at `x` (m, d) for observed `y` (m,).
+
+    `noise_sd` (m,) is the standard deviation of each y's noise, where it is known.
+    """
+    posterior = fitted.predict(x, noise_sd)
     return score(y, posterior.mean, posterior.sd_y, trivial_forecast(fitted.data))
 
 

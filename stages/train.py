@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gp.dataset import Dataset, varied
-from gp.fitted.fit import fit_dataset
+from gp.fitted.fit import check_noise_sd, fit_dataset
 from gp.fitted.gap import gap_to_exact
 from gp.inference import Inference
 from gp.model.model import Model
@@ -26,6 +26,7 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Fit, and write the model, its trace, leave-one-out predictions and the report of the fit."""
     data = varied(Dataset.load(folder(study, "synthesize") / "train.csv"))
+    check_noise_sd(data, params.model)
     with checkpoints("train", study) as kept:
         fitted = fit_dataset(
             data,

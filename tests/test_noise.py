@@ -74,6 +74,23 @@ def test_known_noise_of_new_rows_is_taken_where_given():
     assert fitted.predict([0.5]).sd_y ** 2 - fitted.predict([0.5]).sd_f ** 2 == pytest.approx([0.09])
 
 
+def test_scores_take_the_known_noise_of_new_rows():
+    fitted = gp.fit(X, Y, noise_sd=np.full(30, 0.3), model={"noise": {"kind": "known"}})
+    x, y, sd = np.array([0.5, 1.0]), np.array([0.2, 0.4]), np.array([0.1, 2.0])
+    posterior = fitted.predict(x, noise_sd=sd)
+    residual = (y - posterior.mean) / posterior.sd_y
+    expected = np.mean(0.5 * residual**2 + np.log(posterior.sd_y) + 0.5 * np.log(2 * np.pi))
+    assert gp.evaluate(fitted, x, y, noise_sd=sd)["nlpd"] == pytest.approx(expected)
+    assert gp.evaluate(fitted, x, y)["nlpd"] != pytest.approx(expected)
+
+
+@pytest.mark.parametrize("model", [None, {"noise": {"kind": "gaussian"}}, {"noise": {"kind": "student_t"}}])
+@pytest.mark.parametrize("call", [gp.fit, gp.log_marginal_likelihood])
+def test_noise_sd_that_the_noise_would_not_read_is_refused(call, model):
+    with pytest.raises(InputError, match=r"^noise: noise_sd gives each row's .* write `noise: {kind: known}`"):
+        call(X, Y, noise_sd=np.full(30, 0.3), model=model)
+
+
 def test_known_noise_needs_the_column():
     with pytest.raises(InputError, match=r"name its column, `data.noise_sd`"):
         gp.fit(X, Y, model={"noise": {"kind": "known"}})

@@ -14,8 +14,9 @@ from pydantic import Field, PlainValidator, ValidationInfo, field_validator, mod
 
 from gp.data.source import Source
 from gp.dataset import Dataset, default_columns
-from gp.spec import Count, Fault, InputError, Spec
+from gp.spec import Fault, InputError, Spec
 
+Rows = Annotated[int, Field(ge=1, le=100_000_000)]  # beyond, arrays are larger than most memories
 Formula = Callable[[np.ndarray], np.ndarray]  # (n, d) inputs → values that broadcast to (n,)
 
 CONSTANTS = {"pi": np.pi, "e": np.e}
@@ -73,7 +74,7 @@ class Grid(Spec):
     """Inputs at which the true function is given, in addition to the training rows."""
 
     range: Range
-    n: Count
+    n: Rows
 
 
 class Function(Source):
@@ -85,7 +86,7 @@ class Function(Source):
     kind: Literal["function"] = "function"
     range: Range  # before `function`, because the number of inputs decides their names
     function: str
-    n: Count
+    n: Rows
     noise_sd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     test: Grid | None = None
 

@@ -15,7 +15,7 @@ from gp.inference import Inference
 from gp.model.model import Model
 from gp.parallel import fan_out
 from gp.row_scores import nlpd
-from gp.spec import Fault, InputError, Spec, parse, suggest
+from gp.spec import Fault, InputError, Spec, kind_of, parse, suggest
 from gp.training import Seeded, Train
 
 Written = Spec | Mapping[str, object] | None  # a section: a spec, what a user wrote of one, or its default
@@ -40,6 +40,7 @@ def fit(
     refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
     data = _dataset(x, y, noise_sd)
     specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
+    check_noise_sd(data, specs["model"])
     return fit_dataset(data, seed=seed, **specs)
 
 
@@ -110,6 +111,7 @@ def log_marginal_likelihood(
     refuse(others, ("model", "inference", "noise_sd", "gradient"))
     specs = parse_all(model=(Model, model), inference=(Inference, inference))
     data = _dataset(x, y, noise_sd)
+    check_noise_sd(data, specs["model"])
     method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
     method.check(data.n)
     gp = specs["model"].build(data)
@@ -118,6 +120,14 @@ def log_marginal_likelihood(
     value, slope = method.evaluate(gp, gradient=gradient)
     value += gp.log_jacobian
     return (value, gp.parameters.gradient_in_data_units(slope)) if gradient else value
+
+
+def check_noise_sd(data: Dataset, model: Model) -> None:
+    """Raise InputError where the data give each row's noise_sd, and the model's noise would not read it."""
+    if data.noise_sd is not None and not model.build(data).noise.reads_noise_sd:
+        kind = kind_of(type(model.noise))
+        why = f"noise_sd gives each row's standard deviation, which noise of kind {kind} does not read"
+        raise InputError(Fault("noise", why, "write `noise: {kind: known}` below model, or leave noise_sd out"))
 
 
 def refuse(others: Mapping[str, object], known: Sequence[str]) -> None:

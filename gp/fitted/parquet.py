@@ -15,7 +15,7 @@ import torch
 from gp.data.table.names import find_columns
 from gp.data.table.parquet import floats_of
 from gp.dataset import Dataset, Whole
-from gp.fitted.fit import Written, parse_all, refuse
+from gp.fitted.fit import Written, check_noise_sd, parse_all, refuse
 from gp.fitted.fitted import Fitted
 from gp.inference.inducing.rows import Batch, draw
 from gp.inference.inducing.svgp import Svgp
@@ -58,6 +58,7 @@ def fit_parquet(
     n = sum(table.sizes)
     method.check(n)
     data = table.sample(draw(n, method.sample_size(n), np.random.default_rng([seed, 3])))
+    check_noise_sd(data, believed)
     gp = believed.build(data)
     method.check_model(gp)
     folder = None if checkpoints is None else Path(checkpoints)

@@ -203,6 +203,7 @@ def test_the_place_names_every_input():
         ({"range": "0 to 1"}, "data.range: must be [lo, hi]"),
         ({"range": [[0, 1], 2]}, "data.range: must be [lo, hi]"),
         ({"n": 0}, "data.n: must be at least 1 (got 0)"),
+        ({"n": 10**12}, "data.n: must be at most 1e+08 (got 1000000000000)"),
         ({"n": 10.0}, "data.n: must be a whole number (got 10.0)"),
         ({"noise_sd": -0.1}, "data.noise_sd: must be at least 0 (got -0.1)"),
         ({"noise_sd": float("nan")}, "data.noise_sd: must be"),

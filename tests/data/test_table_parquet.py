@@ -106,6 +106,13 @@ def test_a_parquet_table_with_a_column_twice_is_refused(project):
         table("t.parquet").sample(0)
 
 
+def test_a_parquet_table_of_more_rows_than_fit_is_refused(project, monkeypatch):
+    monkeypatch.setattr("gp.data.table.parquet.LARGEST", 99)
+    columns = {"depth": np.zeros(50), "oxygen": np.zeros(50)}
+    with pytest.raises(InputError, match=r"t.parquet: has 50 rows of 2 columns used, too many .* gp.fit_parquet$"):
+        parquet(project, columns)
+
+
 def test_what_is_no_parquet_file_is_refused(project):
     (project / "data/raw/t.parquet").write_text("depth,oxygen\n1,2\n")
     with pytest.raises(InputError, match=r"^data/raw/t.parquet: is no readable Parquet file \(.*\): write it again$"):

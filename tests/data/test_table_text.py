@@ -318,3 +318,71 @@ def test_what_was_written_is_read_back_exactly(project):
         train = read(project, "\n".join(["depth,oxygen", *lines]))
         np.testing.assert_array_equal(train.x[:, 0].view(np.uint64), values.view(np.uint64))
         np.testing.assert_array_equal(train.y.view(np.uint64), values[::-1].copy().view(np.uint64))
+
+
+DOUBTFUL = {
+    "compact dates": (
+        [19580329, 19580405, 20240229],
+        "column 'depth': all values are dates written as numbers (the first is 19580329), taken as plain numbers: if "
+        'they are dates, set `date_format: {depth: "%Y%m%d"}`',
+    ),
+    "a sentinel": (
+        [*range(12), -999, -999, -999],
+        "column 'depth': -999 is there 3 times, far from all other values: if it stands for a missing value, set "
+        "`na_values: [-999]`",
+    ),
+    "eight digits that are no dates": ([19580329, 19580405, 20230229], None),
+    "two far values": ([*range(12), -999, -999], None),
+    "repeats that are near": ([*range(12), -5, -5, -5], None),
+    "few levels": ([0, 0, 0, 0, 100, 101, 102], None),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_what_may_mean_something_else_is_read_and_warned_about(project, caplog, values, message):
+    train = read(project, "depth,oxygen\n" + "".join(f"{value},{i % 7}\n" for i, value in enumerate(values)))
+    np.testing.assert_array_equal(train.x[:, 0], values)
+    assert caplog.messages == ([f"data/raw/t.csv: {message}"] if message else [])
+
+
+def test_what_is_trimmed_is_said_once(project, caplog):
+    read(project, "depth,oxygen\n 1, 2\n2, 3\n\n\n")
+    assert caplog.messages == [
+        "data/raw/t.csv: trimmed: 2 blank lines at the end; blanks around the cells of depth, oxygen"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"encoding": "utf-9"}, "encoding: is no encoding of text (got 'utf-9')"),
+        ({"encoding": "base64"}, "encoding: is no encoding of text (got 'base64')"),
+        ({"skip_rows": -1}, "skip_rows: must be at least 0 (got -1)"),
+        ({"comment": ""}, "comment: begins no comment (got '')"),
+        ({"comment": '"'}, "comment: begins no comment"),
+        ({"comment": ",", "separator": ","}, "comment ',' begins with the separator: give another"),
+        ({"units_row": 1}, "units_row: must be true or false (got 1)"),
+        ({"separator": ";;"}, "separator: is no separator (got ';;')"),
+        ({"separator": "."}, "separator: is no separator (got '.')"),
+        ({"separator": ",", "decimal": ","}, "separator and decimal are both ','"),
+        ({"decimal": ";"}, "decimal: must be '.' or ',' (got ';')"),
+        ({"thousands": "x"}, "thousands: is no separator of thousands (got 'x')"),
+        ({"thousands": "."}, "thousands and decimal are both '.': write `decimal: \",\"` too"),
+        ({"na_values": [True]}, "na_values: must be texts and finite numbers (got True)"),
+        ({"na_values": [float("nan")]}, "na_values: must be texts and finite numbers (got nan)"),
+        ({"date_format": 3}, "date_format: must be a format, or a mapping column: format (got 3)"),
+        ({"date_format": "dd.mm.yyyy"}, "date_format: 'dd.mm.yyyy' is no format of dates: a date needs its year once"),
+        ({"date_format": "%Y-%x"}, "date_format: '%Y-%x' is no format of dates: %x is not known"),
+        ({"date_format": "%Y-%d"}, "date_format: '%Y-%d' is no format of dates: a day without a month"),
+        ({"date_format": "%Y%m %b"}, "date_format: '%Y%m %b' is no format of dates: the month is there twice"),
+        (
+            {"date_format": {"c": "%Y"}},
+            "date_format names 'c', no column that the study uses (a, b): name one",
+        ),
+        ({"date_format": {"a": "%Y %I"}}, "date_format: '%Y %I' is no format of dates: hours are %H, or %I with %p"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_is_refused(keys, message):
+    with pytest.raises(InputError) as refused:
+        parse(Data, {"kind": "table", "path": "data/raw/t.csv", "x": "a", "y": "b"} | keys)
+    assert refused.value.messages[0].startswith(message)

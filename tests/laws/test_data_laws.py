@@ -12,6 +12,7 @@ from gp.parameters.priors import LogNormal, PositivePrior, RealPrior
 from gp.testing import check_data, check_prior, examples
 
 BIKE = {"path": "data/raw/diabetes.csv", "x": ["age", "bmi"], "y": "progression"}
+BIKE |= {"units_row": False, "decimal": "."}  # how this file is written: no other value suits it
 GIVEN = {
     "function": [
         {"function": "sin(x)", "n": 9, "range": [0, 1], "noise_sd": 0.1, "test": {"range": [-1, 2], "n": 5}},

@@ -123,6 +123,14 @@ class Table(Format, Source):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_dates(self) -> "Table":
+        named = self.date_format if isinstance(self.date_format, dict) else {}
+        if unknown := [name for name in named if name not in self._roles]:
+            why = f"date_format names {unknown[0]!r}, no column that the study uses ({', '.join(self._roles)})"
+            raise InputError(Fault("", why, "name one of these"))
+        return self
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the inputs' names."""
@@ -153,13 +161,18 @@ class Table(Format, Source):
             )
         return self._dataset(rows, ~held_out), self._dataset(rows, held_out)
 
+    @property
+    def _roles(self) -> dict[str, Role]:
+        """Return the columns used, and what each is for."""
+        named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
+        roles: dict[str, Role] = dict.fromkeys(named, "value")
+        return {**roles, **(self.holdout.roles if self.holdout else {})}
+
     def _read(self) -> dict[str, np.ndarray]:
         """Return each used column (n,), without the rows that have a missing value."""
         path = Path(self.path)
         _check_file(path)
-        named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
-        roles: dict[str, Role] = dict.fromkeys(named, "value")
-        roles |= self.holdout.roles if self.holdout else {}
+        roles = self._roles
         rows = READERS[ending(path)[0]](path, roles, self.missing, self)
         gone = {name: np.isnan(values) for name, values in rows.items()}
         there = ~np.any(list(gone.values()), axis=0)

@@ -14,6 +14,7 @@ class KnownNoise(NoiseModel):
     """Independent N(0, sd_i²) with known sd_i; a new observation without a known sd gets their mean square."""
 
     scalable = False
+    reads_noise_sd = True
 
     def __init__(self, mean_square: float) -> None:
         super().__init__()
