@@ -15,9 +15,9 @@ _BY_ROW = ("y", "f", "noise_sd")
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A table that is not at hand, of which rows are a sample: its `n` rows, mean and population sd of x and of y.
+    """Table statistics, of a larger table of which rows are a sample: number of rows `n`, means and population sds.
 
-    `x` is two rows (2, d), the means and the sds; `y` likewise (2, 1).
+    `x` (2, d) has the means and the sds of the inputs, `y` (2, 1) those of the target.
     """
 
     n: int

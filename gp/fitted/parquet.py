@@ -39,13 +39,13 @@ def fit_parquet(
     checkpoints: str | Path | None = None,
     **others: object,
 ) -> Fitted:
-    """Return the model fitted to the columns `x`, `y` (and `noise_sd`, where the noise is known) of a Parquet file.
+    """Return the model fitted to the columns `x`, `y` (and `noise_sd`, if the noise is known) of a Parquet file.
 
     The file is read a row group at a time (write it with some ten thousand rows in each), in memory that does not grow
-    with the number of rows.  Standardisation is by the whole table's means and standard deviations; what the model file
-    holds of the rows is a seeded sample.  On these the bound is estimated, and row by row left out; the bound over all
-    rows is `search.ends`.  Only `inference` of kind svgp streams.  Training that was killed goes on from its file in
-    the folder `checkpoints`.  Raises InputError where an argument or the table is at fault.
+    with the number of rows.  Standardisation uses the means and standard deviations of the whole table.  The model file
+    holds a random sample of the rows (by the seed), on which the bound is estimated and leave-one-out is computed; the
+    bound over all rows is in `search.ends`.  Only `inference` of kind svgp streams.  Training that was killed resumes
+    from its file in the folder `checkpoints`.  Raises InputError if an argument or the table has faults.
     """
     refuse(others, ("x", "y", "noise_sd", "model", "inference", "train", "seed", "checkpoints"))
     specs = parse_all(model=(Model, model), inference=(Streaming, inference), train=(Train, train))
@@ -68,7 +68,7 @@ def fit_parquet(
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of the Parquet file at `path`: inputs `x`, target `y`, and `noise_sd`, if that is known, row by row."""
+    """Columns of the Parquet file at `path`: inputs `x`, target `y`, and `noise_sd`, if the noise is known."""
 
     path: Path
     x: tuple[str, ...]
@@ -82,7 +82,7 @@ class Table:
 
     @cached_property
     def stored(self) -> list[str]:
-        """Return the names of all columns used as the file spells them."""
+        """Return the names of all columns used, as they are spelled in the file."""
         names = pq.read_schema(self.path).names
         return [names[i] for i in find_columns(names, self.columns, place=str(self.path)).values()]
 
@@ -124,7 +124,7 @@ class Table:
         return values
 
     def sample(self, rows: np.ndarray) -> Dataset:
-        """Return the rows at the sorted positions `rows`, and what one pass over all tells of the whole.
+        """Return the rows at the sorted positions `rows`, with the table statistics from one pass over all rows.
 
         Means and sums of squares are merged row group by row group (Chan, Golub & LeVeque 1983, eq. 2.1).
         """
@@ -146,7 +146,7 @@ class Table:
 
 
 class TableRows:
-    """A table's rows in a model's internal units, a row group being a chunk."""
+    """A table's rows in a model's internal units; each row group is a chunk."""
 
     def __init__(self, table: Table, gp: GaussianProcess) -> None:
         self._table, self._scope, self.sizes = table, gp.scope, table.sizes
