@@ -177,12 +177,12 @@ def certify(
     best = max((value for _, value in ends), default=0.0)
     shortfall = newton_gain(gradient[inside], hessian)
     # The largest log likelihood of a constant plus noise.
-    noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.scope.y), 1e-300)))
+    noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.observed), 1e-300)))
     return Certificate(
         converged=shortfall <= CONVERGED,
         gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
         shortfall=shortfall,
-        rows=gp.n if search and search.rows is not None else None,
+        rows=gp.total if search and search.rows is not None else None,
         evaluations=search.evaluations if search else 0,
         starts=search.starts if search else 0,
         starts_at_best=sum(value >= best - SAME for _, value in ends),

@@ -65,9 +65,12 @@ def fit_dataset(
 def _fit_one(
     data: Dataset, model: Model, inference: Inference, train: Train, seed: int, checkpoints: Path | None
 ) -> Fitted:
-    method, why = inference.resolve(data.n, data.d, model)
-    method.check(data.n)
     gp = model.build(data)
+    n = gp.distinct.n
+    method, why = inference.resolve(n, data.d, model)
+    if why and n < data.n:
+        why = f"{why} (of {data.n} rows, those with the same inputs are one)"
+    method.check(n if method.groups else data.n)
     method.check_model(gp)
     search = method.learn(gp, Seeded(train, seed), seed, checkpoints)
     vector = search.vector if search else np.zeros(0)
@@ -112,9 +115,9 @@ def log_marginal_likelihood(
     specs = parse_all(model=(Model, model), inference=(Inference, inference))
     data = _dataset(x, y, noise_sd)
     check_noise_sd(data, specs["model"])
-    method, _ = specs["inference"].resolve(data.n, data.d, specs["model"])
-    method.check(data.n)
     gp = specs["model"].build(data)
+    method, _ = specs["inference"].resolve(gp.distinct.n, data.d, specs["model"])
+    method.check(gp.distinct.n if method.groups else data.n)
     method.check_model(gp)
     gp = method.prepare(gp, 0)
     value, slope = method.evaluate(gp, gradient=gradient)

@@ -29,12 +29,15 @@ SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has th
 class Exact(Method):
     """The exact Gaussian process: Cholesky in float64, no jitter, no approximation.
 
+    Rows that share their inputs are one row of its matrix (gp.model.repeats), which changes nothing but the cost.
+
     With `rows`, where there are more, hyperparameters are fitted and certified on a subset of that size: a seeded half,
     and the row nearest to each.  The full covariance is factorised once, for the likelihood, predictions and
     leave-one-out of all rows.
     """
 
     profiles: ClassVar[bool] = True
+    groups: ClassVar[bool] = True
 
     kind: Literal["exact"] = "exact"
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
@@ -74,16 +77,18 @@ class Exact(Method):
         self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
     ) -> Search | None:
         """Return where learning on all rows, or on those chosen, ends; None where nothing is free."""
-        chosen = self._chosen(gp)
-        if chosen is None or not gp.parameters.free:
+        some = self.learnt_on(gp)
+        if some is gp or not gp.parameters.free:
             return super().learn(gp, optimizer, seed, checkpoints)
-        return replace(optimizer(self, gp.subset(chosen)), rows=self.rows)
+        return replace(optimizer(self, some), rows=some.n)
 
     def _chosen(self, gp: GaussianProcess) -> np.ndarray | None:
-        """Return the rows that hyperparameters are learnt on; None: all."""
-        if self.rows is None or gp.n <= self.rows:
+        """Return the rows that hyperparameters are learnt on: those at `rows` distinct inputs; None: all."""
+        distinct = gp.distinct
+        if self.rows is None or distinct.n <= self.rows:
             return None
-        return pairs(gp.scope.x / spread(gp.scope.x), self.rows, SEED)
+        chosen = pairs(distinct.scope.x / spread(distinct.scope.x), self.rows, SEED)
+        return np.flatnonzero(np.isin(distinct.repeats.group, chosen)) if distinct.repeats else chosen
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
@@ -113,7 +118,7 @@ class Exact(Method):
     ) -> tuple[float, np.ndarray, np.ndarray]:
         curvature = np.zeros((0, 0))
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = solve(gp)
+            solved = solve(gp.distinct)
             if profile:
                 solved.refuse_rounding()
             move = None if profile is None else _move(solved, profile)
@@ -132,7 +137,7 @@ class Exact(Method):
     def condition(self, gp: GaussianProcess) -> Solved:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread(), torch.no_grad():
-            return solve(gp)
+            return solve(gp.distinct)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +163,10 @@ def _move(solved: Solved, profile: Profile) -> _Move:
     residual, alpha, change = profile.residual(solved.residual, solved.alpha, solve_columns)
     vector = gp.parameters.vector
     vector[profile.positions] += change
-    shift, stopped = profile.log_scale(vector, float(residual @ alpha), gp.n)
-    root, volume = math.exp(0.5 * shift), solved.log_determinant + gp.n * shift
-    scaled = replace(solved, log_determinant=volume, residual=residual / root, alpha=alpha / root)
+    # Noise within groups of equal inputs is scaled too: all of the data's rows count.
+    quadratic, n = float(residual @ alpha) + solved.within_groups, gp.total
+    shift, stopped = profile.log_scale(vector, quadratic, n)
+    root, volume = math.exp(0.5 * shift), solved.log_determinant + n * shift
+    scatter = None if solved.scatter is None else solved.scatter / root**2
+    scaled = replace(solved, log_determinant=volume, residual=residual / root, alpha=alpha / root, scatter=scatter)
     return _Move(scaled, vector + shift * profile.amplitude, stopped)

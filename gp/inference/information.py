@@ -22,6 +22,12 @@ def average_information(solved: Solved, profile: Profile, stopped: int | None) -
     inverse, p = solved.factor.T, moves.shape[1]
     products = blas.dsymm(1.0, inverse, moves, lower=0)
     information = moves.T @ products
+    by_scale = solved.alpha @ moves
+    if solved.scatter is not None:
+        # Of the data's rows about the means of groups, α is (y − ȳ)/noise, orthogonal to all that groups share.
+        noise, slopes = solved.noise.detach().numpy(), _noise_slopes(solved)
+        information += slopes.T @ (slopes * (solved.scatter / noise**3)[:, None])
+        by_scale += (solved.scatter / noise**2) @ slopes
     if len(profile.positions):  # P = K⁻¹ − K⁻¹Φ(ΦᵀK⁻¹Φ)⁻¹ΦᵀK⁻¹
         design = np.asfortranarray(profile.design)
         cross = design.T @ products
@@ -33,9 +39,16 @@ def average_information(solved: Solved, profile: Profile, stopped: int | None) -
         along[:, stopped] -= profile.amplitude / profile.amplitude[stopped]
         return along.T @ information @ along
     if profile.amplitude.any():  # the scale's own curvature is n/2: its Schur complement
-        by_scale = solved.alpha @ moves
-        information -= 0.5 * np.outer(by_scale, by_scale) / len(solved.alpha)
+        information -= 0.5 * np.outer(by_scale, by_scale) / solved.gp.total
     return information
+
+
+def _noise_slopes(solved: Solved) -> np.ndarray:
+    """Return the noise variance's derivative by each element of the raw vector, (n, p)."""
+    slopes = solved.gp.noise.slopes(solved.noise.detach().numpy()) or {}
+    nothing = np.zeros((solved.gp.n, 1))
+    parts = [slopes.get(p.tensor, np.repeat(nothing, p.size, axis=1)) for p in solved.gp.parameters.free]
+    return np.hstack(parts) if parts else nothing[:, :0]
 
 
 def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,7 @@ class Profile:
         return residual - self.design @ change, alpha - whitened @ change, change / self.reference
 
     def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> tuple[float, int | None]:
-        """Return log c for rᵀK⁻¹r = `quadratic`, and the element at whose bound it had to stop, if at any."""
+        """Return log c for rᵀK⁻¹r = `quadratic` of n rows, and the element at whose bound it had to stop, if at any."""
         moved, amplitude, bounds = self._moved
         if not len(moved):
             return 0.0, None
@@ -77,7 +77,11 @@ def least_squares(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def profile_of(gp: GaussianProcess) -> Profile:
-    """Return what can be profiled: all amplitudes, if all are free of priors and users' bounds; likewise the mean's."""
+    """Return what can be profiled: all amplitudes, if all are free of priors and users' bounds; likewise the mean's.
+
+    Its design matrix has a row for each distinct input.
+    """
+    gp = gp.distinct
     free, parameters = gp.parameters.free, gp.parameters.all
     scales = [p for p in parameters if p.amplitude]
     bound = not gp.noise.scalable or any(p.fixed or p.prior or any(p.bounded) for p in scales)

@@ -33,8 +33,8 @@ class Solved:
     """A model conditioned on its rows: the lower Cholesky factor L of K + noise (n, n), and what follows from it.
 
     `residual` is y − m (n,) and `alpha` (K + noise)⁻¹(y − m) (n,).  Of `factor`, what is above the diagonal is not
-    read.  The tensors `noise` (n,) and `excess` are within autograd's graph where gradients are wanted and have no
-    closed form.
+    read.  Where rows are means of the data's (gp.model.repeats), `scatter` (n,) is theirs about these.  The tensors
+    `noise` (n,) and `excess` are within autograd's graph where gradients are wanted and have no closed form.
     """
 
     gp: GaussianProcess
@@ -45,12 +45,20 @@ class Solved:
     log_determinant: float
     residual: np.ndarray
     alpha: np.ndarray
+    scatter: np.ndarray | None
+
+    @property
+    def within_groups(self) -> float:
+        """Return what rows add to the quadratic form by their scatter about the means of groups, (y − ȳ)²/noise."""
+        return 0.0 if self.scatter is None else float((self.scatter / self.noise.detach().numpy()).sum())
 
     @property
     def log_likelihood(self) -> float:
         """Return log p(y | x) of the internal targets in nats  (R&W 2006 Alg. 2.1, line 7)."""
         fit = float(self.residual @ self.alpha)
         value = -0.5 * fit - 0.5 * self.log_determinant - 0.5 * self.gp.n * math.log(2 * math.pi)
+        if self.gp.repeats and self.scatter is not None:
+            value += float(self.gp.repeats.log_density(self.noise.detach().numpy(), self.scatter).sum())
         return value + (0.0 if self.excess is None else self.excess.item())
 
     @cached_property
@@ -68,20 +76,29 @@ class Solved:
         return Moments(prior_mean + mean, variance, parts)
 
     def training_mean(self) -> np.ndarray:
-        """Return the posterior mean at the training rows, (n,): y − noise · α, as (K + noise) α = y − m."""
+        """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
         fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self.alpha
-        return fitted
+        return fitted[self.gp.repeats.group] if self.gp.repeats else fitted
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included.
+        """Return each target's mean and sd given all other rows, in internal units, its noise included.
 
-        mean_i = y_i − α_i/[K⁻¹]_ii and variance_i = 1/[K⁻¹]_ii  (R&W 2006 eq. 5.12).
+        mean_i = y_i − α_i/[K⁻¹]_ii and variance_i = 1/[K⁻¹]_ii  (R&W 2006 eq. 5.12), K being that of the data's rows.
+        Of rows with the same inputs (gp.model.repeats) these follow from α and [K⁻¹]_jj of their group, whose mean's
+        noise is s: α_i = (α + (y_i − ȳ)/s)/r and [K⁻¹]_ii = (1 − (1 − s [K⁻¹]_jj)/r)/(r s).
         """
+        alpha, repeats = self.alpha, self.gp.repeats
         with one_thread(), torch.no_grad():
-            precision = inverse_diagonal(self.factor)
-            # The noise that was learnt for a row is not known before that row is seen.
-            surprise = (self.gp.noise(self.gp.x) - self.noise).numpy()
-        return self.gp.y.numpy() - self.alpha / precision, np.sqrt(1 / precision + surprise)
+            precision, noise = inverse_diagonal(self.factor), self.noise.numpy()
+            new = self.gp.noise(self.gp.x).numpy()
+        if repeats:
+            group, ratio = repeats.group, repeats.ratio
+            mean_noise, new = noise[group], new[group]
+            alpha = (alpha[group] + (repeats.y - repeats.mean[group]) / mean_noise) / ratio
+            noise = ratio * mean_noise
+            precision = (1 - (1 - mean_noise * precision[group]) / ratio) / noise
+        # The noise that was learnt for a row is not known before that row is seen.
+        return self.gp.observed - alpha / precision, np.sqrt(1 / precision + new - noise)
 
     def pull_back(self) -> None:
         """Add the gradient of the log likelihood to the model's tensors; the factor is overwritten by the inverse.
@@ -90,14 +107,17 @@ class Solved:
         """
         alpha, inverse = self.alpha, invert(self.factor)
         by_noise = 0.5 * (alpha**2 - np.diagonal(inverse))
+        if self.gp.repeats and self.scatter is not None:
+            by_noise += self.gp.repeats.slope(self.noise.detach().numpy(), self.scatter)
         slopes = self.gp.noise.slopes(self.noise.detach().numpy())
         known = [(raw, slope.T @ by_noise) for raw, slope in (slopes or {}).items()]
         known += [(raw, columns.T @ alpha) for raw, columns in self.gp.design.items()]
         for raw, gradient in (*self.kernel.pull(inverse, alpha), *known):
             add_gradient(raw, gradient)
-        if slopes is None and self.excess is not None:
+        if slopes is None and self.noise.requires_grad:
             # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
-            (torch.dot(self.noise, torch.from_numpy(by_noise)) + self.excess).backward()
+            by_autograd = torch.dot(self.noise, torch.from_numpy(by_noise))
+            (by_autograd if self.excess is None else by_autograd + self.excess).backward()
 
     def refuse_rounding(self) -> None:
         """Raise NotPositiveDefinite where the matrix was factorised only thanks to rounding.
@@ -146,7 +166,8 @@ def solve(gp: GaussianProcess) -> Solved:
         raise _without_factor(gp)
     # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
     alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
-    return Solved(gp, kernel, noise, excess, factor.T, log_determinant, residual, alpha)
+    scatter = gp.repeats.scatter if gp.repeats else None
+    return Solved(gp, kernel, noise, excess, factor.T, log_determinant, residual, alpha, scatter)
 
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:

@@ -15,6 +15,7 @@ from gp.model.kernels import Kernel, Matern, Sum
 from gp.model.means import Constant, Mean
 from gp.model.noise import Gaussian, Noise
 from gp.model.noise.base import NoiseModel
+from gp.model.repeats import Repeats, find_repeats
 from gp.parameters.scope import Scope, spread
 from gp.parameters.vector import Auxiliary, Parameters
 from gp.spec import Fault, InputError, Spec
@@ -79,6 +80,7 @@ class GaussianProcess:
 
     `auxiliary` are tensors that an inference method learns in addition.  `workspace` holds what the method keeps
     between evaluations.  If the training rows are a sample of a larger table, `whole` has the statistics of that table.
+    `repeats` holds the rows of the data if each training row is the mean of those with its inputs (`distinct`).
     """
 
     spec: Model
@@ -91,6 +93,7 @@ class GaussianProcess:
     auxiliary: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     workspace: dict[str, Any] = field(default_factory=dict)
     whole: Whole | None = None
+    repeats: Repeats | None = None
 
     @property
     def n(self) -> int:
@@ -99,8 +102,32 @@ class GaussianProcess:
 
     @property
     def total(self) -> int:
-        """Return the number of rows of the table: n, or more if the n rows are a sample of it."""
-        return self.whole.n if self.whole else self.n
+        """Return the number of rows of the data: more than n if the n rows are a sample of them, or their means."""
+        if self.whole:
+            return self.whole.n
+        return self.repeats.n if self.repeats else self.n
+
+    @property
+    def observed(self) -> np.ndarray:
+        """Return the targets of the rows of the data, of which the training rows may be the means."""
+        return self.repeats.y if self.repeats else self.scope.y
+
+    @cached_property
+    def distinct(self) -> "GaussianProcess":
+        """Return the model with one row for each distinct input; it shares the hyperparameters.
+
+        Returns this model itself where merging rows is not exact or saves little.
+        """
+        scope, sd = self.scope, self._noise_sd
+        weights = None if self.noise.by_row or self.repeats else self.noise.weights(self.n, sd)
+        read = sorted({scope.columns.index(column) for _, column in scope.reads})
+        found = None if weights is None else find_repeats(scope.x[:, read], scope.y, weights)
+        if found is None:
+            return self
+        first, repeats = found
+        own = None if scope.noise_sd is None else scope.noise_sd[first]
+        groups = replace(scope, x=scope.x[first], y=repeats.mean, noise_sd=own)
+        return replace(self, scope=groups, workspace={}, repeats=repeats)
 
     @cached_property
     def x(self) -> torch.Tensor:
@@ -122,7 +149,8 @@ class GaussianProcess:
         scope, sd = self.scope, self.scope.noise_sd
         chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
         alone = self.parameters.without_auxiliary
-        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None)
+        repeats = self.repeats.subset(rows) if self.repeats else None
+        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None, repeats=repeats)
 
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the model with auxiliary `tensors` by name; it shares the hyperparameters."""
@@ -131,8 +159,13 @@ class GaussianProcess:
 
     def training_noise(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the noise variance (n,) of the training rows, and the excess if the likelihood is a bound."""
+        variance, excess = self.noise.of_rows(self.x, self._noise_sd)
+        return (variance if self.repeats is None else variance * torch.from_numpy(self.repeats.share)), excess
+
+    @property
+    def _noise_sd(self) -> torch.Tensor | None:
         sd = self.scope.noise_sd
-        return self.noise.of_rows(self.x, None if sd is None else torch.from_numpy(np.ascontiguousarray(sd)))
+        return None if sd is None else torch.from_numpy(np.ascontiguousarray(sd))
 
     @property
     def log_jacobian(self) -> float:

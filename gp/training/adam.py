@@ -30,7 +30,7 @@ class Adam(Spec):
             vector, slope = _from_softplus(parameters, raw)
             value, gradient = problem(vector)
             values.append(value)
-            raw, moments = adam_step(raw, -gradient * slope / problem.n, moments, step, self.learning_rate)
+            raw, moments = adam_step(raw, -gradient * slope / problem.gp.total, moments, step, self.learning_rate)
         vector, _ = _from_softplus(parameters, raw)
         return Search(vector, tuple(values), (), 1, self.steps)
 

@@ -50,7 +50,7 @@ class Lbfgs(Spec):
         starts, screened = screen(first, self.restarts + 1) if self.restarts else ([], None)
         starts = starts or [full.parameters.start]
         levels, peaks = [first], self._start(first, starts)
-        ends = tuple((peak.n, peak.value) for peak in peaks)
+        ends = tuple((first.gp.total, peak.value) for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
             peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]

@@ -16,6 +16,7 @@ class Problem:
     """What training maximises: raw vector → log marginal likelihood plus log prior (nats), and its gradient."""
 
     def __init__(self, gp: GaussianProcess, inference: Method, *, profiled: bool = False) -> None:
+        gp = gp.distinct if inference.groups else gp
         self.gp, self.inference = gp, inference
         self.parameters: Parameters = gp.parameters
         self.n = gp.n

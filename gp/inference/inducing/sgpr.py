@@ -45,15 +45,16 @@ class Sgpr(Method):
         refuse_noise_by_row(gp, self.kind)
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
-        """Return `gp` with inducing inputs at centres of clusters."""
-        m = min(self.inducing, gp.n)
+        """Return `gp` with inducing inputs at centres of clusters of its distinct inputs."""
+        x = gp.distinct.scope.x
+        m = min(self.inducing, len(x))
         sample = max(START_ROWS, PER_INDUCING * m)
-        z = np.zeros((m, gp.x.shape[1])) if seed is None else cluster_centres(gp.scope.x, m, seed, sample=sample)
+        z = np.zeros((m, gp.x.shape[1])) if seed is None else cluster_centres(x, m, seed, sample=sample)
         return _with(gp, torch.from_numpy(z))
 
     def n_auxiliary(self, gp: GaussianProcess) -> int:
         """Return how many numbers the inducing inputs are."""
-        return min(self.inducing, gp.n) * gp.x.shape[1]
+        return min(self.inducing, gp.distinct.n) * gp.x.shape[1]
 
     def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
         """Return where steps in hyperparameters and inducing inputs together end, begun where the optimizer ended."""
@@ -62,7 +63,7 @@ class Sgpr(Method):
             search = optimizer(Exact(), gp.subset(draw(gp.n, min(gp.n, START_ROWS), rng)))
             evaluations = search.evaluations
             gp.parameters.set(search.vector)
-        full, few = self.prepare(gp, seed), PER_INDUCING * min(self.inducing, gp.n)
+        full, few = self.prepare(gp, seed), PER_INDUCING * min(self.inducing, gp.distinct.n)
         if gp.n > 2 * few:
             part = _with(gp.subset(draw(gp.n, few, rng)), _inducing_inputs(full).detach())
             evaluations += suit_noise(part, _inducing_inputs(part).detach())

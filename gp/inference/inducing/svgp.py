@@ -57,9 +57,9 @@ class Svgp(Method):
         refuse_noise_by_row(gp, self.kind)
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
-        """Return `gp` with inducing inputs at centres of clusters, and q(u) at its optimum over the model's rows."""
+        """Return `gp` with inducing inputs at centres of clusters of its distinct inputs, and q(u) at its optimum."""
         if seed is None:
-            m = min(self.inducing, gp.total)
+            m = min(self.inducing, gp.distinct.n)
             return _with(gp, torch.zeros(m, gp.x.shape[1]), Gaussian(torch.zeros(m), torch.eye(m)))
         with one_thread():
             z = torch.from_numpy(self._start(gp, seed))
@@ -68,7 +68,7 @@ class Svgp(Method):
 
     def n_auxiliary(self, gp: GaussianProcess) -> int:
         """Return how many numbers inducing inputs, mean and factor of q(v) are."""
-        m = min(self.inducing, gp.total)
+        m = min(self.inducing, gp.distinct.n)
         return m * gp.x.shape[1] + m + m * (m + 1) // 2
 
     def learn(self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None) -> Search:
@@ -126,7 +126,8 @@ class Svgp(Method):
 
     def _start(self, gp: GaussianProcess, seed: int) -> np.ndarray:
         """Return the inducing inputs' start (m, d)."""
-        return cluster_centres(gp.scope.x, min(self.inducing, gp.total), seed, sample=self.sample_size(gp.n))
+        x = gp.distinct.scope.x
+        return cluster_centres(x, min(self.inducing, len(x)), seed, sample=self.sample_size(gp.n))
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

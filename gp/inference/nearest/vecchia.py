@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -48,7 +48,11 @@ class Vecchia(Method):
     Neighbours are those at lengthscales whose ratios are rounded to powers of two, at the first hyperparameters that a
     model is evaluated at; there they stay, so that the objective is smooth.  Training that ends at other ones starts
     again with those, ROUNDS times at most.
+
+    Rows that share their inputs are one row (gp.model.repeats): neighbours are distinct inputs.
     """
+
+    groups: ClassVar[bool] = True
 
     kind: Literal["vecchia"] = "vecchia"
     neighbours: Count = 20
@@ -79,7 +83,7 @@ class Vecchia(Method):
             gp.parameters.set(search.vector)
             if _scales(gp) in tried:
                 break
-            gp.workspace.clear()
+            gp.distinct.workspace.clear()
             self._neighbourhoods(gp)
         return replace(search, evaluations=evaluations)
 
@@ -90,6 +94,7 @@ class Vecchia(Method):
 
         Profiles are not asked of it.  Raises NotPositiveDefinite.
         """
+        gp = gp.distinct
         found = self._neighbourhoods(gp)
         # The first rows are given all those before them.
         value, slope = Exact().evaluate(found.first, gradient=gradient)
@@ -102,10 +107,12 @@ class Vecchia(Method):
 
     def condition(self, gp: GaussianProcess) -> "NearestPosterior":
         """Return the model conditioned on its rows, at its current hyperparameters: each input on those nearest."""
+        gp = gp.distinct
         return NearestPosterior(gp, self, KDTree(_points(gp)), _units(gp))
 
     def _neighbourhoods(self, gp: GaussianProcess) -> "_Neighbourhoods":
         """Return the neighbours that the model was first evaluated with."""
+        gp = gp.distinct
         if repr(self) not in gp.workspace:
             scales, points = _scales(gp), _points(gp)
             m = min(self.neighbours, gp.n)
@@ -157,19 +164,24 @@ class NearestPosterior:
         return Moments(prior_mean + mean, variance, parts)
 
     def training_mean(self) -> np.ndarray:
-        """Return the posterior mean at the training rows, (n,), in internal units."""
-        return self.moments(self.gp.x).mean
+        """Return the posterior mean at the data's rows, in internal units."""
+        mean = self.moments(self.gp.x).mean
+        return mean[self.gp.repeats.group] if self.gp.repeats else mean
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given its nearest other rows, (n,) each, in internal units, noise included.
+        """Return each target's mean and sd given its nearest other rows, in internal units, noise included.
 
-        Those may come before it or after.
+        Those may come before it or after.  To those at other inputs, a row's own group adds its other rows.
         """
         gp, tree, m = self.gp, self.tree, min(WIDER * self.method.neighbours, self.gp.n - 1)
         with one_thread(), torch.no_grad():
             blocks = ((part, nearest_others(tree, np.arange(gp.n)[part], m)) for part in slices(gp.n, _at_once(m)))
             mean, variance = _moments(gp, {"": gp.kernel}, gp.x, blocks)[""]
-            return gp.mean(gp.x).numpy() + mean, np.sqrt(variance + gp.noise_variance(gp.x))
+            mean, noise = gp.mean(gp.x).numpy() + mean, gp.noise_variance(gp.x)
+            if gp.repeats:
+                mean, variance = gp.repeats.with_others(mean, variance, gp.training_noise()[0].numpy())
+                noise = noise[gp.repeats.group]
+        return mean, np.sqrt(variance + noise)
 
 
 def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[torch.Tensor]]:
@@ -181,7 +193,8 @@ def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[
     variance = (prior + noise).detach().numpy()
     residual = gp.y.numpy() - mean.detach().numpy()
     columns, pairs_of = np.ascontiguousarray(gp.scope.x.T), lower_pairs(len(found.groups))
-    by_variance, by_residual, value = np.zeros(gp.n), np.zeros(gp.n), 0.0
+    by_noise, within = _within_groups(gp, noise.detach().numpy(), found.groups[-1])
+    by_variance, by_residual, value = np.zeros(gp.n), np.zeros(gp.n), within
     for part in slices(found.groups.shape[1], _at_once(len(found.groups))):
         rows = found.groups[:, part].astype(np.intp)
         pairs = Pairs(columns[:, rows], *pairs_of).covariance(gp.kernel)
@@ -197,8 +210,20 @@ def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[
                 torch.dot(pairs.reshape(-1), torch.from_numpy(by_pair).reshape(-1)).backward()
             np.add.at(by_variance, rows.ravel(), by_diagonal.ravel())
             np.add.at(by_residual, rows.ravel(), by_target.ravel())
-    seeds = [(prior, by_variance), (noise, by_variance), (mean, -by_residual)]
+    seeds = [(prior, by_variance), (noise, by_variance + by_noise), (mean, -by_residual)]
     return value, [torch.dot(tensor, torch.from_numpy(seed)) for tensor, seed in seeds if tensor.requires_grad]
+
+
+def _within_groups(gp: GaussianProcess, noise: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return what the scatter within the groups `rows` adds to the log likelihood (nats), after its slope by `noise`.
+
+    All are zero where no rows share their inputs; the slope (n,) is for all groups, and zero but for `rows`.
+    """
+    slope = np.zeros(gp.n)
+    if gp.repeats is None:
+        return slope, 0.0
+    slope[rows] = gp.repeats.slope(noise, gp.repeats.scatter)[rows]
+    return slope, float(gp.repeats.log_density(noise, gp.repeats.scatter)[rows].sum())
 
 
 def _moments(

@@ -33,6 +33,13 @@ class NoiseModel(torch.nn.Module):
         """
         return self(x), None
 
+    def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray | None:
+        """Return the precision of each row's noise, (n,), but for a factor that rows of equal inputs share.
+
+        Rows that share their inputs are then taken as one (gp.model.repeats).  None where that is not exact.
+        """
+        return None
+
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray] | None:
         """Return ∂variance/∂θ (n, size) of the training rows for each raw parameter θ, given their variance (n,).
 

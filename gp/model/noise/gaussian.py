@@ -31,6 +31,10 @@ class GaussianNoise(NoiseModel):
         """Return the noise variance at x (m, d), shape (m,)."""
         return (2 * self.raw_sd).exp().expand(len(x))
 
+    def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray:
+        """Return 1 for each row."""
+        return np.ones(n)
+
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray]:
         """Return ∂ sd²/∂ log sd = 2 sd², (n, 1)."""
         return {self.raw_sd: 2 * variance[:, None]}

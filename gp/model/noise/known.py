@@ -30,6 +30,10 @@ class KnownNoise(NoiseModel):
             raise TypeError("known noise is built only where noise_sd is given")
         return noise_sd**2, None
 
+    def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray:
+        """Return 1/sd² (n,)."""
+        return 1 / self.of_rows(torch.zeros(n), noise_sd)[0].numpy()
+
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray]:
         """Return nothing: there are no parameters."""
         return {}
