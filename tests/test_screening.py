@@ -200,7 +200,7 @@ def test_all_levels_of_noise_from_one_reduction_are_the_dense_likelihood(n, mean
 
 
 def test_a_noise_too_small_for_a_factor_has_no_value():
-    problem = problem_of(np.repeat(np.arange(5.0), 2), np.arange(10.0))
+    problem = problem_of(np.repeat(np.arange(5.0), 2) + np.tile([0, 1e-9], 5), np.arange(10.0))
     spectrum = Spectrum(problem.gp, None)
     assert spectrum.value(problem.parameters.start, 1e-18) == -np.inf
 

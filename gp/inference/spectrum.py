@@ -3,6 +3,8 @@
 K = Q T Qᵀ with T tridiagonal (LAPACK's dsytrd), so that K + s²I = Q (T + s²I) Qᵀ for every s: determinant and solve
 then take O(n) for each level of noise, and Q never needs to be formed.  A reduction costs as much as about five
 Cholesky factors.
+
+Rows may be means of k of the data's rows (gp.model.repeats), with noise s²/k.  Multiplied by √k, they have noise s².
 """
 
 import math
@@ -21,12 +23,18 @@ class Spectrum:
     """K reduced to T, with y − m and the mean's columns Φ turned by Qᵀ, at the model's current hyperparameters."""
 
     def __init__(self, gp: GaussianProcess, profile: Profile | None) -> None:
-        self._n, self._profile = gp.n, profile
+        self._n, self._total, self._profile, self._repeats = gp.n, gp.total, profile, gp.repeats
+        self._share = gp.repeats.share if gp.repeats else np.ones(gp.n)
         with one_thread(), torch.no_grad():
             residual = gp.y.numpy() - gp.mean(gp.x).numpy()
             design = profile.design if profile else np.zeros((gp.n, 0))
-            turned = np.asfortranarray(np.column_stack([residual, design]))
-            self._diagonal, self._beside, self._turned = _reduced(_matrix(gp), turned)
+            turned, matrix = np.asfortranarray(np.column_stack([residual, design])), _matrix(gp)
+            if gp.repeats:
+                root = np.sqrt(self._share)
+                turned /= root[:, None]
+                matrix /= root[:, None]
+                matrix /= root
+            self._diagonal, self._beside, self._turned = _reduced(matrix, turned)
         self._residual, self._design = self._turned[:, 0], self._turned[:, 1:]
 
     def value(self, vector: np.ndarray, noise_variance: float) -> float:
@@ -46,9 +54,14 @@ class Spectrum:
         if self._design.shape[1]:
             slope = self._design.T @ alpha
             quadratic -= float(slope @ least_squares(self._design.T @ solved[:, 1:], slope))
-        shift = self._profile.log_scale(vector, quadratic, self._n)[0] if self._profile else 0.0
-        volume = float(np.log(pivots).sum()) + self._n * (shift + math.log(2 * math.pi))
-        return -0.5 * (quadratic * math.exp(-shift) + volume)
+        volume, within = float(np.log(pivots).sum()) + self._n * math.log(2 * math.pi), 0.0
+        if self._repeats:
+            noise = noise_variance * self._share
+            quadratic += float((self._repeats.scatter / noise).sum())
+            within = float(self._repeats.log_density(noise, np.zeros(self._n)).sum())
+            volume += float(np.log(self._share).sum())
+        shift = self._profile.log_scale(vector, quadratic, self._total)[0] if self._profile else 0.0
+        return within - 0.5 * (quadratic * math.exp(-shift) + volume + self._total * shift)
 
 
 def _matrix(gp: GaussianProcess) -> np.ndarray:

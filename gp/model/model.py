@@ -126,7 +126,7 @@ class GaussianProcess:
             return self
         first, repeats = found
         own = None if scope.noise_sd is None else scope.noise_sd[first]
-        groups = replace(scope, x=scope.x[first], y=repeats.mean, noise_sd=own)
+        groups = replace(scope, x=scope.x[first], y=repeats.mean, noise_sd=own, sd_of_rows=scope.y_spread)
         return replace(self, scope=groups, workspace={}, repeats=repeats)
 
     @cached_property

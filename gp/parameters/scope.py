@@ -29,6 +29,7 @@ class Scope:
     parameters: list[Parameter | Auxiliary] = field(default_factory=list)
     reads: list[tuple[str, str]] = field(default_factory=list)  # (part, column that it reads)
     reach: float = 1.0  # factor of lengthscales' starts, different for each term of a sum
+    sd_of_rows: float | None = None  # internal sd of y over the rows of the data, if y are means of these
 
     def active(self, names: list[str] | None, path: str) -> list[int]:
         """Return the positions of the named input columns; of all columns if `names` is None."""
@@ -54,7 +55,9 @@ class Scope:
 
     @property
     def y_spread(self) -> float:
-        """Return the internal standard deviation of y (1 if y is constant)."""
+        """Return the internal standard deviation of y over the rows of the data (1 if y is constant)."""
+        if self.sd_of_rows is not None:
+            return self.sd_of_rows
         return float(spread(self.y[:, None])[0])
 
     def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:

@@ -135,6 +135,18 @@ def test_a_scale_that_stopped_at_a_bound_takes_the_scatter_along():
         _equal(one, other)
 
 
+@pytest.mark.parametrize("profiled", [True, False])
+def test_levels_of_noise_are_those_of_all_rows(profiled):
+    problems = [
+        Problem(each, Exact(), profiled=profiled)
+        for each in _both({"kernel": {"kind": "rbf"}}, INPUTS["groups of mixed sizes"])
+    ]
+    at, names = problems[0].parameters.start, problems[0].parameters.names
+    levels = np.log([[0.03], [0.3], [1.0]])
+    seen, expected = (each.at_levels(at, np.array([names.index("noise.sd")]), levels) for each in problems)
+    _equal(seen, expected)
+
+
 def test_columns_that_the_model_does_not_read_tell_no_rows_apart():
     x = np.column_stack([RNG.integers(0, 3, 30), RNG.normal(size=30)])
     grouped, single = _both({"kernel": {"kind": "rbf", "columns": ["a"]}}, x)
