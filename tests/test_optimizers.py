@@ -179,7 +179,7 @@ FEEBLE = {
 
 @pytest.mark.parametrize("train", [{"kind": "lbfgs"}, {"kind": "adam", "steps": 3}])
 def test_a_start_without_a_factor_is_the_users_to_correct(train):
-    x, y = np.repeat(TIME, 2), np.repeat(WAVE, 2)
+    x, y = np.concatenate([TIME, TIME + 1e-9]), np.repeat(WAVE, 2)  # nearly the same inputs: the same would be one row
     mean = {"value": 0.0}
     fixed = {"sd": {"fixed": 1e-12}}
     with pytest.raises(InputError, match=r"of n=120 points is not positive definite at noise.sd=.*: raise model.noise"):
