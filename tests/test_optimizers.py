@@ -177,7 +177,7 @@ FEEBLE = {
 }
 
 
-@pytest.mark.parametrize("train", [{"kind": "lbfgs"}, {"kind": "adam", "steps": 3}])
+@pytest.mark.parametrize("train", [{"kind": "lbfgs", "restarts": 0}, {"kind": "adam", "steps": 3}])
 def test_a_start_without_a_factor_is_the_users_to_correct(train):
     x, y = np.concatenate([TIME, TIME + 1e-9]), np.repeat(WAVE, 2)  # nearly the same inputs: the same would be one row
     mean = {"value": 0.0}
