@@ -16,7 +16,7 @@ from gp.parameters.candidates import lengthscales
 from gp.parameters.periodogram import periods
 from gp.spec import parse
 from gp.training import Problem
-from gp.training.starts import SWEEP, screen
+from gp.training.starts import SWEEP, Screening
 
 SERIES = Path(__file__).parent / "series"
 SAME = 0.1  # nats within which two ends are one
@@ -94,6 +94,20 @@ def test_a_period_is_found_beside_a_trend_at_irregular_inputs(period):
     assert min(abs(found / (multiple * period) - 1) for multiple in (1, 2)) < 0.02
 
 
+def test_further_starts_lie_around_the_optimum_and_differ_from_all_before():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(size=(60, 3))
+    problem = problem_of(x, np.sin(9 * x[:, 0]) + x[:, 1], {"kernel": {"kind": "rbf", "ard": True}})
+    screening = Screening(problem)
+    before = screening.starts(6)
+    optimum = before[0] + 1.5
+    further = screening.around(optimum, 4)
+    assert 0 < len(further) <= 4
+    for start in further:
+        assert sum(start[:3] != optimum[:3]) <= 1  # of the lengthscales, one moves
+        assert min(np.abs(start - other).max() for other in [*before, optimum]) > np.log(2)
+
+
 # What users state is kept.
 
 
@@ -102,7 +116,7 @@ def test_a_stated_start_is_climbed_first_as_it_is_and_a_fixed_value_stays():
     y = np.sin(x) + 0.1 * np.random.default_rng(1).normal(size=60)
     kernel = {"kind": "rbf", "lengthscale": 7.0, "outputscale": {"fixed": 2.0}}
     problem = problem_of(x, y, {"kernel": kernel})
-    starts, _ = screen(problem, 5)
+    starts = Screening(problem).starts(5)
     np.testing.assert_array_equal(starts[0], problem.parameters.start)
     place = problem.parameters.names.index("kernel.lengthscale")
     assert starts[1][place] == starts[0][place]  # what is not stated moves alone
@@ -116,7 +130,8 @@ def test_candidates_keep_within_bounds():
     x = np.linspace(0, 10, 40)
     kernel = {"kind": "rbf", "lengthscale": {"lower": 0.5, "upper": 2.0}}
     problem = problem_of(x, np.sin(x), {"kernel": kernel})
-    starts, screened = screen(problem, 5)
+    screening = Screening(problem)
+    starts, screened = screening.starts(5), screening.told
     lower, upper = np.array(problem.parameters.bounds).T
     assert all((start >= lower).all() and (start <= upper).all() for start in starts)
     low, high = screened.ranges["kernel.lengthscale"]
@@ -159,8 +174,9 @@ def test_awkward_data_are_screened_and_fitted(x, y, ard):
 def test_the_number_of_points_is_bounded_whatever_the_number_of_inputs(d):
     x = RNG.normal(size=(60, d))
     problem = problem_of(x, x[:, 0] + 0.1 * RNG.normal(size=60), {"kernel": {"kind": "rbf", "ard": True}})
-    _, screened = screen(problem, 5)
-    assert screened.points < 8 * SWEEP
+    screening = Screening(problem)
+    screening.starts(5)
+    assert screening.told.points < 8 * SWEEP
 
 
 KERNELS = {

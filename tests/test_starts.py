@@ -67,7 +67,7 @@ def fanned(monkeypatch):
 def test_starts_side_by_side_come_to_the_same_as_one_after_another(fanned, model, method, n):
     in_line, sizes = searched(model, method, n), fanned()
     assert searched(model, method, n) == in_line
-    assert sizes == [3]
+    assert sizes[0] == 3  # of those around the best end, fewer
 
 
 def test_starts_count_their_evaluations_once_where_they_cannot_fan_out(fanned):

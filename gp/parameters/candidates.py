@@ -19,7 +19,7 @@ BEYOND = 2.0  # longest lengthscale, in ranges of the inputs; beyond it the func
 QUERIED = 1000  # rows whose nearest neighbour is searched
 NEIGHBOURS = 8  # neighbours of a row that are searched for the nearest with other inputs
 NOISE = np.geomspace(1e-3, 4.0, 13)  # in sds of y; if outputscale = var y, shares of variance from 1e-6 to 0.94
-PEAKS = 3  # of a periodogram: so many highest ones, and as many of the most prominent
+PEAKS = 3  # of a periodogram, by each of its three measures of a peak
 
 
 def levels(*values: float) -> Callable[[Any], np.ndarray]:

@@ -20,23 +20,42 @@ def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def periods(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
-    """Return up to 2 `count` periods at distinct peaks of the periodogram of y (n,) along x (n,), strongest first.
+    """Return up to 3 `count` periods at distinct peaks of the periodogram of y (n,) along x (n,), strongest first.
 
-    Half of them are the highest peaks.  The others are the most prominent above the frequencies around them, like a
-    cycle in data with a trend, where the highest peaks belong to the trend.
+    A third are the highest peaks.  A third are the most prominent above the frequencies around them, like a cycle in
+    data with a trend, where the highest peaks belong to the trend.  A third have the highest sums with their first two
+    harmonics, like the period of a wave that is not a sinusoid.
     """
     gaps, extent = np.diff(np.unique(x)), float(np.ptp(x))
     # The highest frequency has two rows per cycle at the smaller gaps (on a regular grid, the Nyquist frequency).
     most = np.clip(0.5 * extent / np.quantile(gaps, 0.25), 2.0, MOST_CYCLES) if len(gaps) else 2.0
     frequencies, explained = _explained(x, y, np.arange(1.0, most + 1e-9, FINENESS))
-    padded = np.concatenate([[-np.inf], explained, [-np.inf]])
-    peaks = np.flatnonzero((explained >= padded[:-2]) & (explained > padded[2:]))
-    around = _windows(explained)
-    prominence = explained / np.maximum(np.median(around, axis=1), 1e-12 * max(explained.max(), 1e-300))
-    first = peaks[np.argsort(-explained[peaks], kind="stable")][:count]
-    second = peaks[np.argsort(-prominence[peaks], kind="stable")]
-    chosen = [*first, *[peak for peak in second if peak not in first][:count]]
+    prominence = explained / np.maximum(np.median(_windows(explained), axis=1), 1e-12 * max(explained.max(), 1e-300))
+    chosen = list[int]()
+    for score in (explained, prominence, _with_harmonics(explained)):
+        padded = np.concatenate([[-np.inf], score, [-np.inf]])
+        peaks = np.flatnonzero((score >= padded[:-2]) & (score > padded[2:]))
+        new = [int(peak) for peak in peaks[np.argsort(-score[peaks], kind="stable")] if not _near(peak, chosen)]
+        chosen += new[:count]
     return np.array([1 / _top(frequencies, explained, peak) for peak in chosen])
+
+
+def _near(peak: int, others: list[int]) -> bool:
+    """Return whether the frequency is within half a cycle over the range of one of the others."""
+    return any(abs(peak - other) * FINENESS <= 0.5 for other in others)
+
+
+def _with_harmonics(explained: np.ndarray) -> np.ndarray:
+    """Return what a sinusoid explains at each frequency, at twice and at three times it, together."""
+    padded = np.concatenate([explained[:1], explained, explained[-1:]])
+    # The width of a peak is a cycle, and three times a frequency is three times as far off.
+    highest = np.maximum.reduce([padded[:-2], padded[1:-1], padded[2:]])
+    total, cycles = explained.copy(), 1 + FINENESS * np.arange(len(explained))
+    for multiple in (2, 3):
+        places = np.rint((multiple * cycles - 1) / FINENESS).astype(int)
+        inside = places < len(explained)
+        total[inside] += highest[places[inside]]
+    return total
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
@@ -52,7 +71,7 @@ def _top(frequencies: np.ndarray, explained: np.ndarray, peak: int) -> float:
     left, middle, right = explained[peak - 1 : peak + 2]
     curvature = left - 2 * middle + right
     shift = 0.5 * (left - right) / curvature if curvature < 0 else 0.0
-    return float(frequencies[peak] + shift * (frequencies[1] - frequencies[0]))
+    return float(frequencies[peak] + np.clip(shift, -1, 1) * (frequencies[1] - frequencies[0]))
 
 
 def _explained(x: np.ndarray, y: np.ndarray, cycles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,14 +19,15 @@ from gp.parameters.scope import spread
 from gp.spec import PositiveFloat, Spec
 from gp.training.newton import Peak, climb, close, measure_curvature, newton_gain
 from gp.training.objective import Problem
-from gp.training.starts import screen
+from gp.training.starts import Screening
 
 
 class Lbfgs(Spec):
     """A search over log hyperparameters, from the best of many candidates (gp.training.starts).
 
-    Up to `restarts` + 1 candidates that differ are climbed, where the user stated starts the stated one first.  With
-    `restarts` 0 nothing is screened: the one climb begins at the stated or default start.
+    Up to `restarts` + 1 candidates that differ are climbed, where the user stated starts the stated one first; then a
+    few more around the best optimum, as long as they lead to a better one.  With `restarts` 0 nothing is screened: the
+    one climb begins at the stated or default start.
 
     Scale and mean coefficients are profiled out.  A climb takes Newton steps (gp.training.newton) by the average
     information, where the inference method gives it.  Elsewhere L-BFGS-B comes near, and Newton steps with the
@@ -47,9 +48,13 @@ class Lbfgs(Spec):
         """Return the best end of all starts."""
         full = Problem(problem.gp, problem.inference, profiled=True)
         first, *others = _levels(full, seed)
-        starts, screened = screen(first, self.restarts + 1) if self.restarts else ([], None)
+        screening = Screening(first) if self.restarts else None
+        starts = screening.starts(self.restarts + 1) if screening else []
         starts = starts or [full.parameters.start]
         levels, peaks = [first], self._start(first, starts)
+        if screening and not first.has_auxiliary:
+            further, found = self._look_around(first, screening, peaks)
+            starts, peaks = [*starts, *further], [*peaks, *found]
         ends = tuple((first.gp.total, peak.value) for peak in peaks)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
@@ -61,7 +66,26 @@ class Lbfgs(Spec):
         best = _closed(full, max(peaks, key=lambda peak: peak.value))
         evaluations = sum(level.evaluations for level in levels)
         optima = tuple((peak.value, full.settle(peak.vector)) for peak in (best, *_heights(peaks)[1:]))
-        return Search(optima[0][1], best.values, ends, len(starts), evaluations, optima=optima, screened=screened)
+        told = screening.told if screening else None
+        return Search(optima[0][1], best.values, ends, len(starts), evaluations, optima=optima, screened=told)
+
+    def _look_around(
+        self, problem: Problem, screening: Screening, peaks: list[Peak]
+    ) -> tuple[list[np.ndarray], list[Peak]]:
+        """Return further starts and their peaks: from around the best optimum, as long as that finds a better one."""
+        starts, found = list[np.ndarray](), list[Peak]()
+        if not peaks:
+            return starts, found
+        best = max(peaks, key=lambda peak: peak.value)
+        for _ in range(LOOKS):
+            more = screening.around(best.vector, FURTHER)
+            ends = self._start(problem, more)
+            starts, found = [*starts, *more], [*found, *ends]
+            highest = max([best, *ends], key=lambda peak: peak.value)
+            if highest.value < best.value + SAME:
+                break
+            best = highest
+        return starts, found
 
     def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
         """Return the peaks near the starts, in their order, fewer where some come to none.
@@ -166,6 +190,7 @@ MANY_ROWS = 750  # above which starts are told apart on a subset
 SUBSET = 250  # rows of the smallest subset, at least
 KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
+LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
 SAME = 0.1  # nats within which two ends are one
 CLOSED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 RIDGE = 1e-8  # nats a step below which L-BFGS-B stops in the end, where there are parameters of each row

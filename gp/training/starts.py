@@ -5,16 +5,20 @@ times too long, the signal looks like noise, and no gradient leads back.  So the
 computed where hyperparameters say that they may lie (`Learnt.candidates`):
 
 1. with all lengthscales moved together, from the gap between neighbouring inputs to beyond their range;
-2. where a hyperparameter has a list of candidates (a periodogram's periods), with each of them at some of these;
-3. from the best of all these, along one axis after another: each input's lengthscale by itself, the amplitude of each
+2. in few inputs, with one or two lengthscales short and the others long;
+3. where a hyperparameter has a list of candidates (a periodogram's periods), with each of them at some of the first;
+4. from the best of all these, along one axis after another: each input's lengthscale by itself, the amplitude of each
    term of a sum;
-4. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
+5. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
    kernel matrix (gp.inference.spectrum).
 
-The starts are the highest local maxima along these lines that differ from each other.  Nothing is drawn at random.
+The starts are the highest local maxima along these lines that differ from each other.  From the best optimum that they
+lead to all axes are tried again.  Nothing is drawn at random.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +27,10 @@ from gp.inference.method import Screened
 from gp.parameters.vector import Learnt
 from gp.training.objective import Problem
 
-SWEEP = 30  # points on all axes together; axes are thinned to it
+SWEEP = 30  # points on all axes together, but for lists; axes are thinned to it
 SWEPT = 2  # points from which all axes are tried: the best, and the best at another value of a list
+SHORT, LONG = (0.3, 0.6), 0.9  # parts of a ladder of lengthscales
+COMBINED = 64  # combinations of short lengthscales, or of lists, at most
 COARSE = 4  # joint lengthscales at which lists are tried
 LEVELS = 4  # of noise, where each takes an evaluation of its own
 AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
@@ -54,25 +60,7 @@ class _Axis:
         return _Axis(self.positions, self.values[chosen], self.is_list)
 
 
-def screen(problem: Problem, count: int) -> tuple[list[np.ndarray], Screened]:
-    """Return at most `count` starts for a search on `problem`, best first, and how wide it looked.
-
-    Where the user stated starts, the first is the stated one as it is, and the second the best that keeps what was
-    stated; the others move all.
-    """
-    screened, start = _Screen(problem), problem.parameters.start
-    own = []
-    if screened.named.any():
-        kept = [axis for axis in screened.axes if not screened.named[axis.positions].any()]
-        own = [Candidate(start, np.inf), screened.search(start, kept)]
-    screened.search(start, screened.axes)
-    starts = _distinct([*own, *_sorted(screened.maxima)])
-    return [candidate.vector for candidate in starts[:count]], Screened(
-        len(screened.seen), len(starts), screened.ranges()
-    )
-
-
-class _Screen:
+class Screening:
     """The axes of a problem's hyperparameters, and what was seen along them."""
 
     def __init__(self, problem: Problem) -> None:
@@ -80,12 +68,44 @@ class _Screen:
         self._bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
         free = problem.parameters.free
         self._places = np.split(np.arange(len(self._bounds)), np.cumsum([p.size for p in free])[:-1])
-        self.named = np.concatenate([np.full(p.size, p.named) for p in free])
+        self._named = np.concatenate([np.full(p.size, p.named) for p in free])
         self._distances = [where for p, where in zip(free, self._places, strict=True) if p.is_distance and p.candidates]
         self._noise, self._levels = self._noise_levels()
-        self.axes = self._find_axes()
-        self.seen: dict[bytes, np.ndarray] = {}  # vector but for its noise → nats at each level of noise
-        self.maxima: list[Candidate] = []
+        self._axes = self._find_axes()
+        self._seen: dict[bytes, np.ndarray] = {}  # vector but for its noise → nats at each level of noise
+        self._maxima: list[Candidate] = []
+        self._tried: list[Candidate] = []  # starts that were returned, and optima that were looked around
+
+    def starts(self, count: int) -> list[np.ndarray]:
+        """Return at most `count` starts, best first.
+
+        Where the user stated starts, the first is the stated one as it is, and the second the best that keeps what was
+        stated; the others move all.
+        """
+        start, own = self._problem.parameters.start, []
+        if self._named.any():
+            kept = [axis for axis in self._axes if not self._named[axis.positions].any()]
+            own = [Candidate(start, np.inf), self._search(start, kept)]
+        self._search(start, self._axes)
+        return self._new([*own, *_sorted(self._maxima)], count)
+
+    def around(self, optimum: np.ndarray, count: int) -> list[np.ndarray]:
+        """Return at most `count` further starts: the best local maxima along all axes through an optimum."""
+        if len(self._axes) < 2:
+            return []  # that line has been seen
+        self._tried.append(Candidate(optimum, np.inf))
+        return self._new(_sorted([found for axis in self._axes for found in self._along(optimum, axis)]), count)
+
+    def _new(self, candidates: list[Candidate], count: int) -> list[np.ndarray]:
+        """Return at most `count` of the candidates, of those that differ from all that were tried."""
+        known = len(self._tried)
+        self._tried = _distinct([*self._tried, *candidates])[: known + count]
+        return [candidate.vector for candidate in self._tried[known:]]
+
+    @property
+    def told(self) -> Screened:
+        """Return how wide it looked."""
+        return Screened(len(self._seen), len(_distinct(_sorted(self._maxima))), self._ranges())
 
     def _noise_levels(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the noise level's place in the vector, and its raw values (k, 1); of shapes (0,), (1, 0) if fixed."""
@@ -112,8 +132,9 @@ class _Screen:
         axes = [axis for axis in axes if len(axis.values) > 1]
         if len(axes) > SWEEP:
             return []
-        total = sum(len(axis.values) for axis in axes)
-        return [axis.thinned(max(2, len(axis.values) * SWEEP // max(SWEEP, total))) for axis in axes]
+        total = sum(len(axis.values) for axis in axes if not axis.is_list)
+        part = min(1.0, SWEEP / max(total, 1))
+        return [axis if axis.is_list else axis.thinned(max(2, int(part * len(axis.values)))) for axis in axes]
 
     def _values(self, parameter: Learnt, where: np.ndarray) -> np.ndarray:
         """Return the raw values (k, size) to try, within bounds; (0, size) where there are none but the start."""
@@ -127,12 +148,15 @@ class _Screen:
         rows = [np.clip(parameter.raw(np.broadcast_to(row, (parameter.size,))), low, high) for row in internal]
         return np.array([row for k, row in enumerate(rows) if k == 0 or np.abs(row - rows[k - 1]).max() > 1e-9])
 
-    def search(self, start: np.ndarray, axes: list[_Axis]) -> Candidate:
+    def _search(self, start: np.ndarray, axes: list[_Axis]) -> Candidate:
         """Look along the axes from `start`; return the best that was seen."""
         moved = {int(i) for axis in axes for i in axis.positions}
         joint = self._together([where for where in self._distances if set(where.tolist()) <= moved])
         first = [*self._along(start, _Axis(np.zeros(0, dtype=int), np.zeros((1, 0)))), *self._along(start, joint)]
+        first += self._along(start, self._some_short(joint))
         others = [axis for axis in axes if axis.is_list]
+        if not len(joint.values):
+            first += self._along(start, _combined(others))
         for values in joint.thinned(COARSE).values if others else []:
             vector = start.copy()
             vector[joint.positions] = values
@@ -147,6 +171,16 @@ class _Screen:
                 end = max([end, *self._along(end.vector, axis)], key=lambda candidate: candidate.value)
             best = max(best, end, key=lambda candidate: candidate.value)
         return best
+
+    def _some_short(self, joint: _Axis) -> _Axis:
+        """Return all choices of one or two short lengthscales among long ones, as one axis."""
+        m, values = len(joint.positions), []
+        pairs = [{i, j} for i in range(m) for j in range(i + 1)]
+        if m > 2 and len(pairs) * len(SHORT) <= COMBINED:
+            for share in SHORT:
+                short, long = (joint.values[int(part * (len(joint.values) - 1))] for part in (share, LONG))
+                values += [np.where([k in chosen for k in range(m)], short, long) for chosen in pairs]
+        return _Axis(joint.positions, np.array(values).reshape(len(values), m), is_list=True)
 
     def _together(self, places: list[np.ndarray]) -> _Axis:
         """Return all lengthscales at `places` as one axis: each at the same part of its own ladder."""
@@ -167,12 +201,13 @@ class _Screen:
         table = np.array([self._look(vector) for vector in vectors]).reshape(len(vectors), len(self._levels))
         found = []
         for k, j in zip(*np.nonzero(np.isfinite(table)), strict=True):
-            around = table[max(k - 1, 0) : k + 2, max(j - 1, 0) : j + 2]
+            beside = 0 if axis.is_list else 1
+            around = table[max(k - beside, 0) : k + beside + 1, max(j - 1, 0) : j + 2]
             if table[k, j] >= around.max():
                 vector = vectors[k].copy()
                 vector[self._noise] = self._levels[j]
                 found.append(Candidate(vector, float(table[k, j])))
-        self.maxima += found
+        self._maxima += found
         return found
 
     def _look(self, vector: np.ndarray) -> np.ndarray:
@@ -180,15 +215,15 @@ class _Screen:
         shape = vector.copy()
         shape[self._noise] = 0.0
         key = shape.tobytes()
-        if key not in self.seen:
-            self.seen[key] = self._problem.at_levels(vector, self._noise, self._levels)
-        return self.seen[key]
+        if key not in self._seen:
+            self._seen[key] = self._problem.at_levels(vector, self._noise, self._levels)
+        return self._seen[key]
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def _ranges(self) -> dict[str, tuple[float, float]]:
         """Return the least and largest value tried of each hyperparameter by name, in the data's units."""
-        if not self.seen:
+        if not self._seen:
             return {}
-        seen = np.array([np.frombuffer(key) for key in self.seen])
+        seen = np.array([np.frombuffer(key) for key in self._seen])
         ranges = dict[str, tuple[float, float]]()
         for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
             values = self._levels if parameter.tensor is self._problem.gp.noise.log_sd else seen[:, where]
@@ -198,6 +233,15 @@ class _Screen:
                     name: (float(low), float(high)) for name, low, high in zip(parameter.names, *ends, strict=True)
                 }
         return ranges
+
+
+def _combined(axes: list[_Axis]) -> _Axis:
+    """Return all combinations of the axes' values as one axis; of no axes or too many combinations, none."""
+    count = math.prod(len(axis.values) for axis in axes)
+    if not axes or count > COMBINED:
+        return _Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
+    rows = [np.concatenate(values) for values in product(*(axis.values for axis in axes))]
+    return _Axis(np.concatenate([axis.positions for axis in axes]), np.array(rows), is_list=True)
 
 
 def _distinct(candidates: list[Candidate], apart: np.ndarray | float = APART) -> list[Candidate]:

@@ -66,6 +66,7 @@ def _findings(fit: Any) -> Iterator[str]:
     yield f"Training {arrived}: {short}, after {number(said['evaluations'])} evaluations."
     if said["starts"] > 1:
         yield f"{said['starts_at_best']} of {said['starts']} starts ended at the best optimum."
+    yield from _search(fit)
     if "adam_gap" in said:
         yield f"Adam stopped {number(said['adam_gap'], 2)} nats from the optimum nearby."
     yield (
@@ -88,6 +89,18 @@ def _findings(fit: Any) -> Iterator[str]:
             f"Against exact inference, both given {number(gap['rows'])} rows and asked for {number(gap['scored'])} "
             f"others: NLPD {number(gap['nlpd'], 2)} nats and RMSE {number(gap['rmse'], 2)} worse."
         )
+
+
+def _search(fit: Any) -> Iterator[str]:
+    """Yield where starts were looked for, and what the other optima say."""
+    if screened := fit.get("screened"):
+        ranges = screened["ranges"].items()
+        over = "; ".join(f"{name} {number(of['lower'])} to {number(of['upper'])}" for name, of in ranges)
+        yield f"Starts were looked for at {number(screened['points'])} points{f' ({over})' if over else ''}."
+    best, *others = fit.get("optima") or [None]
+    for other in others:
+        at = ", ".join(f"{name} {number(value)}" for name, value in other["hyperparameters"].items())
+        yield f"Another optimum, {number(best['nats'] - other['nats'], 2)} nats lower: {at}."
 
 
 def hyperparameters(results: Results) -> list[tuple[str, float, float | None, float | None, str]]:

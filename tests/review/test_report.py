@@ -73,6 +73,19 @@ def test_alarms_come_first_and_inference_says_why():
     assert "others: NLPD 0.012 nats and RMSE 0.002 worse." in said
 
 
+def test_where_starts_were_looked_for_and_other_optima_are_told():
+    optima = [
+        {"nats": 75.87, "hyperparameters": {"kernel.lengthscale": 0.298, "noise.sd": 0.1}},
+        {"nats": 74.5, "hyperparameters": {"kernel.lengthscale": 3.0, "noise.sd": 0.4}},
+    ]
+    ranges = {"kernel.lengthscale": {"lower": 0.01, "upper": 2.0}}
+    screened = {"points": 9, "candidates": 2, "ranges": ranges}
+    said = words(report([study(fit=FIT | {"optima": optima, "screened": screened})]))
+    assert "Starts were looked for at 9 points (kernel.lengthscale 0.01 to 2)." in said
+    assert "Another optimum, 1.4 nats lower: kernel.lengthscale 3, noise.sd 0.4." in said
+    assert "Starts were looked for" not in words(report([study()]))
+
+
 def test_a_search_shows_its_kernels_best_first():
     tried = {
         "rbf": {"loo_nlpd": -0.5, "log_marginal_likelihood": 60.0, "hyperparameters": 3.0, "rank": 2},
