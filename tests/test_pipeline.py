@@ -212,6 +212,11 @@ def test_a_param_written_another_way_runs_nothing(pipeline):
     assert pipeline.repro() == set()
 
 
+def results(project):
+    """Return the hashes of what stages wrote, but for their stamps, which say what code they were made by."""
+    return {path: md5 for path, md5 in project.hashes("data/sine", "data/lake").items() if "/stamps/" not in path}
+
+
 # File → text added to its end, and the stages that run again, for each study.
 FILES = {
     "gp/plots/curves.py": ("# a comment\n", "plot"),
@@ -228,10 +233,10 @@ FILES = {
 @pytest.mark.parametrize("path", FILES)
 def test_an_edited_file_runs_exactly_what_depends_on_it(pipeline, path):
     text, stages = FILES[path]
-    before = pipeline.hashes("data/sine", "data/lake")
+    before = results(pipeline)
     pipeline.append(path, text)
     assert pipeline.repro() == {f"{stage}@{study}" for stage in stages.split() for study in ("sine", "lake")}
-    assert pipeline.hashes("data/sine", "data/lake") == before
+    assert results(pipeline) == before
 
 
 @pytest.mark.slow
