@@ -155,7 +155,9 @@ def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
     y = np.sin(6 * x) + x * np.random.default_rng(0).normal(size=40)
 
     def ends():
-        fitted = gp.fit(x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}})
+        fitted = gp.fit(
+            x, y, model={"kernel": {"kind": "rbf", "lengthscale": 0.02}, "noise": {"kind": "heteroscedastic"}}
+        )
         return fitted.vector.tobytes(), fitted.report()
 
     in_line, labels = ends(), []
