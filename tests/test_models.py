@@ -255,7 +255,7 @@ FIXED = {
     "noise": {"sd": {"fixed": 1e-12}},
 }
 NO_FACTOR = {
-    "at lbfgs's start": lambda x, y: gp.fit(x, y, model=SMOOTH | {"noise": {"sd": 1e-12}}),
+    "at lbfgs's one start": lambda x, y: gp.fit(x, y, model=SMOOTH | {"noise": {"sd": 1e-12}}, train={"restarts": 0}),
     "at adam's start": lambda x, y: gp.fit(
         x, y, model=FIXED | {"mean": {"kind": "constant"}}, train={"kind": "adam", "steps": 2}
     ),
