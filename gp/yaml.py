@@ -1,8 +1,7 @@
 """YAML files as DVC reads them: version 1.2, parsed by PyYAML's C loader.
 
-DVC reads with ruamel.yaml's safe loader, which takes ten times as long.  PyYAML by itself reads YAML 1.1, where `1e-3`
-is text, `012` is 10 and `no` is false.  Here PyYAML parses the text, and the rules of version 1.2 turn its nodes into
-values.  A text that the two libraries could read differently is refused.
+DVC reads with ruamel.yaml's safe loader, which takes ten times as long.  PyYAML by itself reads YAML 1.1, where `no` is
+false.  Here it parses, and version 1.2 turns nodes into values; what the two would read differently is refused.
 """
 
 import re
@@ -18,8 +17,7 @@ from gp.spec import Fault, InputError
 
 DEEPEST = 200  # nesting of mappings and lists
 MOST = 100_000  # values after aliases are expanded (or the length of the text, if larger)
-# PyYAML's composer recurses in C, and its stack overflows at about 20 000 levels.  Each level needs one of these marks,
-# or an indent.
+# PyYAML's composer recurses in C: its stack overflows at 20 000 levels.  Each needs one of these marks, or an indent.
 _OPENS = re.compile(r"[\[{]|[-?]\s")
 _MANY = 5000
 
