@@ -31,6 +31,9 @@ from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 from stages.outputs import Refused, check_finite, replacing
 
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
+# Significant digits of numbers in JSON files.  Two machines agree on so many: their BLAS rounds differently, an optimum
+# is known to eight or nine digits, and what is computed from it loses one or two.
+DIGITS = 6
 # The library's paths of faults lack the section of params.yaml: first key of such a path → section.
 OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}
 
@@ -150,12 +153,24 @@ def installed_version(package: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write sorted, indented JSON; raises ArithmeticError for NaN and infinity, which JSON cannot represent."""
+    """Write sorted, indented JSON, its floats to DIGITS significant digits.
+
+    Raises ArithmeticError for NaN and infinity, which JSON cannot represent.
+    """
     try:
-        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+        text = json.dumps(_rounded(value), indent=2, sort_keys=True, allow_nan=False)
     except ValueError as error:
         raise ArithmeticError(f"{path.name}: a number came out as NaN or infinite: nothing was written") from error
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value of JSON with every float rounded, and no negative zero; counts and flags stay as they are."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.{DIGITS}g}") + 0.0 if isinstance(value, float) else value
 
 
 def _error(path: str, why: str, fix: str = "") -> InputError:

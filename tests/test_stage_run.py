@@ -1,5 +1,6 @@
 """Stage run: whatever happens while a stage runs, a wrong or half result is never written."""
 
+import json
 import os
 import random
 import re
@@ -414,6 +415,29 @@ def test_json_with_a_number_that_is_not_finite_is_not_written(here, capsys, valu
     error = "synthesize sine: fit.json: a number came out as NaN or infinite: nothing was written\n"
     assert capsys.readouterr().err == error
     assert list((here.path / "data/sine").iterdir()) == []
+
+
+def test_json_holds_six_digits_of_floats_and_all_of_counts(tmp_path):
+    numbers = {
+        "a": 123.456749,
+        "b": [1.23456751e-12, (-0.0, np.float64(1 / 3))],
+        "n": 123456789,
+        "yes": True,
+        "no": None,
+    }
+    stages.write_json(tmp_path / "a.json", numbers)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {
+        "a": 123.457,
+        "b": [1.23457e-12, [0.0, 0.333333]],
+        "n": 123456789,
+        "yes": True,
+        "no": None,
+    }
+    assert "-" not in text.replace("e-12", "")
+    again = tmp_path / "b.json"
+    stages.write_json(again, json.loads(text))  # as evaluate writes again what train wrote
+    assert again.read_text(encoding="utf-8") == text
 
 
 def test_what_cannot_be_computed_is_one_line_and_a_fault_of_ours_a_traceback(here, capsys):

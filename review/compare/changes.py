@@ -184,7 +184,7 @@ def _fit(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     old, new = (find(values, "fit.log_marginal_likelihood") for values in (before, after))
     if None not in (old, new) and old != new:
         rows.append(
-            Change("log marginal likelihood, nats", _sign(f"{old:.2f}"), _sign(f"{new:.2f} ({new - old:+.2f})"))
+            Change("log marginal likelihood, nats", number(old, 6), f"{number(new, 6)} ({_sign(f'{new - old:+.2f}')})")
         )
     old, new = (_ranked_first(values) for values in (before, after))
     if old != new:
