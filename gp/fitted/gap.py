@@ -13,13 +13,15 @@ from gp.row_scores import nlpd, squared_error
 
 ROWS = 1000  # at most, on which both are conditioned
 SCORED = 1000  # further rows, at most, which both predict
+PLACES = 6  # decimal places of a difference of two scores of order one, of which ten places are known
 
 
 def gap_to_exact(fitted: Fitted, seed: int) -> dict[str, Any]:
     """Return how much worse the method predicts than exact inference does, at the learnt hyperparameters.
 
     Both are conditioned on the same seeded `rows` of the training data, and predict `scored` others: `nlpd` (nats per
-    row) and `rmse` (y's units), the method's less the exact one's.  Empty where the method is exact or rows are few.
+    row) and `rmse` (y's units), the method's less the exact one's, to a millionth of a nat and of y's spread: what is
+    smaller is rounding.  Empty where the method is exact or rows are few.
     """
     if isinstance(fitted.inference, Exact) or fitted.data.n < 10:
         return {}
@@ -29,8 +31,9 @@ def gap_to_exact(fitted: Fitted, seed: int) -> dict[str, Any]:
     few, others = gp.subset(np.sort(order[:n])), gp.subset(np.sort(order[n : n + SCORED]))
     exact = _scores(Exact(), few, others)
     own = _scores(fitted.inference, fitted.inference.prepare(few, seed), others)
-    scale = gp.scope.y_scale
-    return {"rows": n, "scored": others.n, "nlpd": own[0] - exact[0], "rmse": (own[1] - exact[1]) * scale}
+    spread = gp.scope.y_spread
+    rmse = round((own[1] - exact[1]) / spread, PLACES) * spread * gp.scope.y_scale
+    return {"rows": n, "scored": others.n, "nlpd": round(own[0] - exact[0], PLACES), "rmse": rmse}
 
 
 def _scores(method: Method, gp: GaussianProcess, others: GaussianProcess) -> tuple[float, float]:
