@@ -287,7 +287,7 @@ def test_optima_are_reported_best_first_and_kept_in_the_model_file(tmp_path):
     assert best["hyperparameters"] == pytest.approx(report["fit"]["hyperparameters"])
     assert second["nats"] < best["nats"]
     assert report["screened"]["points"] > 5
-    assert report["certificate"]["rivals"] == 1
+    assert report["diagnostics"]["rivals"] == 1
     fitted.save(tmp_path / "m")
     assert gp.load(tmp_path / "m").report() == fitted.report()
 

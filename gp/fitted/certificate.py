@@ -18,6 +18,7 @@ CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search 
 ALL_NOISE = 0.99  # share of y's variance
 SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much one time in twenty
 ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
+PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
 IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 
 
@@ -80,28 +81,18 @@ class Certificate:
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for metrics.json; what does not apply is absent."""
-        names = (
-            "gradient_norm",
-            "shortfall",
-            "rows",
-            "evaluations",
-            "starts",
-            "starts_at_best",
-            "jitter",
-            "condition_number",
-        )
-        said: dict[str, Any] = {name: getattr(self, name) for name in (*names, "noise_share", "signal")}
-        said = {name: value for name, value in said.items() if value is not None}
-        said["screened"] = self.screened.points if self.screened else 0
-        said["rivals"] = sum(rival.alarm is not None for rival in self.rivals)
-        said["converged"] = int(self.converged)  # a number, so that `dvc metrics diff` shows a change
-        said["alarms"] = len(self.alarms)
-        said |= {name: len(names) for name, names in self.named().items()}
-        said["intervals"] = {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
-        if self.adam_gap is not None:
-            said["adam_gap"] = self.adam_gap
-        return said
+        """Return the numbers for metrics.json, which data and model determine; what does not apply is absent."""
+        return _given(self, ("rows", "jitter", "noise_share", "signal", "adam_gap")) | {
+            "converged": int(self.converged),  # a number, so that `dvc metrics diff` shows a change
+            "alarms": len(self.alarms),
+            **{name: len(names) for name, names in self.named().items()},
+            "intervals": {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()},
+        }
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the numbers for fit.json alone: how the search went, and what rounding errors decide."""
+        names = ("gradient_norm", "shortfall", "condition_number", "evaluations", "starts", "starts_at_best")
+        return _given(self, names) | {"rivals": sum(rival.alarm is not None for rival in self.rivals)}
 
     def named(self) -> dict[str, list[str]]:
         """Return the names of hyperparameters and inputs that metrics.json counts."""
@@ -141,6 +132,11 @@ class Certificate:
         return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
 
 
+def _given(certificate: Certificate, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields `names` that are not None."""
+    return {name: value for name in names if (value := getattr(certificate, name)) is not None}
+
+
 def noise_share(gp: GaussianProcess, conditioned: Conditioned) -> float:
     """Return the share of y's variance over the training rows that is noise, the rest being the posterior mean's."""
     noise, explained = gp.noise_variance(gp.x).mean(), np.var(conditioned.training_mean())
@@ -164,7 +160,8 @@ def certify(
     gp, parameters = problem.gp, problem.parameters
     vector = search.vector if search else np.zeros(0)
     value, gradient = problem(vector)
-    at_bound = held(vector, gradient, parameters.bounds)
+    # On a plateau the sign of a gradient is that of a rounding error.
+    at_bound = held(vector, gradient.round(PLACES), parameters.bounds)
     names = parameters.names
     inside = np.flatnonzero(~at_bound[: len(names)])
     curvature = _curvature(problem, vector, len(names))
@@ -192,14 +189,14 @@ def certify(
         jitter=problem.inference.jitter,
         condition_number=condition_number,
         noise_share=noise_share,
-        signal=value - parameters.log_prior(vector)[0] - noise_alone,
+        signal=round(value - parameters.log_prior(vector)[0] - noise_alone, PLACES),
         intervals=intervals,
         undetermined=tuple(undetermined),
         at_bound=tuple(
             name for name, bound in zip(names, at_bound[: len(names)], strict=True) if bound and name not in excused
         ),
         irrelevant_inputs=tuple(irrelevant),
-        adam_gap=max(0.0, polish(problem, vector, curvature) - value) if by_adam and search else None,
+        adam_gap=round(max(0.0, polish(problem, vector, curvature) - value), PLACES) if by_adam and search else None,
     )
 
 

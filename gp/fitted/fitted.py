@@ -140,6 +140,7 @@ class Fitted:
             "optima": describe(self.gp, self.search),
             **({"screened": self.search.screened.to_dict()} if self.search and self.search.screened else {}),
             "certificate": self.certificate.to_dict(),
+            "diagnostics": self.certificate.diagnostics(),
             **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
             "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
             | {"kind": kind_of(type(self.inference)), **({"why": self.why} if self.why else {})},

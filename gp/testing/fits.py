@@ -99,7 +99,7 @@ def _check_units(name: str, fitted: Fitted, scaled: Fitted) -> None:
         require_equal(law, end_scaled["nats"], end["nats"] - end["rows"] * log_factor, atol=1e-6)
     law = f"{name}: the trace's loss per datum is more by log c for y times c"
     require_equal(law, scaled.trace["nats_per_datum"], fitted.trace["nats_per_datum"] + log_factor, atol=1e-6)
-    certificate, certificate_scaled = one["certificate"], other["certificate"]
+    certificate, certificate_scaled = (report["certificate"] | report["diagnostics"] for report in (one, other))
     for key in (key for key in REPORTED if key in certificate):
         law = f"{name}: the certificate's {key} does not depend on the unit of y"
         require_equal(law, certificate_scaled[key], certificate[key], rtol=1e-6, atol=1e-6)

@@ -258,4 +258,5 @@ def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float
     """Return the value (nats) of the optimum near `vector`, where the `curvature` is known (unless auxiliary)."""
     if problem.has_auxiliary:
         return max((peak.value for peak in _approach(problem, vector, within=1e-3)), default=-np.inf)
-    return climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3).value
+    peak = climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3)
+    return close(problem, peak.vector, peak.curvature, problem.parameters.bounds).value

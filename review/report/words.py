@@ -60,7 +60,7 @@ def findings(results: Results) -> list[str]:
 
 
 def _findings(fit: Any) -> Iterator[str]:
-    said = fit["certificate"]
+    said = fit["certificate"] | fit.get("diagnostics", {})
     short = f"a Newton step would gain {number(said['shortfall'], 2)} nats more"
     arrived = "converged" if said["converged"] else "did not converge"
     yield f"Training {arrived}: {short}, after {number(said['evaluations'])} evaluations."
