@@ -252,7 +252,8 @@ def _intervals(
     flat = curvature < 1 / 9
     variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
     loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
-    half = 1.96 * np.sqrt(variance)
+    # To four digits: differences of gradients do not tell more.
+    half = np.array([float(f"{1.96 * error:.4g}") for error in np.sqrt(variance)])
     low, high = vector.copy(), vector.copy()
     low[inside] -= half
     high[inside] += half
