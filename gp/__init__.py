@@ -5,6 +5,7 @@ Names are resolved on first use, so `import gp` alone does not load torch.  The 
 """
 
 import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _HOME = {
@@ -21,11 +22,16 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"gp has no {name!r} (known: {', '.join(__all__)})")
-    return getattr(importlib.import_module(_HOME[name]), name)
+def on_first_use(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return a package's `__getattr__` and `__dir__` (PEP 562), which import each name from its module when asked."""
+    known = sorted(modules)
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"{package} has no {name!r} (known: {', '.join(known)})")
+        return getattr(importlib.import_module(modules[name]), name)
+
+    return get, lambda: known
 
 
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gp.data.table.names import find_columns
-from gp.data.table.parquet import floats_of
+from gp.data.table.parquet import floats_of, unreadable
 from gp.dataset import Dataset, Whole
 from gp.fitted.fit import Written, check_noise_sd, parse_all, refuse
 from gp.fitted.fitted import Fitted
@@ -94,14 +94,7 @@ class Table:
                 find_columns(file.schema_arrow.names, self.columns, place=str(self.path))
                 return tuple(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
         except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                Fault(
-                    "",
-                    f"is no readable Parquet file ({str(error).splitlines()[0]:.80})",
-                    "write it again",
-                    source=str(self.path),
-                )
-            ) from None
+            raise unreadable(self.path, error) from None
 
     def read(self, group: int) -> np.ndarray:
         """Return a row group's columns (b, len(columns)).  Raises InputError for a value that is not finite."""

@@ -1,17 +1,19 @@
 """The interface of every inference method."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from gpytorch.kernels import Kernel
 
 from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess, Model
+from gp.parallel import one_thread
 from gp.spec import Fault, InputError, Spec
 
 
@@ -51,6 +53,23 @@ class Conditioned(Protocol):
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each target's mean and sd given all other rows, (n,) each, in internal units, its noise included."""
         ...
+
+
+Marginals = dict[str, tuple[np.ndarray, np.ndarray]]  # a term's mean, without the prior mean, and variance, (m,) each
+
+
+def moments_of_terms(
+    gp: GaussianProcess, x: torch.Tensor, marginals: Callable[[Mapping[str, Kernel]], Marginals]
+) -> Moments:
+    """Return the posterior's marginal moments at internal inputs x (m, d), of the function and of each term.
+
+    `marginals` returns those of the kernels that it is given by name; the whole kernel's name is "".
+    """
+    with one_thread(), torch.no_grad():
+        parts = marginals({"": gp.kernel, **gp.terms})
+        prior_mean = gp.mean(x).numpy()
+    mean, variance = parts.pop("")
+    return Moments(prior_mean + mean, variance, parts)
 
 
 def positive_part(variance: Any, prior: Any) -> Any:

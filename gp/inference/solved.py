@@ -15,7 +15,7 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
-from gp.inference.method import Moments, positive_part, without_factor
+from gp.inference.method import Moments, moments_of_terms, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
 from gp.matrices.symmetric import Symmetric, symmetric
@@ -68,12 +68,9 @@ class Solved:
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (R&W 2006 Alg. 2.1, lines 4–6)."""
-        kernels = {"": self.gp.kernel, **self.gp.terms}
-        with one_thread(), torch.no_grad():
-            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
-            prior_mean = self.gp.mean(x).numpy()
-        mean, variance = parts.pop("")
-        return Moments(prior_mean + mean, variance, parts)
+        return moments_of_terms(
+            self.gp, x, lambda kernels: {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
+        )
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""

@@ -9,8 +9,7 @@ says which law failed, and with which numbers.  The project's own tests run them
 Names are resolved on first use: the checks of data, metrics and figures do not load torch.
 """
 
-import importlib
-from typing import Any
+from gp import on_first_use
 
 _HOME = {
     "check_data": "gp.testing.data",
@@ -27,11 +26,4 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"gp.testing has no {name!r} (known: {', '.join(__all__)})")
-    return getattr(importlib.import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

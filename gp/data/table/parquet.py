@@ -38,14 +38,7 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Form
                 raise InputError(Fault("", why, fix, source=str(path)))
             table = file.read(columns=list(stored.values()))
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            Fault(
-                "",
-                f"is no readable Parquet file ({str(error).splitlines()[0]:.80})",
-                "write it again",
-                source=str(path),
-            )
-        ) from None
+        raise unreadable(path, error) from None
     if table.num_rows == 0:
         raise InputError(Fault("", "the table has columns and no rows", "add some", source=str(path)))
     faults = Faults(path)
@@ -56,6 +49,12 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Form
         _find_faults(values, name, role, missing, faults)
     faults.raise_any()
     return columns
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Return the refusal of a file that is no Parquet, or a damaged one."""
+    why = f"is no readable Parquet file ({str(error).splitlines()[0]:.80})"
+    return InputError(Fault("", why, "write it again", source=str(path)))
 
 
 def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:

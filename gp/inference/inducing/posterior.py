@@ -10,7 +10,7 @@ from gpytorch.kernels import Kernel
 
 from gp.inference.inducing.bound import BLOCK, Gaussian, Inducing, optimum
 from gp.inference.inducing.rows import ModelRows, blocks
-from gp.inference.method import Moments, positive_part
+from gp.inference.method import Moments, moments_of_terms, positive_part
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, matrix, slices
 from gp.model.model import GaussianProcess
@@ -37,12 +37,9 @@ class SparsePosterior:
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (Hensman et al. 2013, eq. 2)."""
-        kernels = {"": self.gp.kernel, **self.gp.terms}
-        with one_thread(), torch.no_grad():
-            parts = {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
-            prior_mean = self.gp.mean(x).numpy()
-        mean, variance = parts.pop("")
-        return Moments(prior_mean + mean, variance, parts)
+        return moments_of_terms(
+            self.gp, x, lambda kernels: {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
+        )
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the training rows, (n,), in internal units."""

@@ -1,6 +1,6 @@
 """Vecchia's approximation: each row given its nearest neighbours among those before it, whatever the number of rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,17 @@ from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
 from gp.inference.exact import Exact
-from gp.inference.method import Method, Moments, Optimizer, Search, positive_part, refuse_noise_by_row, without_factor
+from gp.inference.method import (
+    Marginals,
+    Method,
+    Moments,
+    Optimizer,
+    Search,
+    moments_of_terms,
+    positive_part,
+    refuse_noise_by_row,
+    without_factor,
+)
 from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
 from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
 from gp.inference.profile import Profile
@@ -154,14 +164,9 @@ class NearestPosterior:
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)."""
-        terms, points = {"": self.gp.kernel, **self.gp.terms}, x.numpy() / self.units
-        m = min(WIDER * self.method.neighbours, self.gp.n)
-        with one_thread(), torch.no_grad():
-            blocks = ((part, nearest(self.tree, points[part], m)) for part in slices(len(x), _at_once(m)))
-            parts = _moments(self.gp, terms, x, blocks)
-            prior_mean = self.gp.mean(x).numpy()
-        mean, variance = parts.pop("")
-        return Moments(prior_mean + mean, variance, parts)
+        points, m = x.numpy() / self.units, min(WIDER * self.method.neighbours, self.gp.n)
+        blocks = ((part, nearest(self.tree, points[part], m)) for part in slices(len(x), _at_once(m)))
+        return moments_of_terms(self.gp, x, lambda kernels: _marginals(self.gp, kernels, x, blocks))
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows, in internal units."""
@@ -176,7 +181,7 @@ class NearestPosterior:
         gp, tree, m = self.gp, self.tree, min(WIDER * self.method.neighbours, self.gp.n - 1)
         with one_thread(), torch.no_grad():
             blocks = ((part, nearest_others(tree, np.arange(gp.n)[part], m)) for part in slices(gp.n, _at_once(m)))
-            mean, variance = _moments(gp, {"": gp.kernel}, gp.x, blocks)[""]
+            mean, variance = _marginals(gp, {"": gp.kernel}, gp.x, blocks)[""]
             mean, noise = gp.mean(gp.x).numpy() + mean, gp.noise_variance(gp.x)
             if gp.repeats:
                 mean, variance = gp.repeats.with_others(mean, variance, gp.training_noise()[0].numpy())
@@ -226,9 +231,9 @@ def _within_groups(gp: GaussianProcess, noise: np.ndarray, rows: np.ndarray) -> 
     return slope, float(gp.repeats.log_density(noise, gp.repeats.scatter)[rows].sum())
 
 
-def _moments(
-    gp: GaussianProcess, terms: dict[str, Kernel], x: torch.Tensor, blocks: Iterable[tuple[slice, np.ndarray]]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _marginals(
+    gp: GaussianProcess, terms: Mapping[str, Kernel], x: torch.Tensor, blocks: Iterable[tuple[slice, np.ndarray]]
+) -> Marginals:
     """Return each term's mean and variance at x (b, d), (b,) each, given the training rows near each of a block."""
     variance = (diagonal(gp.kernel, gp.x) + gp.training_noise()[0]).numpy()
     residual, columns, at = gp.y.numpy() - gp.mean(gp.x).numpy(), np.ascontiguousarray(gp.scope.x.T), x.numpy().T
