@@ -67,14 +67,14 @@ def new_figure(study: Study, width: float, height: float) -> Figure:
     return figure
 
 
-def scatter_train(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw training points."""
-    scatter(axes, x, y, label="training data", color=BLACK, marker="o", linewidths=0)
-
-
-def scatter_test(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw held-out points, with another marker and colour than training points."""
-    scatter(axes, x, y, label="held-out data", facecolors="none", edgecolors=GREEN, marker="D", linewidths=0.7)
+def scatter_rows(axes: Axes, study: Study, j: int) -> None:
+    """Draw observations against input j: training points, and held-out ones with another marker and colour."""
+    train, test = study.train, study.test
+    if train.y is not None:
+        scatter(axes, train.x[:, j], train.y, label="training data", color=BLACK, marker="o", linewidths=0)
+    if test is not None and test.y is not None:
+        look = {"facecolors": "none", "edgecolors": GREEN, "marker": "D", "linewidths": 0.7}
+        scatter(axes, test.x[:, j], test.y, label="held-out data", **look)
 
 
 def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, *, label: str, **look: Any) -> None:

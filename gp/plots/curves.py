@@ -15,8 +15,7 @@ from gp.plots.canvas import (
     legend_below,
     new_figure,
     scatter,
-    scatter_test,
-    scatter_train,
+    scatter_rows,
     styled,
 )
 from gp.plots.study import Study
@@ -33,10 +32,7 @@ def posterior(study: Study) -> Figure | None:
     draw_curve(axes, curve, study)
     if truth := values.truth(study, LINE_POINTS):
         draw_truth(axes, *truth)
-    if study.train.y is not None:
-        scatter_train(axes, study.train.x[:, 0], study.train.y)
-    if study.test is not None and study.test.y is not None:
-        scatter_test(axes, study.test.x[:, 0], study.test.y)
+    scatter_rows(axes, study, 0)
     axes.margins(x=0.01)
     axes.set(xlabel=study.train.columns[0], ylabel=study.target)
     legend_below(figure, axes, n_columns=3)

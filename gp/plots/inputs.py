@@ -4,7 +4,6 @@ import math
 from textwrap import fill
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gp.plots import values
@@ -15,8 +14,7 @@ from gp.plots.canvas import (
     draw_truth,
     legend_below,
     new_figure,
-    scatter_test,
-    scatter_train,
+    scatter_rows,
     styled,
 )
 from gp.plots.study import Study
@@ -30,7 +28,7 @@ def data(study: Study) -> Figure:
         return _data_by_input(study)
     figure = new_figure(study, 7, 4.2)
     axes = figure.subplots()
-    _scatter_column(axes, study, 0)
+    scatter_rows(axes, study, 0)
     limits = axes.get_xlim()  # those of the data; the truth may extend beyond them
     if truth := values.truth(study, LINE_POINTS):
         draw_truth(axes, *truth)
@@ -46,7 +44,7 @@ def _data_by_input(study: Study) -> Figure:
     figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.8)
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for j, axes in enumerate(panels[:n_panels]):
-        _scatter_column(axes, study, j)
+        scatter_rows(axes, study, j)
         axes.set_xlabel(fill(study.train.columns[j], 26))
         axes.locator_params(axis="x", nbins=4)
     for axes in panels[n_panels:]:
@@ -56,13 +54,6 @@ def _data_by_input(study: Study) -> Figure:
         panels[0].set_title(f"the first {n_panels} of {study.train.d} inputs", loc="left")
     legend_below(figure, panels[0])
     return figure
-
-
-def _scatter_column(axes: Axes, study: Study, j: int) -> None:
-    if study.train.y is not None:
-        scatter_train(axes, study.train.x[:, j], study.train.y)
-    if study.test is not None and study.test.y is not None:
-        scatter_test(axes, study.test.x[:, j], study.test.y)
 
 
 @styled
