@@ -14,7 +14,7 @@ _BY_ROW = ("y", "f", "noise_sd")
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
+class TableStatistics:
     """Table statistics, of a larger table of which rows are a sample: number of rows `n`, means and population sds.
 
     `x` (2, d) has the means and the sds of the inputs, `y` (2, 1) those of the target.
@@ -30,7 +30,7 @@ class Dataset:
     """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
 
     `noise_sd` (n,) is the known standard deviation of the noise of each y, in y's units.  If the rows are a sample of a
-    larger table, `whole` has the statistics of that table.
+    larger table, `table` has the statistics of that table.
     """
 
     x: np.ndarray
@@ -38,7 +38,7 @@ class Dataset:
     y: np.ndarray | None = None
     f: np.ndarray | None = None
     noise_sd: np.ndarray | None = None
-    whole: Whole | None = None
+    table: TableStatistics | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))

@@ -131,7 +131,7 @@ def test_candidates_keep_within_bounds():
     kernel = {"kind": "rbf", "lengthscale": {"lower": 0.5, "upper": 2.0}}
     problem = problem_of(x, np.sin(x), {"kernel": kernel})
     screening = Screening(problem)
-    starts, screened = screening.starts(5), screening.told
+    starts, screened = screening.starts(5), screening.summary
     lower, upper = np.array(problem.parameters.bounds).T
     assert all((start >= lower).all() and (start <= upper).all() for start in starts)
     low, high = screened.ranges["kernel.lengthscale"]
@@ -176,7 +176,7 @@ def test_the_number_of_points_is_bounded_whatever_the_number_of_inputs(d):
     problem = problem_of(x, x[:, 0] + 0.1 * RNG.normal(size=60), {"kernel": {"kind": "rbf", "ard": True}})
     screening = Screening(problem)
     screening.starts(5)
-    assert screening.told.points < 8 * SWEEP
+    assert screening.summary.points < 8 * SWEEP
 
 
 KERNELS = {

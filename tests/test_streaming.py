@@ -53,15 +53,15 @@ def test_one_pass_finds_the_tables_means_and_sds_and_a_sample(path):
     data = Table(path, ("a", "b"), "target").sample(wanted)
     assert np.array_equal(data.x, x[wanted])
     assert np.array_equal(data.y, y[wanted])
-    assert data.whole.n == N
-    np.testing.assert_allclose(data.whole.x, [x.mean(axis=0), x.std(axis=0)], rtol=1e-12)
-    np.testing.assert_allclose(data.whole.y, [[y.mean()], [y.std()]], rtol=1e-12)
+    assert data.table.n == N
+    np.testing.assert_allclose(data.table.x, [x.mean(axis=0), x.std(axis=0)], rtol=1e-12)
+    np.testing.assert_allclose(data.table.y, [[y.mean()], [y.std()]], rtol=1e-12)
 
 
 def test_a_constant_column_keeps_its_scale(tmp_path):
     path = _write(tmp_path / "rows.parquet", {"a": [0.1] * 30, "y": np.arange(30.0)}, (7, 23))
-    whole = Table(path, ("a",), "y").sample(np.arange(3)).whole
-    assert whole.x.tolist() == [[pytest.approx(0.1)], [1.0]]
+    statistics = Table(path, ("a",), "y").sample(np.arange(3)).table
+    assert statistics.x.tolist() == [[pytest.approx(0.1)], [1.0]]
 
 
 @pytest.mark.parametrize("pool", [150, 10**6])
@@ -70,7 +70,7 @@ def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(
     table, method, model = Table(path, ("a", "b"), "target"), Svgp(**QUICK), parse(Model, MODEL)
     data = table.sample(draw(N, 1000, np.random.default_rng(3)))
     x, y = _rows()
-    everything = model.build(Dataset(x=x, y=y, columns=("a", "b"), whole=data.whole))
+    everything = model.build(Dataset(x=x, y=y, columns=("a", "b"), table=data.table))
     vectors = []
     for streamed in (True, False):
         gp = model.build(data)

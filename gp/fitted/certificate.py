@@ -12,7 +12,7 @@ from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem, Search, polish
-from gp.training.newton import Objective, held, measure_curvature, newton_gain
+from gp.training.newton import Objective, at_active_bound, measure_curvature, newton_gain
 
 CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search has converged
 ALL_NOISE = 0.99  # share of y's variance
@@ -161,7 +161,7 @@ def certify(
     vector = search.vector if search else np.zeros(0)
     value, gradient = problem(vector)
     # On a plateau the sign of a gradient is that of a rounding error.
-    at_bound = held(vector, gradient.round(PLACES), parameters.bounds)
+    at_bound = at_active_bound(vector, gradient.round(PLACES), parameters.bounds)
     names = parameters.names
     inside = np.flatnonzero(~at_bound[: len(names)])
     curvature = _curvature(problem, vector, len(names))

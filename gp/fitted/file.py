@@ -15,7 +15,7 @@ from pydantic import Field
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from gp.dataset import Dataset, Whole
+from gp.dataset import Dataset, TableStatistics
 from gp.inference import Inference
 from gp.inference.method import Method, Screened, Search
 from gp.model.model import GaussianProcess, Model
@@ -104,8 +104,8 @@ def write(
         tensors |= {"optima.nats": np.array(values), "optima.vectors": np.array(vectors)}
     if data.noise_sd is not None:
         tensors["noise_sd"] = data.noise_sd
-    if whole := data.whole:  # the header's numbers need not keep every digit
-        header["whole"], tensors["whole.x"], tensors["whole.y"] = whole.n, whole.x, whole.y
+    if table := data.table:  # the header's numbers need not keep every digit
+        header["whole"], tensors["whole.x"], tensors["whole.y"] = table.n, table.x, table.y
     # One metadata key: with several, their order in the file changes from run to run.
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
 
@@ -175,15 +175,15 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
             raise InputError(_fault(f"tensor {name!r} is {found.dtype} of shape {found.shape}"))
         if not (np.abs(found) <= LARGEST).all():
             raise InputError(_fault(f"tensor {name!r} has a value that is not finite, or beyond {LARGEST:g}"))
-    whole = None
+    table = None
     if header.whole is not None:
-        whole = Whole(header.whole, tensors["whole.x"], tensors["whole.y"])
-        if whole.n < len(tensors["y"]) or not (whole.x[1] > 0).all() or not (whole.y[1] > 0).all():
+        table = TableStatistics(header.whole, tensors["whole.x"], tensors["whole.y"])
+        if table.n < len(tensors["y"]) or not (table.x[1] > 0).all() or not (table.y[1] > 0).all():
             raise InputError(
                 _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
             )
     rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
-    return Dataset(**rows, columns=tuple(header.columns), whole=whole)
+    return Dataset(**rows, columns=tuple(header.columns), table=table)
 
 
 def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:

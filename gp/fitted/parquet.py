@@ -14,7 +14,7 @@ import torch
 
 from gp.data.table.names import find_columns
 from gp.data.table.parquet import floats_of, unreadable
-from gp.dataset import Dataset, Whole
+from gp.dataset import Dataset, TableStatistics
 from gp.fitted.fit import Written, check_noise_sd, parse_all, refuse
 from gp.fitted.fitted import Fitted
 from gp.inference.inducing.rows import Batch, draw
@@ -133,9 +133,9 @@ class Table:
         sd = np.sqrt(squares / start)
         sd = np.where(sd <= 1e-14 * np.abs(mean), 1.0, sd)  # a constant column keeps its scale
         d, values = len(self.x), np.concatenate(parts)
-        whole = Whole(start, np.stack([mean[:d], sd[:d]]), np.stack([mean[d : d + 1], sd[d : d + 1]]))
+        table = TableStatistics(start, np.stack([mean[:d], sd[:d]]), np.stack([mean[d : d + 1], sd[d : d + 1]]))
         noise_sd = values[:, d + 1] if self.noise_sd else None
-        return Dataset(x=values[:, :d], columns=self.x, y=values[:, d], noise_sd=noise_sd, whole=whole)
+        return Dataset(x=values[:, :d], columns=self.x, y=values[:, d], noise_sd=noise_sd, table=table)
 
 
 class TableRows:

@@ -121,17 +121,17 @@ class Exact(Method):
             solved = solve(gp.distinct)
             if profile:
                 solved.refuse_rounding()
-            move = None if profile is None else _move(solved, profile)
-            solved = move.solved if move else solved
+            moved = None if profile is None else _profiled(solved, profile)
+            solved = moved.solved if moved else solved
             value = solved.log_likelihood
             if gradient:
                 solved.pull_back()
-            if information and move and profile:
-                curvature = average_information(solved, profile, move.stopped)
+            if information and moved and profile:
+                curvature = average_information(solved, profile, moved.stopped)
         slope = gp.parameters.gradient() if gradient else np.zeros(0)
-        if move and profile:
-            gp.parameters.set(move.vector)
-            slope = profile.gradient(slope, move.stopped) if gradient else slope
+        if moved and profile:
+            gp.parameters.set(moved.vector)
+            slope = profile.gradient(slope, moved.stopped) if gradient else slope
         return value, slope, curvature
 
     def condition(self, gp: GaussianProcess) -> Solved:
@@ -141,7 +141,7 @@ class Exact(Method):
 
 
 @dataclass(frozen=True, eq=False)
-class _Move:
+class _Profiled:
     """What is solved at the optimal scale and mean coefficients, the raw vector with them, and the bound in the way.
 
     With K + noise = c K₁, it is K₁'s factor beside (y − m)/√c and K₁⁻¹(y − m)/√c: in the gradient by log θ the c of ∂K
@@ -153,7 +153,7 @@ class _Move:
     stopped: int | None
 
 
-def _move(solved: Solved, profile: Profile) -> _Move:
+def _profiled(solved: Solved, profile: Profile) -> _Profiled:
     """Return `solved` with scale and mean coefficients at their optimum; the model keeps those it has."""
     gp = solved.gp
 
@@ -169,4 +169,4 @@ def _move(solved: Solved, profile: Profile) -> _Move:
     root, volume = math.exp(0.5 * shift), solved.log_determinant + n * shift
     scatter = None if solved.scatter is None else solved.scatter / root**2
     scaled = replace(solved, log_determinant=volume, residual=residual / root, alpha=alpha / root, scatter=scatter)
-    return _Move(scaled, vector + shift * profile.amplitude, stopped)
+    return _Profiled(scaled, vector + shift * profile.amplitude, stopped)

@@ -92,7 +92,7 @@ class Harmonic(Method):
             value = solved.log_likelihood(gp.n).item()
         return HarmonicPosterior(gp, self, mean.numpy(), spread.numpy(), value)
 
-    def waves(self, gp: GaussianProcess, x: torch.Tensor) -> np.ndarray:
+    def features(self, gp: GaussianProcess, x: torch.Tensor) -> np.ndarray:
         """Return Fourier features at internal inputs x (m, d): for each term 1, cos and sin of each order, (m, p)."""
         orders, parts = np.arange(1, self.harmonics + 1), []
         for kernel in _terms_of(gp.kernel):
@@ -149,13 +149,13 @@ class Harmonic(Method):
         columns: Any = gp.mean.columns(gp.x)  # type: ignore[operator]
         design = torch.hstack([column for _, column in columns]).numpy()
         starts = np.cumsum([0, *(tensor.numel() for tensor, _ in columns)])
-        target, p = gp.y.numpy(), len(self.waves(gp, gp.x[:1])[0])
+        target, p = gp.y.numpy(), len(self.features(gp, gp.x[:1])[0])
         gram, moment, crossed = np.zeros((p, p)), np.zeros(p), np.zeros((p, design.shape[1]))
         for rows in slices(gp.n, ROWS):
-            waves = self.waves(gp, gp.x[rows])
-            gram += waves.T @ waves
-            moment += waves.T @ target[rows]
-            crossed += waves.T @ design[rows]
+            features = self.features(gp, gp.x[rows])
+            gram += features.T @ features
+            moment += features.T @ target[rows]
+            crossed += features.T @ design[rows]
         return _Sums(
             gram=torch.from_numpy(gram),
             moment=torch.from_numpy(moment),
@@ -240,10 +240,10 @@ class HarmonicPosterior:
             parts[name] = slice(own.start + 1, own.stop)
         found = {name: (np.empty(len(x)), np.empty(len(x))) for name in parts}
         for rows in slices(len(x), ROWS):
-            waves = self.method.waves(self.gp, x[rows])
+            features = self.method.features(self.gp, x[rows])
             for name, own in parts.items():
-                found[name][0][rows] = waves[:, own] @ self.mean[own]
-                found[name][1][rows] = ((waves[:, own] @ self.spread[own]) ** 2).sum(axis=1)
+                found[name][0][rows] = features[:, own] @ self.mean[own]
+                found[name][1][rows] = ((features[:, own] @ self.spread[own]) ** 2).sum(axis=1)
         mean, variance = found.pop("")
         return Moments(prior_mean + mean, variance, found)
 

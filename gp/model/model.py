@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import model_validator
 
-from gp.dataset import Dataset, Whole
+from gp.dataset import Dataset, TableStatistics
 from gp.model.choice import KernelSearch
 from gp.model.kernels import Kernel, Matern, Sum
 from gp.model.means import Constant, Mean
@@ -53,9 +53,9 @@ class Model(Spec):
         """Return the model over `data` (x and y), with hyperparameters at their starts."""
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
         y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
-        if data.whole:
-            x_offset, x_scale = data.whole.x if self.standardize.x else (x_offset, x_scale)
-            y_offset, y_scale = data.whole.y if self.standardize.y else (y_offset, y_scale)
+        if data.table:
+            x_offset, x_scale = data.table.x if self.standardize.x else (x_offset, x_scale)
+            y_offset, y_scale = data.table.y if self.standardize.y else (y_offset, y_scale)
         scope = Scope(
             x=(data.x - x_offset) / x_scale,
             y=(data.observed - y_offset[0]) / y_scale[0],
@@ -71,7 +71,7 @@ class Model(Spec):
         noise = self.noise.build(scope, "noise")
         mean = self.mean.build(scope, "mean")
         parameters = Parameters(scope.parameters)
-        return GaussianProcess(self, scope, mean, kernel, noise, parameters, terms, whole=data.whole)
+        return GaussianProcess(self, scope, mean, kernel, noise, parameters, terms, table=data.table)
 
 
 @dataclass(eq=False)
@@ -79,7 +79,7 @@ class GaussianProcess:
     """A model over its training data, in internal units; `parameters` holds its hyperparameters' current values.
 
     `auxiliary` are tensors that an inference method learns in addition.  `workspace` holds what the method keeps
-    between evaluations.  If the training rows are a sample of a larger table, `whole` has the statistics of that table.
+    between evaluations.  If the training rows are a sample of a larger table, `table` has the statistics of that table.
     `repeats` holds the rows of the data if each training row is the mean of those with its inputs (`distinct`).
     """
 
@@ -92,7 +92,7 @@ class GaussianProcess:
     terms: dict[str, gpytorch.kernels.Kernel] = field(default_factory=dict)
     auxiliary: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     workspace: dict[str, Any] = field(default_factory=dict)
-    whole: Whole | None = None
+    table: TableStatistics | None = None
     repeats: Repeats | None = None
 
     @property
@@ -103,8 +103,8 @@ class GaussianProcess:
     @property
     def total(self) -> int:
         """Return the number of rows of the data: more than n if the n rows are a sample of them, or their means."""
-        if self.whole:
-            return self.whole.n
+        if self.table:
+            return self.table.n
         return self.repeats.n if self.repeats else self.n
 
     @property
@@ -150,7 +150,7 @@ class GaussianProcess:
         chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
         alone = self.parameters.without_auxiliary
         repeats = self.repeats.subset(rows) if self.repeats else None
-        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, whole=None, repeats=repeats)
+        return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, table=None, repeats=repeats)
 
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the model with auxiliary `tensors` by name; it shares the hyperparameters."""

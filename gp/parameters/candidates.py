@@ -32,18 +32,18 @@ def noise_sds(scope: Any) -> np.ndarray:
     return NOISE[:, None] * scope.y_spread
 
 
-def lengthscales(active: list[int], scope: Any, *, per_column: bool, reach: float = 1.0) -> np.ndarray:
+def lengthscales(active: list[int], scope: Any, *, per_column: bool, factor: float = 1.0) -> np.ndarray:
     """Return lengthscales from the gap between neighbouring inputs to beyond their range, (k, 1) or (k, columns).
 
     With one number for each column, a row has every lengthscale at the same fraction of its column's range, and k is
-    the largest of the columns.  `reach` multiplies all of them, so that the terms of a sum get different candidates.
+    the largest of the columns.  `factor` multiplies all of them, so that the terms of a sum get different candidates.
     """
     x = scope.x[:, active]
     limits = [_limits(column[:, None]) for column in x.T] if per_column else [_limits(x)]
     steps = max(1, math.ceil(max(math.log(high / low) for low, high in limits) / math.log(STEP)))
     share = np.linspace(0, 1, min(steps, MOST_STEPS) + 1)[:, None]
     low, high = np.log(np.array(limits).T)
-    return reach * math.sqrt(len(active) if per_column else 1) * np.exp(low + share * (high - low))
+    return factor * math.sqrt(len(active) if per_column else 1) * np.exp(low + share * (high - low))
 
 
 def cycles(active: list[int], scope: Any, *, per_column: bool) -> np.ndarray:

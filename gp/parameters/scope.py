@@ -28,7 +28,7 @@ class Scope:
     noise_sd: np.ndarray | None = None  # (n,) internal, known sd of each y's noise
     parameters: list[Parameter | Auxiliary] = field(default_factory=list)
     reads: list[tuple[str, str]] = field(default_factory=list)  # (part, column that it reads)
-    reach: float = 1.0  # factor of lengthscales' starts, different for each term of a sum
+    lengthscale_factor: float = 1.0  # of lengthscales' starts, different for each term of a sum
     sd_of_rows: float | None = None  # internal sd of y over the rows of the data, if y are means of these
 
     def active(self, names: list[str] | None, path: str) -> list[int]:

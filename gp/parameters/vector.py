@@ -92,7 +92,7 @@ class Parameter:
         """Return internal values in raw form."""
         return np.log(internal) if self.positive else internal / self.units.reference
 
-    def held(self) -> np.ndarray:
+    def raw_values(self) -> np.ndarray:
         """Return the raw values that the model's tensor holds."""
         return np.asarray(self.tensor.detach().numpy().reshape(-1) / self.units.reference)
 
@@ -151,7 +151,7 @@ class Auxiliary:
         """Return the values themselves."""
         return internal
 
-    def held(self) -> np.ndarray:
+    def raw_values(self) -> np.ndarray:
         """Return the values that the model's tensor holds."""
         return np.asarray(self.tensor.detach().numpy().reshape(-1))
 
@@ -219,7 +219,7 @@ class Parameters:
     @property
     def vector(self) -> np.ndarray:
         """Return the raw vector that the model's tensors hold."""
-        return _concatenate([p.held() for p in self.free])
+        return _concatenate([p.raw_values() for p in self.free])
 
     def set(self, vector: np.ndarray) -> None:
         """Put a raw vector into the model's tensors."""
@@ -240,7 +240,7 @@ class Parameters:
     def in_data_units(self) -> dict[str, float | list[float]]:
         """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
         named = [p for p in self.all if not p.auxiliary]
-        values = {p.name: p.in_data_units(p.held()).tolist() for p in named}
+        values = {p.name: p.in_data_units(p.raw_values()).tolist() for p in named}
         return {p.name: values[p.name] if p.labels is not None else values[p.name][0] for p in named}
 
     def by_name(self) -> dict[str, float]:
@@ -259,7 +259,7 @@ class Parameters:
         for parameter, part in zip(self.free, self.split(gradient), strict=True):
             if parameter.auxiliary:
                 continue
-            value = np.exp(parameter.held()) if parameter.positive else parameter.units.reference
+            value = np.exp(parameter.raw_values()) if parameter.positive else parameter.units.reference
             natural = (part / (value * parameter.units.unit)).tolist()
             slopes[parameter.name] = natural if parameter.labels is not None else natural[0]
         return slopes

@@ -97,7 +97,7 @@ def _check_gradient(name: str, method: Method, gp: GaussianProcess) -> None:
         value, highest = plain(vector)[0], best(vector)[0]
         law = f"{name}: the profiled likelihood {highest:.9g} is no less than {value:.9g}, at the hyperparameters given"
         require(highest >= value - 1e-9 * abs(value), law)
-        settled = best.settle(vector)
+        settled = best.maximise_profiled(vector)
         require_equal(
             f"{name}: the profiled likelihood is that where the model is moved to",
             plain(settled)[0],

@@ -103,7 +103,7 @@ def check_profile(name: str, gp: GaussianProcess) -> None:
             value <= best + slack,
             f"{name}: the profiled likelihood {best:.9g} is below {value:.9g}, one of those it is the largest of",
         )
-        settled = profiled.settle(vector)
+        settled = profiled.maximise_profiled(vector)
         require_equal(
             f"{name}: the profiled likelihood is the one where the model is moved to",
             plain(settled)[0],

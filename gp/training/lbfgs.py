@@ -17,7 +17,7 @@ from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.scope import spread
 from gp.spec import PositiveFloat, Spec
-from gp.training.newton import Peak, climb, close, measure_curvature, newton_gain
+from gp.training.newton import Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
 from gp.training.starts import Screening
 
@@ -51,83 +51,83 @@ class Lbfgs(Spec):
         screening = Screening(first) if self.restarts else None
         starts = screening.starts(self.restarts + 1) if screening else []
         starts = starts or [full.parameters.start]
-        levels, peaks = [first], self._start(first, starts)
+        levels, optima = [first], self._start(first, starts)
         if screening and not first.has_auxiliary:
-            further, found = self._look_around(first, screening, peaks)
-            starts, peaks = [*starts, *further], [*peaks, *found]
-        ends = tuple((first.gp.total, peak.value) for peak in peaks)
+            further, found = self._look_around(first, screening, optima)
+            starts, optima = [*starts, *further], [*optima, *found]
+        ends = tuple((first.gp.total, optimum.value) for optimum in optima)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
-            peaks = [p for peak in _best(peaks) for p in self._climb(level, peak, is_last=level is full)]
-            peaks = peaks or self._start(level, starts)
+            optima = [end for optimum in _best(optima) for end in self._climb(level, optimum, is_last=level is full)]
+            optima = optima or self._start(level, starts)
             levels.append(level)
-        if not peaks:
+        if not optima:
             full(full.parameters.start)  # raises, and says why
-        best = _closed(full, max(peaks, key=lambda peak: peak.value))
+        best = _refined(full, max(optima, key=lambda optimum: optimum.value))
         evaluations = sum(level.evaluations for level in levels)
-        optima = tuple((peak.value, full.settle(peak.vector)) for peak in (best, *_heights(peaks)[1:]))
-        told = screening.told if screening else None
-        return Search(optima[0][1], best.values, ends, len(starts), evaluations, optima=optima, screened=told)
+        distinct = tuple((o.value, full.maximise_profiled(o.vector)) for o in (best, *_distinct(optima)[1:]))
+        screened = screening.summary if screening else None
+        return Search(distinct[0][1], best.values, ends, len(starts), evaluations, optima=distinct, screened=screened)
 
     def _look_around(
-        self, problem: Problem, screening: Screening, peaks: list[Peak]
-    ) -> tuple[list[np.ndarray], list[Peak]]:
-        """Return further starts and their peaks: from around the best optimum, as long as that finds a better one."""
-        starts, found = list[np.ndarray](), list[Peak]()
-        if not peaks:
+        self, problem: Problem, screening: Screening, optima: list[Optimum]
+    ) -> tuple[list[np.ndarray], list[Optimum]]:
+        """Return further starts and their optima: from around the best optimum, as long as that finds a better one."""
+        starts, found = list[np.ndarray](), list[Optimum]()
+        if not optima:
             return starts, found
-        best = max(peaks, key=lambda peak: peak.value)
+        best = max(optima, key=lambda optimum: optimum.value)
         for _ in range(LOOKS):
             more = screening.around(best.vector, FURTHER)
             ends = self._start(problem, more)
             starts, found = [*starts, *more], [*found, *ends]
-            highest = max([best, *ends], key=lambda peak: peak.value)
-            if highest.value < best.value + SAME:
+            better = max([best, *ends], key=lambda optimum: optimum.value)
+            if better.value < best.value + SAME:
                 break
-            best = highest
+            best = better
         return starts, found
 
-    def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
-        """Return the peaks near the starts, in their order, fewer where some come to none.
+    def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Optimum]:
+        """Return the optima near the starts, in their order, fewer where some come to none.
 
         Those that would take long go on to workers: a clock may say so, as it changes no result.
         """
-        peaks, done, began = list[Peak](), 0, perf_counter()
+        optima, done, began = list[Optimum](), 0, perf_counter()
         for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
             # The first always runs here: workers are sent what the method keeps from its first evaluation.
-            peaks += self._near(problem, start)
+            optima += self._near(problem, start)
             done += 1
             to_come = (perf_counter() - began) / done * (len(starts) - done)
             if to_come > LONG and problem.n < THREADED:
                 break
-        return peaks + self._side_by_side(problem, starts[done:])
+        return optima + self._side_by_side(problem, starts[done:])
 
-    def _side_by_side(self, problem: Problem, starts: list[np.ndarray]) -> list[Peak]:
-        """Return the peaks near the starts, in their order, as `problem` itself would come to them and count."""
+    def _side_by_side(self, problem: Problem, starts: list[np.ndarray]) -> list[Optimum]:
+        """Return the optima near the starts, in their order, as `problem` itself would come to them and count."""
         if not starts:
             return []
         before = problem.evaluations
         found = fan_out(self._counted, [(problem, start) for start in starts], label="lbfgs")
         problem.evaluations = before + sum(evaluations for _, evaluations in found)
-        return [peak for peaks, _ in found for peak in peaks]
+        return [optimum for optima, _ in found for optimum in optima]
 
-    def _counted(self, problem: Problem, start: np.ndarray) -> tuple[list[Peak], int]:
-        """Return the peak near `start`, if any, and how many evaluations it took."""
+    def _counted(self, problem: Problem, start: np.ndarray) -> tuple[list[Optimum], int]:
+        """Return the optimum near `start`, if any, and how many evaluations it took."""
         before = problem.evaluations
         return self._near(problem, start), problem.evaluations - before
 
-    def _near(self, problem: Problem, start: np.ndarray) -> list[Peak]:
-        """Return the peak near `start`; nothing where it comes to none."""
+    def _near(self, problem: Problem, start: np.ndarray) -> list[Optimum]:
+        """Return the optimum near `start`; nothing where it comes to none."""
         with one_thread():  # as a worker has
             if problem.has_auxiliary:
                 return _approach(problem, start, within=self.tolerance)
             if problem.is_informed:
                 return self._climb_informed(problem, start)
             near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
-            return [peak for end in near for peak in self._climb(problem, end, is_last=False)]
+            return [optimum for end in near for optimum in self._climb(problem, end, is_last=False)]
 
-    def _climb(self, problem: Problem, start: Peak, *, is_last: bool) -> list[Peak]:
-        """Return the peak near `start`; nothing where the objective fails there.
+    def _climb(self, problem: Problem, start: Optimum, *, is_last: bool) -> list[Optimum]:
+        """Return the optimum near `start`; nothing where the objective fails there.
 
         But for the last its curvature is measured, which costs p + 1 evaluations, unless the objective gives it.
         """
@@ -137,8 +137,8 @@ class Lbfgs(Spec):
         bounds, values, vector = problem.parameters.bounds, start.values if start.n == problem.n else (), start.vector
         try:
             for _ in range(3):  # what updates make of a curvature drifts along curved ridges
-                peak = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
-                vector, values = peak.vector, (*values, *peak.values)
+                optimum = climb(problem, vector, scaled, bounds, tolerance=self.tolerance)
+                vector, values = optimum.vector, (*values, *optimum.values)
                 if is_last:
                     break
                 scaled = measure_curvature(problem, vector, central=False)
@@ -146,18 +146,18 @@ class Lbfgs(Spec):
                     break
         except NotPositiveDefinite:
             return []
-        return [replace(peak, values=values, curvature=scaled)]
+        return [replace(optimum, values=values, curvature=scaled)]
 
-    def _climb_informed(self, problem: Problem, start: np.ndarray, before: tuple[float, ...] = ()) -> list[Peak]:
-        """Return the peak near `start`, its values after those `before`; nothing where `start` has none."""
+    def _climb_informed(self, problem: Problem, start: np.ndarray, before: tuple[float, ...] = ()) -> list[Optimum]:
+        """Return the optimum near `start`, its values after those `before`; nothing where `start` has none."""
         try:
-            peak = climb(problem, start, None, problem.parameters.bounds, tolerance=self.tolerance)
+            optimum = climb(problem, start, None, problem.parameters.bounds, tolerance=self.tolerance)
         except NotPositiveDefinite:
             return []
-        return [replace(peak, values=(*before, *peak.values))]
+        return [replace(optimum, values=(*before, *optimum.values))]
 
 
-def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Peak]:
+def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Optimum]:
     """Return where L-BFGS-B comes to from `start`, until a step gains less than `within` nats.
 
     Nothing where the objective fails everywhere.  Curvature is measured unless auxiliary parameters make it too large.
@@ -182,7 +182,7 @@ def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Pea
         return []
     unknown = np.zeros((0, 0))
     curvature = unknown if problem.has_auxiliary else measure_curvature(problem, end.x, central=False)
-    return [Peak(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
+    return [Optimum(end.x, -float(end.fun), tuple(values), curvature, n=problem.n)]
 
 
 LONG = 10.0  # seconds of starts to come, from which workers pay: each takes about 3 to begin
@@ -192,7 +192,7 @@ KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
 LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
 SAME = 0.1  # nats within which two ends are one
-CLOSED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
+REFINED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 RIDGE = 1e-8  # nats a step below which L-BFGS-B stops in the end, where there are parameters of each row
 
 
@@ -211,52 +211,54 @@ def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
     yield problem
 
 
-def _best(peaks: list[Peak]) -> list[Peak]:
-    """Return the few highest peaks, highest first, one for each height.
+def _best(optima: list[Optimum]) -> list[Optimum]:
+    """Return the few best optima, best first, one for each value.
 
-    Of those of one height, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
+    Of those of one value, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
     where no gradient leads back when more rows ask for it.
     """
-    groups = _groups(peaks)
+    groups = _groups(optima)
     kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
-    return [min(group, key=lambda peak: float(np.linalg.norm(peak.vector))) for group in kept]
+    return [min(group, key=lambda optimum: float(np.linalg.norm(optimum.vector))) for group in kept]
 
 
-def _heights(peaks: list[Peak]) -> list[Peak]:
-    """Return the highest peak of each height, highest first."""
-    return [group[0] for group in _groups(peaks)]
+def _distinct(optima: list[Optimum]) -> list[Optimum]:
+    """Return the best optimum of each value, best first."""
+    return [group[0] for group in _groups(optima)]
 
 
-def _groups(peaks: list[Peak]) -> list[list[Peak]]:
-    """Return the peaks of each height, highest first."""
-    groups: list[list[Peak]] = []
-    for peak in sorted(peaks, key=lambda peak: -peak.value):
-        if groups and groups[-1][0].value - peak.value < SAME:
-            groups[-1].append(peak)
+def _groups(optima: list[Optimum]) -> list[list[Optimum]]:
+    """Return the optima in groups of (nearly) equal value, best first."""
+    groups: list[list[Optimum]] = []
+    for optimum in sorted(optima, key=lambda optimum: -optimum.value):
+        if groups and groups[-1][0].value - optimum.value < SAME:
+            groups[-1].append(optimum)
         else:
-            groups.append([peak])
+            groups.append([optimum])
     return groups
 
 
-def _closed(problem: Problem, peak: Peak) -> Peak:
+def _refined(problem: Problem, optimum: Optimum) -> Optimum:
     """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap.
 
     Parameters of each row lie on a ridge, along which L-BFGS-B stops early: it goes on from there, its memory fresh.
     """
     by_row = problem.gp.noise.by_row
-    if (problem.n > CLOSED_ROWS and problem.inference.grows) or (problem.has_auxiliary and not by_row):
-        return peak
+    if (problem.n > REFINED_ROWS and problem.inference.grows) or (problem.has_auxiliary and not by_row):
+        return optimum
     if by_row:
-        ends = _approach(problem, peak.vector, within=RIDGE)
+        ends = _approach(problem, optimum.vector, within=RIDGE)
     else:
-        curvature = None if problem.is_informed else peak.curvature
-        ends = [close(problem, peak.vector, curvature, problem.parameters.bounds)]
-    return max([peak, *(replace(end, values=(*peak.values, *end.values)) for end in ends)], key=lambda end: end.value)
+        curvature = None if problem.is_informed else optimum.curvature
+        ends = [refine(problem, optimum.vector, curvature, problem.parameters.bounds)]
+    return max(
+        [optimum, *(replace(end, values=(*optimum.values, *end.values)) for end in ends)], key=lambda end: end.value
+    )
 
 
 def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float:
     """Return the value (nats) of the optimum near `vector`, where the `curvature` is known (unless auxiliary)."""
     if problem.has_auxiliary:
-        return max((peak.value for peak in _approach(problem, vector, within=1e-3)), default=-np.inf)
-    peak = climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3)
-    return close(problem, peak.vector, peak.curvature, problem.parameters.bounds).value
+        return max((optimum.value for optimum in _approach(problem, vector, within=1e-3)), default=-np.inf)
+    optimum = climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3)
+    return refine(problem, optimum.vector, optimum.curvature, problem.parameters.bounds).value

@@ -35,13 +35,13 @@ LONGEST = 4.0  # largest trust radius
 SMALL = 0.25  # longest step whose change of the gradient tells more about the curvature than the objective itself
 FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a direction counts as flat
 ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
-CLOSED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
-LAST_STEPS = 20  # to reach CLOSED, at most
+REFINED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
+LAST_STEPS = 20  # to reach REFINED, at most
 RETURNS = 2  # of elements that ran off, at most so many in a climb
 
 
 @dataclass(frozen=True, eq=False)
-class Peak:
+class Optimum:
     """An optimum found by a climb: the vector, the objective there and at every evaluation, the known curvature.
 
     `n` is the number of rows; curvature grows in proportion to it.
@@ -98,14 +98,14 @@ class _Evaluated:
 
     def step(self, point: _Point, radius: float, flat: float = 0.0) -> tuple[np.ndarray, float]:
         """Return the Newton step, without elements held at a bound, and its predicted gain (nats)."""
-        free, step = ~held(point.vector, point.gradient, self.bounds), np.zeros_like(point.vector)
+        free, step = ~at_active_bound(point.vector, point.gradient, self.bounds), np.zeros_like(point.vector)
         curvature = self.curvature(point)[np.ix_(free, free)]
         step[free] = newton_step(point.gradient[free], curvature, radius, ignored=flat)
         return step, 0.5 * float(point.gradient @ step)
 
-    def peak(self, point: _Point) -> Peak:
+    def optimum(self, point: _Point) -> Optimum:
         """Return `point` as the optimum."""
-        return Peak(point.vector, point.value, tuple(self.values), self.curvature(point), self.objective.n)
+        return Optimum(point.vector, point.value, tuple(self.values), self.curvature(point), self.objective.n)
 
 
 def climb(
@@ -117,7 +117,7 @@ def climb(
     tolerance: float,
     flat: float = 0.0,
     max_steps: int = 100,
-) -> Peak:
+) -> Optimum:
     """Return the optimum near `start`: stops where a step would gain less than `tolerance` nats.
 
     `curvature` is that at `start`; None where the objective is `Informed`.  Steps are H⁻¹g within a trust radius, which
@@ -152,14 +152,14 @@ def climb(
             radius = min(2 * radius, longest)
         if gained > 0:
             here = ahead
-    return evaluated.peak(here)
+    return evaluated.optimum(here)
 
 
-def close(
+def refine(
     objective: Objective, start: np.ndarray, curvature: np.ndarray | None, bounds: list[tuple[float, float]]
-) -> Peak:
+) -> Optimum:
     """Return the optimum a few thousandths of a nat above `start`, to six digits of what the data determine."""
-    return climb(objective, start, curvature, bounds, tolerance=CLOSED, flat=FLAT, max_steps=LAST_STEPS)
+    return climb(objective, start, curvature, bounds, tolerance=REFINED, flat=FLAT, max_steps=LAST_STEPS)
 
 
 def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, float]:
@@ -168,7 +168,7 @@ def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarra
     With w = ℓ^−2 of a lengthscale, gradient and curvature by log ℓ vanish like w and w²: Newton's step δ in log ℓ is
     far too long, but that in w is right, and moves log ℓ by ½ log(1 + 2|δ|).
     """
-    own, moves = np.diagonal(point.curvature), ~held(point.vector, point.gradient, bounds)
+    own, moves = np.diagonal(point.curvature), ~at_active_bound(point.vector, point.gradient, bounds)
     moves &= (own > 0) & (own < FLAT) & (np.abs(point.gradient) > own)
     newton = np.zeros_like(point.gradient)
     newton[moves] = point.gradient[moves] / own[moves]
@@ -196,7 +196,7 @@ def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:
     return 0.5 * float(gradient @ newton_step(gradient, curvature))
 
 
-def held(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+def at_active_bound(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
     """Return for each element whether it is at a bound and the gradient points outwards."""
     lower, upper = np.array(bounds).reshape(-1, 2).T
     return ((vector <= lower + 1e-9) & (gradient <= 0)) | ((vector >= upper - 1e-9) & (gradient >= 0))

@@ -95,7 +95,7 @@ class Problem:
         """Return whether there are auxiliary parameters."""
         return any(parameter.auxiliary for parameter in self.parameters.free)
 
-    def settle(self, vector: np.ndarray) -> np.ndarray:
+    def maximise_profiled(self, vector: np.ndarray) -> np.ndarray:
         """Return `vector` with scale and mean coefficients at their optimum, if the problem is profiled."""
         if self._options:
             self.parameters.set(vector)

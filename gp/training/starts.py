@@ -103,8 +103,8 @@ class Screening:
         return [candidate.vector for candidate in self._tried[known:]]
 
     @property
-    def told(self) -> Screened:
-        """Return how wide it looked."""
+    def summary(self) -> Screened:
+        """Return how many points were screened, and over which ranges."""
         return Screened(len(self._seen), len(_distinct(_sorted(self._maxima))), self._ranges())
 
     def _noise_levels(self) -> tuple[np.ndarray, np.ndarray]:

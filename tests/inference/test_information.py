@@ -11,7 +11,7 @@ from gp.inference.profile import profile_of
 from gp.model.model import Model
 from gp.spec import parse
 from gp.training import Problem
-from gp.training.newton import climb, close, measure_curvature
+from gp.training.newton import climb, measure_curvature, refine
 
 CLOSE = 1e-5  # relative to the largest element; the judge takes differences of matrices
 RNG = np.random.default_rng(3)
@@ -80,7 +80,7 @@ def test_value_and_gradient_are_those_of_a_plain_evaluation(model):
 def test_it_is_that_of_dense_matrices(name):
     """Where scale and mean are profiled, as a Schur complement of them."""
     objective = problem(MODELS[name])
-    at = objective.settle(start(objective))
+    at = objective.maximise_profiled(start(objective))
     _, _, information = objective.informed(at)
     profile, dense = profile_of(objective.gp), judged(objective.gp, at)
     if profile.amplitude.any():
@@ -136,16 +136,16 @@ def test_noise_that_bounds_the_likelihood_has_none(noise):
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_a_climb_ends_where_no_newton_step_gains(model):
     objective = problem(model)
-    peak = climb(objective, start(objective), None, objective.parameters.bounds, tolerance=1e-3)
-    end = close(objective, peak.vector, None, objective.parameters.bounds)
+    optimum = climb(objective, start(objective), None, objective.parameters.bounds, tolerance=1e-3)
+    end = refine(objective, optimum.vector, None, objective.parameters.bounds)
     gradient = objective(end.vector)[1]
     determined = np.diagonal(measure_curvature(objective, end.vector)) > 0.1
     inside = [
         low + 1e-6 < v < high - 1e-6 for v, (low, high) in zip(end.vector, objective.parameters.bounds, strict=True)
     ]
-    assert end.value >= peak.value - 1e-9
+    assert end.value >= optimum.value - 1e-9
     assert np.abs(gradient[determined & inside]).max(initial=0.0) < 1e-4
-    assert len(peak.values) < 30
+    assert len(optimum.values) < 30
 
 
 def test_a_lengthscale_that_ran_off_comes_back():

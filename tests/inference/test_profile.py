@@ -48,7 +48,7 @@ def test_the_gradient_is_that_of_the_profiled_likelihood(model):
 def test_where_the_model_is_moved_to_scale_and_mean_are_optimal(model):
     objective, plain = problem(model), problem(model, profiled=False)
     value, _ = objective(objective.parameters.start)
-    moved = objective.settle(objective.parameters.start)
+    moved = objective.maximise_profiled(objective.parameters.start)
     profile = profile_of(objective.gp)
     assert plain(moved)[0] == pytest.approx(value, rel=1e-10)
     directions = [profile.amplitude, *np.eye(len(moved))[profile.positions]]

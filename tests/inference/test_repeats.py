@@ -118,7 +118,7 @@ def test_scale_and_mean_are_profiled_over_all_rows_and_so_is_the_average_informa
     seen, expected = (problem.informed(start) for problem in problems)
     for one, other in zip(seen, expected, strict=True):
         _equal(one, other)
-    _equal(problems[0].settle(start), problems[1].settle(start))
+    _equal(problems[0].maximise_profiled(start), problems[1].maximise_profiled(start))
 
 
 def test_a_scale_that_stopped_at_a_bound_takes_the_scatter_along():
@@ -130,7 +130,7 @@ def test_a_scale_that_stopped_at_a_bound_takes_the_scatter_along():
     smallest = problems[0].parameters.names.index("kernel.outputscale")
     vector[smallest] = problems[0].parameters.bounds[smallest][0]
     seen, expected = (problem.informed(vector) for problem in problems)
-    assert problems[0].settle(vector)[smallest] == vector[smallest]
+    assert problems[0].maximise_profiled(vector)[smallest] == vector[smallest]
     for one, other in zip(seen, expected, strict=True):
         _equal(one, other)
 

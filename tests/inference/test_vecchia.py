@@ -16,6 +16,7 @@ from gp.fitted.fitted import Fitted
 from gp.fitted.gap import gap_to_exact
 from gp.inference.exact import Exact
 from gp.inference.nearest import vecchia
+from gp.inference.nearest.scaling import scales
 from gp.inference.nearest.vecchia import SEED, WIDER, Vecchia
 from gp.inference.orderings import max_min_order, random_order
 from gp.matrices.cholesky import NotPositiveDefinite
@@ -204,7 +205,7 @@ def test_more_neighbours_bring_it_closer_to_the_exact_gp(kernel):
 
 
 def _scales(kernel, x):
-    return vecchia._scales(_gp(kernel, x, np.zeros(len(x))))
+    return scales(_gp(kernel, x, np.zeros(len(x))))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_somebodys_own_kernel_tells_its_lengthscales_by_declaring_them():
         update={"kernel": parse(Cauchy, {"lengthscale": [0.4, 1.6], "ard": True})}
     )
     gp = model.build(Dataset(x=x / x.std(axis=0), y=y, columns=COLUMNS))
-    assert vecchia._scales(gp) == (0, -2)
+    assert scales(gp) == (0, -2)
 
 
 def test_neighbours_stay_while_hyperparameters_move_and_a_model_built_anew_has_its_own():
@@ -267,7 +268,7 @@ def test_training_ends_with_the_neighbours_of_its_own_end():
     y = np.sin(20 * x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=300)
     fitted = fit(x, y, inference={"kind": "vecchia", "neighbours": 10}, train={"restarts": 0})
     start = fitted.model.build(fitted.data)
-    assert vecchia._scales(start) != vecchia._scales(fitted.gp)
+    assert scales(start) != scales(fitted.gp)
     best = max(fitted.search.values)  # an end is of before its last digits were found
     assert fitted.log_marginal_likelihood == pytest.approx(best + fitted.gp.log_jacobian, rel=SAME)
     assert fitted.certificate.converged

@@ -134,9 +134,9 @@ class Inducing:
                 by_noise = 0.5 * part.precision * (square * part.precision - 1)
                 by_cross *= part.precision
                 by_cross += torch.outer(weights, by_mean)
-            seeds = ((part.prior, -0.5 * part.precision), (part.mean, by_mean), (part.noise, by_noise))
-            backward([*part.cross.seeds(by_cross), *seeds])
-        backward(self._covariance.seeds(by_prior))
+            cotangents = ((part.prior, -0.5 * part.precision), (part.mean, by_mean), (part.noise, by_noise))
+            backward([*part.cross.cotangents(by_cross), *cotangents])
+        backward(self._covariance.cotangents(by_prior))
 
     def expected(self, q: Gaussian, rows: "Projected", weight: float = 1.0, *, with_q: bool = False) -> float:
         """Return `weight` times Σ_i E_q log p(y_i | f_i), nats, and accumulate its gradient."""
@@ -156,8 +156,8 @@ class Inducing:
                     self.by_mean += a @ by_mean
                     self.by_factor -= a @ (spread * precision).T
                 by_noise = 0.5 * precision * (square * rows.precision - 1)
-            seeds = ((rows.prior, -0.5 * precision), (rows.mean, by_mean), (rows.noise, by_noise))
-            backward([*rows.cross.seeds(by_cross), *seeds])
+            cotangents = ((rows.prior, -0.5 * precision), (rows.mean, by_mean), (rows.noise, by_noise))
+            backward([*rows.cross.cotangents(by_cross), *cotangents])
         return value
 
     def pull_back(self) -> None:
@@ -169,7 +169,7 @@ class Inducing:
             half = torch.linalg.solve_triangular(self.factor.T, inner + inner.T, upper=True)
             weight = 0.5 * torch.linalg.solve_triangular(self.factor.T, half.T, upper=True)
             weight.diagonal().add_(JITTER * weight.trace() / len(weight))
-        backward(self._covariance.seeds(weight))
+        backward(self._covariance.cotangents(weight))
 
 
 @dataclass(frozen=True, eq=False)

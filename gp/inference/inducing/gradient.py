@@ -8,7 +8,7 @@ from gpytorch.kernels import Kernel
 
 from gp.matrices.algebra import closed_form
 
-Seed = tuple[torch.Tensor, torch.Tensor]  # a tensor in autograd's graph and its cotangent ∂L/∂tensor
+Cotangent = tuple[torch.Tensor, torch.Tensor]  # a tensor in autograd's graph and its cotangent ∂L/∂tensor
 
 
 class Covariance:
@@ -25,15 +25,17 @@ class Covariance:
         value, self._derivative = self._blocks.block(first, first if x is None else slice(len(z), len(both)))
         self.value = torch.from_numpy(value)
 
-    def seeds(self, weight: torch.Tensor) -> Iterator[Seed]:
+    def cotangents(self, weight: torch.Tensor) -> Iterator[Cotangent]:
         """Yield (tensor, cotangent ∂L/∂tensor), given the cotangent ∂L/∂value (symmetric for k(Z, Z))."""
         self._derivative.pull(np.ascontiguousarray(weight.numpy()), 1.0)
-        return ((tensor, torch.from_numpy(seed)) for tensor, seed in self._blocks.gradients())
+        return ((tensor, torch.from_numpy(cotangent)) for tensor, cotangent in self._blocks.gradients())
 
 
-def backward(seeds: Iterator[Seed] | list[Seed]) -> None:
+def backward(cotangents: Iterator[Cotangent] | list[Cotangent]) -> None:
     """Run one backward pass from these cotangents, through tensors that require gradients."""
-    learnt = [torch.dot(tensor.reshape(-1), seed.reshape(-1)) for tensor, seed in seeds if tensor.requires_grad]
+    learnt = [
+        torch.dot(tensor.reshape(-1), cotangent.reshape(-1)) for tensor, cotangent in cotangents if tensor.requires_grad
+    ]
     if learnt:
         # A scalar, because torch checks the shapes of given gradients with sympy, whose import takes 0.3 s.
         torch.stack(learnt).sum().backward()

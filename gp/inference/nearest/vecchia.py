@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from gpytorch import kernels
 from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
@@ -25,14 +24,13 @@ from gp.inference.method import (
     without_factor,
 )
 from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
+from gp.inference.nearest.scaling import scaled_inputs, scales, units
 from gp.inference.orderings import max_min_order, nearest, nearest_before, nearest_others, random_order
 from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.parameters.scope import spread
-from gp.parameters.vector import Learnt
 from gp.spec import Count
 
 FEW_ROWS = 1000  # that are fitted exactly
@@ -40,7 +38,6 @@ ELEMENTS = 2**19  # of small matrices at a time: a few such arrays stay in a cor
 WIDER = 4  # times as many neighbours for a prediction as in the likelihood: it costs little, and gains more there
 ROUNDS = 5  # of training, each with the neighbours of where the one before ended
 SEED = 0  # of orderings: a saved model has the same as the fitted one
-LEAST = -10  # log₂ of how little a column may count beside the one that counts most
 
 
 class Vecchia(Method):
@@ -91,7 +88,7 @@ class Vecchia(Method):
             evaluations += search.evaluations
             tried.add(self._neighbourhoods(gp).scales)
             gp.parameters.set(search.vector)
-            if _scales(gp) in tried:
+            if scales(gp) in tried:
                 break
             gp.distinct.workspace.clear()
             self._neighbourhoods(gp)
@@ -118,19 +115,19 @@ class Vecchia(Method):
     def condition(self, gp: GaussianProcess) -> "NearestPosterior":
         """Return the model conditioned on its rows, at its current hyperparameters: each input on those nearest."""
         gp = gp.distinct
-        return NearestPosterior(gp, self, KDTree(_points(gp)), _units(gp))
+        return NearestPosterior(gp, self, KDTree(scaled_inputs(gp)), units(gp))
 
     def _neighbourhoods(self, gp: GaussianProcess) -> "_Neighbourhoods":
         """Return the neighbours that the model was first evaluated with."""
         gp = gp.distinct
         if repr(self) not in gp.workspace:
-            scales, points = _scales(gp), _points(gp)
+            points = scaled_inputs(gp)
             m = min(self.neighbours, gp.n)
             order = max_min_order(points, SEED) if self.ordering == "maxmin" else random_order(gp.n, SEED)
             rows = order.astype(np.int32)
             near = rows[nearest_before(points[order], m)]
             groups = np.vstack([near.T, rows[m:]])
-            gp.workspace[repr(self)] = _Neighbourhoods(scales, gp.subset(order[:m]), groups)
+            gp.workspace[repr(self)] = _Neighbourhoods(scales(gp), gp.subset(order[:m]), groups)
         found: _Neighbourhoods = gp.workspace[repr(self)]
         return found
 
@@ -215,8 +212,10 @@ def _evaluate(gp: GaussianProcess, found: _Neighbourhoods) -> tuple[float, list[
                 torch.dot(pairs.reshape(-1), torch.from_numpy(by_pair).reshape(-1)).backward()
             np.add.at(by_variance, rows.ravel(), by_diagonal.ravel())
             np.add.at(by_residual, rows.ravel(), by_target.ravel())
-    seeds = [(prior, by_variance), (noise, by_variance + by_noise), (mean, -by_residual)]
-    return value, [torch.dot(tensor, torch.from_numpy(seed)) for tensor, seed in seeds if tensor.requires_grad]
+    cotangents = [(prior, by_variance), (noise, by_variance + by_noise), (mean, -by_residual)]
+    return value, [
+        torch.dot(tensor, torch.from_numpy(cotangent)) for tensor, cotangent in cotangents if tensor.requires_grad
+    ]
 
 
 def _within_groups(gp: GaussianProcess, noise: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float]:
@@ -262,42 +261,3 @@ def _at_once(k: int) -> int:
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:
     return without_factor(gp, "the kernel matrix of a row and its neighbours")
-
-
-def _points(gp: GaussianProcess) -> np.ndarray:
-    """Return the training inputs (n, d) as distances between neighbours are measured."""
-    return np.asarray(gp.scope.x / _units(gp))
-
-
-def _units(gp: GaussianProcess) -> np.ndarray:
-    """Return each column's unit of distance between neighbours, (d,)."""
-    return spread(gp.scope.x) / np.exp2(_scales(gp))
-
-
-def _scales(gp: GaussianProcess) -> tuple[int, ...]:
-    """Return log₂ of how much each column's spread counts, beside the one that counts most, rounded."""
-    d, lengthscales = gp.x.shape[1], {id(p.tensor): p for p in gp.parameters.all if p.is_distance}
-    rates = _rates(gp.kernel, lengthscales, np.arange(d), d)
-    moves = np.where(rates > 0, rates * spread(gp.scope.x), 1.0)
-    return tuple(np.maximum(np.round(np.log2(moves / moves.max())), LEAST).astype(int).tolist())
-
-
-def _rates(kernel: Kernel, lengthscales: dict[int, Learnt], columns: np.ndarray, d: int) -> np.ndarray:
-    """Return one over the kernel's shortest lengthscale in each column, (d,); 0 where it has none.
-
-    `lengthscales` are those that kernels declared as distances (`is_distance`), by the identity of their tensors:
-    a kernel of any class tells its own.  `columns` are those that the kernel is given; lengthscales of a product's
-    factors are joined as one RBF's would be.
-    """
-    if isinstance(kernel, kernels.ScaleKernel):
-        return _rates(kernel.base_kernel, lengthscales, columns, d)
-    own = columns if kernel.active_dims is None else columns[kernel.active_dims.numpy()]
-    if isinstance(kernel, kernels.AdditiveKernel):
-        return np.max([_rates(part, lengthscales, own, d) for part in kernel.kernels], axis=0)
-    if isinstance(kernel, kernels.ProductKernel):
-        return np.linalg.norm([_rates(part, lengthscales, own, d) for part in kernel.kernels], axis=0)
-    rates = np.zeros(d)
-    for tensor in kernel.parameters():
-        if id(tensor) in lengthscales:
-            rates[own] = np.maximum(rates[own], np.exp(-lengthscales[id(tensor)].held()))
-    return rates

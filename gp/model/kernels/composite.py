@@ -32,7 +32,7 @@ class Sum(Spec):
         """
         built, m = [], len(self.terms)
         for k, (name, term) in enumerate(self.terms.items()):
-            apart = replace(scope, reach=scope.reach * APART ** ((m - 1) / 2 - k))
+            apart = replace(scope, lengthscale_factor=scope.lengthscale_factor * APART ** ((m - 1) / 2 - k))
             built.append(term.build(apart, f"{path}.{name}", share=share / m))
         return kernels.AdditiveKernel(*built)
 

@@ -35,12 +35,12 @@ class Stationary(Leaf):
             self.lengthscale,
             kernel.raw_lengthscale,
             # Distances grow with the square root of the number of columns.
-            default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5 * scope.reach,
+            default=(spread if self.ard else spread.mean()) * math.sqrt(len(active)) * 0.5 * scope.lengthscale_factor,
             bounds=Bounds(1e-4 * spread.min(), 1e5 * spread.max()),
             units=Units(scope.x_unit(active, per_column=self.ard)),
             labels=scope.labels(active, per_column=self.ard),
             is_distance=True,
-            candidates=partial(lengthscales, active, per_column=self.ard, reach=scope.reach),
+            candidates=partial(lengthscales, active, per_column=self.ard, factor=scope.lengthscale_factor),
         )
         return kernel
 
