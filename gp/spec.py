@@ -5,6 +5,7 @@ of specs (`Annotated[A | B, OneOf()]`) is the registry of the choices: there is 
 """
 
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, overload
@@ -39,7 +40,28 @@ class Fault:
     source: str = ""  # the file (with the line if known) or the environment variable
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.source, self.path, self.why, self.fix) if part)
+        words = ": ".join(part for part in (self.source, self.path, self.why, self.fix) if part)
+        return visible(words).replace("\n", "\\n")
+
+
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's categories of characters that are not seen
+
+
+def visible(text: str) -> str:
+    """Return text in which each character that would not be seen as itself is written as its code.
+
+    These are controls, marks that turn the direction of writing, and separators of lines: by them a name could look
+    like another one, or colour a terminal.  Tabs and ends of lines stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) not in HIDDEN else _code(letter) for letter in text
+    )
+
+
+def _code(letter: str) -> str:
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
 
 
 class InputError(ValueError):

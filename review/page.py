@@ -20,6 +20,8 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
+from gp.spec import visible
+
 TEMPLATES = Path(__file__).parent / "templates"
 DVC_SCRIPTS = Path("dvc_plots", "vega.js")
 
@@ -70,7 +72,16 @@ def render(template: str, charts: Mapping[str, Any], **values: Any) -> str:
 def specification(chart: Any) -> dict[str, Any]:
     """Return the Vega-Lite specification of an Altair chart, with the common theme."""
     # Not validated, because that visits every row of data; the browser tests find a wrong specification.
-    return dict(chart.configure(**THEME).to_dict(validate=False))
+    return {name: _shown(part) for name, part in chart.configure(**THEME).to_dict(validate=False).items()}
+
+
+def _shown(part: Any) -> Any:
+    """Return a part of a specification with all its text visible, except for rows of data, which are numbers."""
+    if isinstance(part, dict):
+        return {name: value if name == "values" else _shown(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_shown(value) for value in part]
+    return visible(part) if type(part) is str else part
 
 
 @functools.cache
@@ -78,7 +89,12 @@ def environment() -> jinja2.Environment:
     """Return the environment of all templates: all values are escaped, and an undefined name is an error."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     made = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # no Markup, which is made here
     )
     made.filters["number"] = number
     return made

@@ -1,6 +1,5 @@
 """Results: what the stages have written for one study so far."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from gp.plots.study import Study
 from gp.yaml import read_yaml
+from review.lock.records import MALFORMED, Lock, checked, checked_json, said
 from stages import folder, read_studies
 from stages.inputs import VERSIONS
 
@@ -25,6 +25,8 @@ LOCK = Path("dvc.lock")
 class Results:
     """A study's results by its `name`; `missing` names the stages that have not run.
 
+    `unreadable` says what of its files is not as a stage writes it: then nothing of the results is given.
+
     `study` is what figures show, None without training rows.  `fit` and `metrics` are fit.json and metrics.json, {} if
     absent.  `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions` are those of the last
     run, from dvc.lock, {} if there is none.  `current` are the parameters that params.yaml has now.
@@ -32,6 +34,7 @@ class Results:
 
     name: str
     missing: tuple[str, ...] = ()
+    unreadable: str = ""
     study: Study | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +53,9 @@ class Results:
 
 def read_all() -> list[Results]:
     """Return the results of every study, in the order of params.yaml; raises InputError if that cannot be read."""
-    recorded = (read_yaml(LOCK) or {}).get("stages", {}) if LOCK.exists() else {}
+    recorded = (read_yaml(LOCK) or {}) if LOCK.exists() else {}
+    checked(Lock, recorded, str(LOCK))
+    recorded = recorded.get("stages", {})
     return [read(str(name), current, recorded) for name, current in read_studies().items()]
 
 
@@ -64,13 +69,19 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
     parameters, versions = _recorded(name, recorded)
     current = current if isinstance(current, Mapping) else {}
     plot = current.get("plot")
-    interval = float(plot.get("interval", 0.95)) if isinstance(plot, Mapping) else 0.95
+    interval = plot.get("interval", 0.95) if isinstance(plot, Mapping) else 0.95
+    missing = tuple(stage for stage, path in WRITTEN.items() if find(path) is None)
+    try:
+        study = Study.load(find, title=name, interval=interval, current=False)
+        fit, metrics = (_json(name, path, find(path)) for path in ("train/fit.json", "evaluate/metrics.json"))
+    except MALFORMED as error:
+        return Results(name, missing, said(error), parameters=parameters, current=current, versions=versions)
     return Results(
         name=name,
-        missing=tuple(stage for stage, path in WRITTEN.items() if find(path) is None),
-        study=Study.load(find, title=name, interval=interval, current=False),
-        fit=_json(find("train/fit.json")),
-        metrics=_json(find("evaluate/metrics.json")),
+        missing=missing,
+        study=study,
+        fit=fit,
+        metrics=metrics,
         pictures={path.stem: path for path in sorted(folder(name, "plot").glob("*.svg"))},
         parameters=parameters,
         current=current,
@@ -91,5 +102,5 @@ def _recorded(name: str, stages: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     return sections, dict(sorted(versions.items()))
 
 
-def _json(path: Path | None) -> dict[str, Any]:
-    return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
+def _json(study: str, path: str, file: Path | None) -> dict[str, Any]:
+    return {} if file is None else dict(checked_json(file.read_bytes(), path, f"data/{study}/{path}"))

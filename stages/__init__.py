@@ -93,14 +93,26 @@ def read_studies() -> dict[str, Any]:
     return studies
 
 
+def is_study_name(name: str) -> bool:
+    """Return whether a study may have this name, which becomes a folder's: letters, digits, - and _."""
+    return bool(name) and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()
+
+
 def check_names() -> None:
-    """Raise InputError if YAML does not read a study's name as text: DVC never runs a study named 2024."""
+    """Raise InputError for a name that YAML does not read as text (DVC never runs a study named 2024), or no name."""
     params = read_yaml(PARAMS)
     studies = params.get("studies") if isinstance(params, dict) else None
-    names = [name for name in studies if not isinstance(name, str)] if isinstance(studies, dict) else []
-    if names:
-        why = "a study's name is text, which YAML does not read here (got {!r})"
-        raise InputError([Fault(f"studies.{n}", why.format(n), "put quotes around it", str(PARAMS)) for n in names])
+    faults = []
+    for name in studies if isinstance(studies, dict) else ():
+        where = f"studies.{name}"
+        if not isinstance(name, str):
+            why = f"a study's name is text, which YAML does not read here (got {name!r})"
+            faults.append(Fault(where, why, "put quotes around it", str(PARAMS)))
+        elif not is_study_name(name):
+            why = f"a study's name is made of letters, digits, - and _ (got {name!r})"
+            faults.append(Fault(where, why, "rename it", str(PARAMS)))
+    if faults:
+        raise InputError(faults)
 
 
 def parse_params(study: str, params_class: type[Spec]) -> Any:
@@ -181,9 +193,6 @@ def _error(path: str, why: str, fix: str = "") -> InputError:
 def _faults_of(name: str, study: Any) -> Iterator[Fault]:
     """Yield the faults of a study's name and of its sections' names."""
     where, source = f"studies.{name}", str(PARAMS)
-    if not (name and name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()):
-        why = f"a study's name is made of letters, digits, - and _ (got {name!r})"
-        yield Fault(where, why, "rename it", source)
     if name == "raw":
         why = "data/raw is the folder of tables, which a study's results may not mix with"
         yield Fault(where, why, "rename the study", source)

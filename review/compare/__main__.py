@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gp.spec import InputError
-from review.compare.changes import SAME, Change, StudyReview, changes, review_study, score_row
+from review.compare.changes import SAME, UNREADABLE, Change, StudyReview, changes, review_study, score_row
 from review.compare.markdown import to_markdown
 from review.compare.overlay import pictures
+from review.lock.records import MALFORMED, said
 from review.lock.revisions import WORKSPACE, Revision, git, open_revision
 from review.page import render
 
@@ -45,7 +47,7 @@ class Review:
     def html(self) -> str:
         """Return the review as an HTML page, with both revisions' posteriors in one picture."""
         touched = [study for study in self.studies if study.verdict != SAME]
-        drawn = {study.name: pictures(self.base, self.head, study.name) for study in touched if study.blocks}
+        drawn = {study.name: _pictures(self.base, self.head, study.name) for study in touched if study.blocks}
         captions = {
             name: {f"{name}-{i}": caption for i, caption in enumerate(charts)} for name, (charts, _) in drawn.items()
         }
@@ -63,10 +65,30 @@ class Review:
 
 
 def review(base: Revision, head: Revision) -> Review:
-    """Return what changed in every study that either revision has, in their order."""
+    """Return what changed in every study that either revision has, in their order.
+
+    Raises InputError if params.yaml or dvc.lock of a revision is none.
+    """
     names = list(dict.fromkeys([*head.studies, *base.studies]))
-    studies = [review_study(base, head, str(name)) for name in names]
+    for revision in (base, head):
+        _ = revision.stages
+    studies = [_reviewed(base, head, name) for name in names]
     return Review(base, head, studies, changes(base.packages, head.packages), _notes(base, head))
+
+
+def _reviewed(base: Revision, head: Revision, name: str) -> StudyReview:
+    """Return what changed in a study, or what of its files is not as a stage writes it."""
+    try:
+        return review_study(base, head, name)
+    except MALFORMED as error:
+        return StudyReview(name, UNREADABLE, f"{UNREADABLE}: {said(error)}")
+
+
+def _pictures(base: Revision, head: Revision, name: str) -> tuple[dict[str, Any], list[str]]:
+    try:
+        return pictures(base, head, name)
+    except MALFORMED as error:
+        return {}, [said(error)]
 
 
 def _notes(base: Revision, head: Revision) -> list[str]:

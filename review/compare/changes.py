@@ -13,6 +13,8 @@ from review.page import number
 
 READ = ("synthesize/train.csv", "synthesize/test.csv", "train/fit.json", "train/loo.csv", "predict/test.csv")
 MIXED, ADDED, REMOVED, CHANGED, SAME = "mixed", "added", "removed", "changed", "unchanged"
+UNREADABLE = "unreadable"
+LONGEST = 500  # characters of a value that are shown
 ABSENT = object()
 
 
@@ -98,7 +100,8 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _text(value: Any) -> str:
     if value is ABSENT:
         return "–"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return written if len(written) <= LONGEST else f"{written[:LONGEST]}… ({len(written)} characters)"
 
 
 def _doubts(revision: Revision, study: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from gp.spec import visible
 from review.compare.changes import SAME, Change, StudyReview, score_row
 from review.compare.paired import BETTER, WORSE
 from review.compare.scores import Block
@@ -78,10 +79,11 @@ def _rows(changes: Sequence[Change]) -> list[list[str]]:
 
 
 def text(words: str) -> str:
-    """Return `words` escaped for Markdown, on one line; text between backticks becomes code."""
-    parts = " ".join(words.split()).split("`")
-    if len(parts) % 2 == 0:  # an unpaired backtick
-        return _escaped(" ".join(words.split()))
+    """Return `words` escaped for Markdown, on one line; text between single backticks becomes code."""
+    line = visible(" ".join(words.split()))
+    parts = line.split("`")
+    if len(parts) % 2 == 0 or "``" in line:  # no pairs, or a run of backticks, which has rules of its own
+        return _escaped(line)
     return "".join(f"`{part.replace('|', '¦')}`" if i % 2 else _escaped(part) for i, part in enumerate(parts))
 
 

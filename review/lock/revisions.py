@@ -5,7 +5,6 @@ is neither on disk nor in the cache, NotHere is raised; its text says how to get
 """
 
 import hashlib
-import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gp.spec import InputError
+from gp.spec import Fault, InputError
 from gp.yaml import parse_yaml
+from review.lock.records import Lock, checked, checked_json, is_whole, listing
+from stages import is_study_name
 
 WORKSPACE = "workspace"
 
@@ -36,7 +37,10 @@ class Revision:
         """Return the text of a file in Git (for the workspace: on disk), None if the revision has no such file."""
         if self.commit is None:
             file = self.root / path
-            return file.read_text(encoding="utf-8") if file.is_file() else None
+            if not file.is_file():
+                return None
+            self._refuse_outside(file, path)
+            return file.read_bytes().decode("utf-8", errors="replace")
         # `./`, because the project may be in a subfolder of a larger repository.
         return git(self.root, "show", f"{self.commit}:./{path}", refuse=False)
 
@@ -50,26 +54,32 @@ class Revision:
         """Return `studies` of params.yaml."""
         params = self.yaml("params.yaml")
         studies = params.get("studies") if isinstance(params, dict) else None
-        return studies if isinstance(studies, dict) else {}
+        if not isinstance(studies, dict):
+            return {}
+        # A name is part of paths.
+        if refused := [name for name in studies if not (isinstance(name, str) and is_study_name(name))]:
+            why = f"a study's name is made of letters, digits, - and _ (got {refused[0]!r:.80})"
+            raise InputError(Fault("studies", why, "rename it", f"params.yaml of {self.name}"))
+        return studies
 
     @cached_property
     def packages(self) -> dict[str, Any]:
         """Return versions.yaml: package → version."""
-        return dict(self.yaml("versions.yaml"))
+        found = self.yaml("versions.yaml")
+        return dict(found) if isinstance(found, dict) else {}
 
     @cached_property
     def stages(self) -> dict[str, Any]:
         """Return dvc.lock's stages, by stage@study."""
-        return dict(self.yaml("dvc.lock").get("stages") or {})
+        found = self.yaml("dvc.lock")
+        checked(Lock, found, f"dvc.lock of {self.name}")
+        return dict(found.get("stages") or {})
 
     def metrics(self, study: str) -> dict[str, Any] | None:
         """Return the study's metrics.json, None if there is none."""
-        text = self.text(f"data/{study}/evaluate/metrics.json")
-        try:
-            found = None if text is None else json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"data/{study}/evaluate/metrics.json of {self.name}: not valid JSON: {error}") from None
-        return found
+        path = "evaluate/metrics.json"
+        text = self.text(f"data/{study}/{path}")
+        return None if text is None else checked_json(text, path, f"data/{study}/{path} of {self.name}")
 
     def recorded(self, study: str) -> dict[str, str]:
         """Return dvc.lock's hash of each output of the study, by path."""
@@ -94,18 +104,21 @@ class Revision:
     def output(self, study: str, path: str) -> Path | None:
         """Return the path where an output ("predict/test.csv") can be read, None if the study has no such output.
 
-        Raises NotHere if the output exists, but is neither on disk nor in the cache.
+        Raises NotHere if the output exists, but is neither on disk nor in the cache, and InputError if it is not what
+        a stage writes.
         """
         full = f"data/{study}/{path}"
-        if self.commit is None and (self.root / full).is_file():
-            return self.root / full
-        md5 = self.recorded_file(study, full)
-        if md5 is None:
-            return None
-        found = cached(self.cache, md5)
-        if not found.is_file():
-            raise NotHere(f"{full} of {self.name} is not in DVC's cache: `{self.how_to_fetch}`")
-        return found
+        file = self.root / full
+        if self.commit is None and file.is_file():
+            self._refuse_outside(file, full)
+        else:
+            md5 = self.recorded_file(study, full)
+            if md5 is None:
+                return None
+            file = self._cached(md5, full)
+        if path.endswith(".json"):
+            checked_json(file.read_bytes(), path, f"{full} of {self.name}")
+        return file
 
     def recorded_file(self, study: str, full: str) -> str | None:
         """Return dvc.lock's hash of a file, or of a file in an output folder; None if dvc.lock has none."""
@@ -113,12 +126,28 @@ class Revision:
             if path == full:
                 return md5
             if full.startswith(f"{path}/") and md5.endswith(".dir"):
-                listing = cached(self.cache, md5)
-                if not listing.is_file():
-                    raise NotHere(f"{path} of {self.name} is not in DVC's cache: `{self.how_to_fetch}`")
-                inside = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
+                inside = listing(self._cached(md5, path), f"the listing of {path} of {self.name}")
                 return inside.get(full.removeprefix(f"{path}/"))
         return None
+
+    def _cached(self, md5: str, path: str) -> Path:
+        """Return the cached file of an output; raise NotHere if there is none, InputError if its bytes are others."""
+        found = cached(self.cache, md5)
+        if not found.is_file():
+            raise NotHere(f"{path} of {self.name} is not in DVC's cache: `{self.how_to_fetch}`")
+        if not is_whole(found, md5):
+            fix = "`make verify-cache` names the damaged files and how to replace them"
+            raise InputError(
+                Fault("", "its bytes in DVC's cache are not those recorded", fix, f"{path} of {self.name}")
+            )
+        return found
+
+    def _refuse_outside(self, file: Path, path: str) -> None:
+        """Raise InputError if a file on disk is a link to somewhere else than the project or DVC's cache."""
+        places = [self.root.resolve(), self.cache.resolve()]
+        if not any(file.resolve().is_relative_to(place) for place in places):
+            why = "is a symbolic link that leads out of the project"
+            raise InputError(Fault("", why, "remove it: nothing there is read", f"{path} of {self.name}"))
 
     def strays(self, study: str, paths: tuple[str, ...]) -> list[str]:
         """Return which of these outputs on disk differ from dvc.lock."""
@@ -129,7 +158,7 @@ class Revision:
             file = self.root / f"data/{study}/{path}"
             try:
                 md5 = self.recorded_file(study, f"data/{study}/{path}")
-            except NotHere:
+            except (NotHere, InputError):  # said where the output is read
                 continue
             if file.is_file() and md5 not in (None, hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()):
                 yield f"data/{study}/{path}"

@@ -8,7 +8,6 @@ restore a flipped byte silently.
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 
 from gp.spec import InputError
+from review.lock.records import check_lock, listing
 from review.lock.why import LOCK, NOTHING, changed_file, changed_inputs, made_by, never_ran, recorded_wrong
 from stages import check_names
 
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         check_names()  # DVC silently skips a study that it cannot run
+        check_lock()
         with Repo() as repo, repo.lock:
             return _report_cache(repo, chosen.all) if chosen.cache else _report_lock(repo)
     except (DvcException, InputError) as error:
@@ -159,7 +160,7 @@ def _listing(file: Path) -> dict[str, str] | None:
     """Return path → hash of a folder's files, None if its listing is not in the cache."""
     if not file.is_file():
         return None
-    return {entry["relpath"]: entry["md5"] for entry in json.loads(file.read_text(encoding="utf-8"))}
+    return listing(file, f"the listing {file.name}")
 
 
 def _short(digest: str | None) -> str:

@@ -26,6 +26,7 @@ from dvc_data.hashfile.tree import Tree
 
 from gp.spec import InputError
 from gp.yaml import read_yaml
+from review.lock.records import check_lock
 from stages import check_names
 from stages.stamps import contradictions
 
@@ -58,6 +59,7 @@ def main() -> int:
     logging.getLogger("dvc").setLevel(logging.WARNING)  # hides DVC's messages about the cache
     try:
         check_names()  # DVC silently skips a study that it cannot run
+        check_lock()
         with Repo() as repo, repo.lock:
             found = list(blocks(repo))
     except (DvcException, InputError) as error:

@@ -7,6 +7,7 @@ import io
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 
 from gp.spec import InputError
 from review.draw import Figure
+from review.lock.records import MALFORMED, said
 from review.page import render
 from review.report import checks, figures, words
 from review.results import Results, read_all
@@ -37,17 +39,16 @@ def main() -> int:
 
 def report(everything: list[Results]) -> str:
     """Return the page over these studies."""
-    drawn = {results.name: _figures(results) for results in everything}
-    charts = {
-        f"{name}--{figure.name}": figure.chart
-        for name, groups in drawn.items()
-        for group in groups.values()
-        for figure in group
-    }
-    sections = [
-        _section(results) | drawn[results.name] | {"pictures": _pictures(results, drawn[results.name])}
-        for results in everything
-    ]
+    charts: dict[str, Any] = {}
+    sections = []
+    for results in everything:
+        try:
+            section, drawn = _section(results), _figures(results)
+        except MALFORMED as error:  # a file that is not as a stage writes it
+            rest = replace(results, unreadable=said(error), study=None, fit={}, metrics={})
+            section, drawn = _section(rest), _figures(rest)
+        charts |= {f"{results.name}--{figure.name}": figure.chart for group in drawn.values() for figure in group}
+        sections.append(section | drawn | {"pictures": _pictures(results, drawn)})
     return render("report.html", charts, sections=sections)
 
 
@@ -76,6 +77,7 @@ def _section(results: Results) -> dict[str, Any]:
         "study": results.name,
         "summary": words.summary(results),
         "missing": results.missing,
+        "unreadable": results.unreadable,
         "changed": results.changed,
         "alarms": results.fit.get("alarms", []),
         "findings": words.findings(results),
