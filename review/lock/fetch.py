@@ -8,9 +8,13 @@ import sys
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from gp.spec import InputError
+from review.lock.revisions import open_revision
+
 
 def main(revision: str) -> str:
-    """Fetch, and return a message about what was fetched."""
+    """Fetch, and return a message about what was fetched; raises InputError if its dvc.lock is none."""
+    _ = open_revision(revision).stages  # DVC would take any text for a hash
     with Repo() as repo:
         came = repo.fetch(revs=[revision], workspace=False)
     return f"{came} files of {revision} came into the cache"
@@ -22,6 +26,9 @@ if __name__ == "__main__":
         sys.exit(2)
     try:
         print(main(sys.argv[1]))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except DvcException as error:
         print(
             f"{error}\n`dvc remote list` names the remotes it can come from, `git fetch` brings branches",

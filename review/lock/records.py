@@ -171,11 +171,12 @@ def checked_json(text: str | bytes, path: str, where: str) -> Any:
     return value
 
 
-def is_whole(file: Path, digest: str) -> bool:
-    """Return whether a cached file's bytes have the MD5 hash that it is named by."""
+def other_digest(file: Path, digest: str) -> str | None:
+    """Return the MD5 hash of a file's bytes if it is not `digest`, DVC's name for them; else None."""
     with file.open("rb") as opened:
+        # Used for security, MD5 would be refused by a FIPS build.
         found = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return found == digest.removesuffix(".dir")
+    return None if found == digest.removesuffix(".dir") else found
 
 
 def said(error: BaseException) -> str:
@@ -190,4 +191,4 @@ def _refusal(where: str, error: ValidationError | RecursionError) -> InputError:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(step) for step in first["loc"])
     seen = " ".join(repr(first["input"])[:60].split())
-    return InputError(Fault(place, f"{first['msg']} (got {seen})", source=where))
+    return InputError(Fault(place, f"{first['msg']} (got {seen})", "restore what a stage wrote", where))

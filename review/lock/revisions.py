@@ -14,7 +14,7 @@ from typing import Any
 
 from gp.spec import Fault, InputError
 from gp.yaml import parse_yaml
-from review.lock.records import Lock, checked, checked_json, is_whole, listing
+from review.lock.records import Lock, checked, checked_json, listing, other_digest
 from stages import is_study_name
 
 WORKSPACE = "workspace"
@@ -135,7 +135,7 @@ class Revision:
         found = cached(self.cache, md5)
         if not found.is_file():
             raise NotHere(f"{path} of {self.name} is not in DVC's cache: `{self.how_to_fetch}`")
-        if not is_whole(found, md5):
+        if other_digest(found, md5):
             fix = "`make verify-cache` names the damaged files and how to replace them"
             raise InputError(
                 Fault("", "its bytes in DVC's cache are not those recorded", fix, f"{path} of {self.name}")

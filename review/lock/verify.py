@@ -2,12 +2,11 @@
 
 The first check needs no data, so CI can run it: dvc.lock must be what `dvc repro` would write for the checked-out code,
 params and versions, and each metrics.json in Git must be the one it names. The second check reads every cached object
-that dvc.lock names (with `--all`, every object in the cache). DVC trusts a cached file by its permissions, and would
-restore a flipped byte silently.
+that dvc.lock names (with `--all`, every object in the cache), and the outputs on disk. DVC trusts a cached file by its
+permissions, and would restore a flipped byte silently; a file on disk it trusts by its size and time.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 
 from gp.spec import InputError
-from review.lock.records import check_lock, listing
+from review.lock.records import check_lock, listing, other_digest
 from review.lock.why import LOCK, NOTHING, changed_file, changed_inputs, made_by, never_ran, recorded_wrong
 from stages import check_names
 
@@ -35,9 +34,7 @@ class Stored:
 
     def flipped(self) -> str | None:
         """Return the MD5 hash of the file's bytes if it differs from the name (damage), else None."""
-        with self.file.open("rb") as file:
-            found = hashlib.file_digest(file, _md5).hexdigest()
-        return None if found == self.name.removesuffix(".dir") else found
+        return other_digest(self.file, self.name)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,6 +85,18 @@ def all_stored(repo: Repo) -> Iterator[Stored]:
             yield Stored(name, file, f"not of this {LOCK}")
 
 
+def edited(repo: Repo) -> Iterator[str]:
+    """Yield the outputs on disk whose bytes are not those that dvc.lock names; a folder's files each by itself."""
+    for stage in repo.index.stages:
+        for out in stage.outs:
+            if out.use_cache and out.hash_info:
+                path, name = Path(out.def_path), out.hash_info.value
+                inside = _listing(Path(repo.cache.local.oid_to_path(name))) if name.endswith(".dir") else {"": name}
+                for file, digest in (inside or {}).items():
+                    if (path / file).is_file() and other_digest(path / file, digest):
+                        yield str(path / file)
+
+
 def _report_lock(repo: Repo) -> int:
     found = dict(stale(repo))
     for name, lines in found.items():
@@ -116,7 +125,13 @@ def _report_cache(repo: Repo, everything: bool) -> int:
         print("\nRemove these from the cache:\n  rm -f " + " \\\n    ".join(str(found.file) for found in flipped))
         print("then `dvc pull` brings them from the remote, or `dvc repro` computes them again.")
     print(f"{checked} cached objects read, {len(flipped)} of them damaged; {absent} are not in the cache here")
-    return 1 if flipped else 0
+    on_disk = [] if flipped else list(edited(repo))
+    for path in on_disk:
+        print(f"{path}: the bytes on disk are not those that {LOCK} names")
+    if on_disk:
+        print("\nRemove these:\n  rm -f " + " \\\n    ".join(on_disk))
+        print("then `dvc checkout` brings back what was recorded.")
+    return 1 if flipped or on_disk else 0
 
 
 def _stale(stage: Stage, graph: Any) -> Iterator[str]:
@@ -165,10 +180,6 @@ def _listing(file: Path) -> dict[str, str] | None:
 
 def _short(digest: str | None) -> str:
     return digest[:8] if digest else NOTHING
-
-
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)  # otherwise a FIPS build refuses MD5
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Pages in headless Chromium: drawn whole, without a network or a complaint, on a phone, in the dark, on paper."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from chromium import browser, needs_browser
 from conftest import ROOT
 from dvc_render import VegaRenderer, render_html
 from made_up import NASTY, study
+from repository import STUDY, Repository, forecast
 
 from review import page
 from review.report.__main__ import report
@@ -54,6 +56,20 @@ def test_a_report_is_drawn_whole_and_fits_its_window(opened, report_file, width,
     assert opened.value("document.title") == "Gaussian process studies: report"
     light = opened.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert light is not dark
+
+
+def test_a_review_of_a_stranger_s_branch_asks_for_nothing_and_runs_nothing(opened, tmp_path):
+    nasty = f"{NASTY}<img src='https://example.org/x.png'>"
+    repository = Repository(tmp_path)
+    repository.add("sine", forecast(0.1))
+    repository.commit()
+    repository.add("sine", forecast(0.2, 1), params={**STUDY, "model": {"kernel": nasty}}, alarms=[nasty])
+    repository.outs["sine"]["synthesize"]["names.json"] = json.dumps({"target": nasty})
+    repository.commit("branch")
+    (tmp_path / "review.html").write_text(repository.review().html, encoding="utf-8")
+    open_drawn(opened, tmp_path / "review.html")
+    assert opened.value("document.querySelectorAll('img').length") == 0
+    assert "<img src=" in opened.value("document.body.innerText")
 
 
 def test_charts_follow_the_page_into_the_dark(opened, report_file):

@@ -1,6 +1,7 @@
 """dvc.lock is checked without data, the cache byte by byte; each fix that is printed works."""
 
 import json
+import os
 import re
 import shutil
 
@@ -113,6 +114,30 @@ def test_a_flipped_bit_that_dvc_restores_is_named_and_fixed_by_removing_the_obje
     pipeline.repro()
     assert (pipeline.path / "out/take/b.csv").read_text(encoding="utf-8") == "x\n2\n"
     assert "0 of them damaged; 0 are not" in verify(pipeline, "--cache")
+
+
+def test_outputs_edited_in_place_are_named_though_dvc_sees_nothing_and_the_fix_works(pipeline):
+    pipeline.run("dvc", "status")  # DVC notes sizes and times
+    for path in ("out/use.csv", "out/take/b.csv"):
+        times = (pipeline.path / path).stat()
+        flip(pipeline.path / path)
+        os.utime(pipeline.path / path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "up to date" in pipeline.run("dvc", "status").stdout
+    printed = verify(pipeline, "--cache", exit_code=1)
+    assert "out/use.csv: the bytes on disk are not those that dvc.lock names" in printed
+    for path in printed.partition("rm -f ")[2].partition("then")[0].replace("\\", "").split():
+        (pipeline.path / path).unlink()
+    pipeline.run("dvc", "checkout")
+    assert (pipeline.path / "out/take/b.csv").read_text(encoding="utf-8") == "x\n2\n"
+    assert "0 of them damaged" in verify(pipeline, "--cache")
+
+
+@pytest.mark.parametrize("md5", ["ab/../../../etc/passwd", "12345", "[]"])
+def test_a_hash_that_is_none_is_refused_by_every_check(pipeline, md5, capsys):
+    replace(pipeline, "dvc.lock", locked(pipeline, "out/use.csv"), md5)
+    for options in ([], ["--cache"]):
+        verify(pipeline, *options, exit_code=1)
+        assert "dvc.lock: stages.use.outs.1.md5: " in capsys.readouterr().err
 
 
 def test_a_flipped_bit_in_a_folders_listing_is_named(pipeline):
