@@ -212,13 +212,13 @@ def test_all_levels_of_noise_from_one_reduction_are_the_dense_likelihood(n, mean
         dense, _ = problem(vector)
         problem.parameters.set(vector)
         spectrum = Spectrum(problem.gp, problem._options["profile"])
-        assert spectrum.value(vector, np.exp(2 * level)) == pytest.approx(dense, abs=EXACT)
+        assert spectrum.values(vector[None], np.exp([2 * level])) == pytest.approx([dense], abs=EXACT)
 
 
 def test_a_noise_too_small_for_a_factor_has_no_value():
     problem = problem_of(np.repeat(np.arange(5.0), 2) + np.tile([0, 1e-9], 5), np.arange(10.0))
     spectrum = Spectrum(problem.gp, None)
-    assert spectrum.value(problem.parameters.start, 1e-18) == -np.inf
+    assert spectrum.values(problem.parameters.start[None], np.array([1e-18])) == [-np.inf]
 
 
 def test_lengthscales_run_from_the_gaps_to_beyond_the_range():

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.linalg import lapack
 
 from gp.inference.information import average_information
 from gp.inference.method import Method, Optimizer, Search
@@ -118,17 +117,15 @@ class Exact(Method):
     ) -> tuple[float, np.ndarray, np.ndarray]:
         curvature = np.zeros((0, 0))
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = solve(gp.distinct)
+            solved = solve(gp.distinct, profile.design if profile else None)
             if profile:
                 solved.refuse_rounding()
             moved = None if profile is None else _profiled(solved, profile)
             solved = moved.solved if moved else solved
             value = solved.log_likelihood
-            if gradient:
-                solved.pull_back()
+            slope = solved.pull_back() if gradient else np.zeros(0)
             if information and moved and profile:
                 curvature = average_information(solved, profile, moved.stopped)
-        slope = gp.parameters.gradient() if gradient else np.zeros(0)
         if moved and profile:
             gp.parameters.set(moved.vector)
             slope = profile.gradient(slope, moved.stopped) if gradient else slope
@@ -156,11 +153,7 @@ class _Profiled:
 def _profiled(solved: Solved, profile: Profile) -> _Profiled:
     """Return `solved` with scale and mean coefficients at their optimum; the model keeps those it has."""
     gp = solved.gp
-
-    def solve_columns(columns: np.ndarray) -> np.ndarray:
-        return np.column_stack([lapack.dpotrs(solved.factor.T, column, lower=0)[0] for column in columns.T])
-
-    residual, alpha, change = profile.residual(solved.residual, solved.alpha, solve_columns)
+    residual, alpha, change = profile.residual(solved.residual, solved.alpha, solved.whitened)
     vector = gp.parameters.vector
     vector[profile.positions] += change
     # Noise within groups of equal inputs is scaled too: all of the data's rows count.

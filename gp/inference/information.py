@@ -6,7 +6,6 @@ second derivative of the kernel.
 """
 
 import numpy as np
-from scipy.linalg import blas
 
 from gp.inference.profile import Profile, least_squares
 from gp.inference.solved import Solved
@@ -19,19 +18,18 @@ def average_information(solved: Solved, profile: Profile, stopped: int | None) -
     (K + noise)⁻¹(y − m).  `stopped` is the element of the vector whose bound holds the scale c.
     """
     moves, of_mean = _moves(solved, profile)
-    inverse, p = solved.factor.T, moves.shape[1]
-    products = blas.dsymm(1.0, inverse, moves, lower=0)
+    p = moves.shape[1]
+    products = solved.matrix.times(moves)
     information = moves.T @ products
     by_scale = solved.alpha @ moves
     if solved.scatter is not None:
         # Of the data's rows about the means of groups, α is (y − ȳ)/noise, orthogonal to all that groups share.
-        noise, slopes = solved.noise.detach().numpy(), _noise_slopes(solved)
+        noise, slopes = solved.noise, _noise_slopes(solved)
         information += slopes.T @ (slopes * (solved.scatter / noise**3)[:, None])
         by_scale += (solved.scatter / noise**2) @ slopes
     if len(profile.positions):  # P = K⁻¹ − K⁻¹Φ(ΦᵀK⁻¹Φ)⁻¹ΦᵀK⁻¹
-        design = np.asfortranarray(profile.design)
-        cross = design.T @ products
-        information -= cross.T @ least_squares(design.T @ blas.dsymm(1.0, inverse, design, lower=0), cross)
+        cross = profile.design.T @ products
+        information -= cross.T @ least_squares(profile.design.T @ solved.whitened, cross)
     # Of the mean's coefficients, the expected information is the observed one, and that beside covariances is zero.
     information *= np.where(np.logical_and.outer(of_mean, of_mean), 1.0, 0.5)
     if stopped is not None:  # the scale moves with that element
@@ -45,7 +43,7 @@ def average_information(solved: Solved, profile: Profile, stopped: int | None) -
 
 def _noise_slopes(solved: Solved) -> np.ndarray:
     """Return the noise variance's derivative by each element of the raw vector, (n, p)."""
-    slopes = solved.gp.noise.slopes(solved.noise.detach().numpy()) or {}
+    slopes = solved.noise_slopes
     nothing = np.zeros((solved.gp.n, 1))
     parts = [slopes.get(p.tensor, np.repeat(nothing, p.size, axis=1)) for p in solved.gp.parameters.free]
     return np.hstack(parts) if parts else nothing[:, :0]
@@ -56,15 +54,14 @@ def _moves(solved: Solved, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
 
     For these it is their column of the design matrix, or zero, where they are profiled.
     """
-    gp, kernel, alpha = solved.gp, solved.kernel, solved.alpha
-    known = dict(kernel.products(alpha))
-    noise = gp.noise.slopes(solved.noise.detach().numpy()) or {}
-    known |= {raw: slope * alpha[:, None] for raw, slope in noise.items()}
-    design = gp.design
-    parts, of_mean = [], []
-    for parameter in gp.parameters.free:
-        of_mean.append(np.full(parameter.size, parameter.tensor in design))
-        parts.append((known | design)[parameter.tensor] * parameter.units.reference)
-    moves = np.asfortranarray(np.hstack(parts))
+    gp, alpha, places = solved.gp, solved.alpha, solved.gp.parameters.places
+    p = len(gp.parameters.reference)
+    moves, of_mean = np.zeros((gp.n, p), order="F"), np.zeros(p, dtype=bool)
+    noise = ((raw, slope * alpha[:, None]) for raw, slope in solved.noise_slopes.items())
+    for raw, product in (*solved.matrix.products(alpha), *noise, *gp.design.items()):
+        if raw in places:
+            moves[:, places[raw]] = product
+            of_mean[places[raw]] = raw in gp.design
+    moves *= gp.parameters.reference
     moves[:, profile.positions] = 0.0
-    return moves, np.concatenate(of_mean)
+    return moves, of_mean

@@ -4,15 +4,13 @@ With K = c K₁, the likelihood is largest at c = rᵀK₁⁻¹r / n, r = y − 
 a search over what is left is one of the same optima in fewer dimensions, Rao 1973 sec. 4a).
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from gp.model.model import GaussianProcess
-
-Solve = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,26 +33,37 @@ class Profile:
         moved = np.flatnonzero(self.amplitude)
         return moved, self.amplitude[moved], self.bounds[moved].T
 
-    def residual(self, residual: np.ndarray, alpha: np.ndarray, solve: Solve) -> tuple[np.ndarray, ...]:
-        """Return y − m, α = K⁻¹(y − m) and the raw coefficients' change, (q,), at the best coefficients."""
+    def residual(self, residual: np.ndarray, alpha: np.ndarray, whitened: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return y − m, α = K⁻¹(y − m) and the raw coefficients' change, (q,), at the best coefficients.
+
+        `whitened` is K⁻¹Φ (n, q).
+        """
         if not len(self.positions):
             return residual, alpha, np.zeros(0)
-        whitened = solve(self.design)
         change = least_squares(self.design.T @ whitened, self.design.T @ alpha)
         return residual - self.design @ change, alpha - whitened @ change, change / self.reference
 
-    def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> tuple[float, int | None]:
-        """Return log c for rᵀK⁻¹r = `quadratic` of n rows, and the element at whose bound it had to stop, if at any."""
+    def log_scales(self, vectors: np.ndarray, quadratics: np.ndarray, n: int) -> np.ndarray:
+        """Return log c, (k,), for rᵀK⁻¹r = `quadratics` (k,) of n rows, at each of the raw `vectors` (k, p)."""
         moved, amplitude, bounds = self._moved
         if not len(moved):
+            return np.zeros(len(vectors))
+        low, high = (bounds[:, None] - vectors[:, moved]) / amplitude
+        best = np.log(np.maximum(quadratics, 1e-300) / n)  # a constant y leaves no residual
+        return np.maximum(np.minimum(best, high.min(axis=1)), low.max(axis=1))
+
+    def log_scale(self, vector: np.ndarray, quadratic: float, n: int) -> tuple[float, int | None]:
+        """Return log c at one raw vector, and the element at whose bound it had to stop, if at any."""
+        moved, amplitude, (lower, upper) = (part.tolist() for part in self._moved)
+        if not moved:
             return 0.0, None
-        low, high = (bounds - vector[moved]) / amplitude
-        best = float(np.log(max(quadratic, 1e-300) / n))  # a constant y leaves no residual
-        if best < low.max():
-            return float(low.max()), int(moved[low.argmax()])
-        if best > high.min():
-            return float(high.min()), int(moved[high.argmin()])
-        return best, None
+        rows = list(zip(vector[moved].tolist(), amplitude, lower, upper, moved, strict=True))
+        low, first = max((((low - at) / a, i) for at, a, low, _, i in rows), key=lambda pair: pair[0])
+        high, last = min((((high - at) / a, i) for at, a, _, high, i in rows), key=lambda pair: pair[0])
+        best = math.log(max(quadratic, 1e-300) / n)
+        if best < low:
+            return low, first
+        return (high, last) if best > high else (best, None)
 
     def gradient(self, gradient: np.ndarray, stopped: int | None) -> np.ndarray:
         """Return the gradient of the profiled likelihood from that of the likelihood where the model was moved to.

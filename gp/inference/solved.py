@@ -17,9 +17,10 @@ from scipy.linalg import blas
 
 from gp.inference.method import Moments, moments_of_terms, positive_part, without_factor
 from gp.matrices.algebra import closed_form
-from gp.matrices.cholesky import NotPositiveDefinite, condition_number, factorise, inverse_diagonal, invert
+from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal
+from gp.matrices.packed import PackedMatrix
 from gp.matrices.symmetric import Symmetric, symmetric
-from gp.matrices.tiles import TILE, add_gradient, slices
+from gp.matrices.tiles import TILE, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import keep_freed_memory, lapack_threads, one_thread
 
@@ -30,27 +31,32 @@ keep_freed_memory()
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """A model conditioned on its rows: the lower Cholesky factor L of K + noise (n, n), and what follows from it.
+    """A model conditioned on its rows: K + noise (n, n), factorised, and what follows from it.
 
-    `residual` is y − m (n,) and `alpha` (K + noise)⁻¹(y − m) (n,).  Of `factor`, what is above the diagonal is not
-    read.  Where rows are means of the data's (gp.model.repeats), `scatter` (n,) is theirs about these.  The tensors
-    `noise` (n,) and `excess` are within autograd's graph where gradients are wanted and have no closed form.
+    `noise` (n,) is each row's variance, `residual` is y − m (n,), `alpha` (K + noise)⁻¹(y − m) (n,), and `whitened`
+    (K + noise)⁻¹Φ (n, q).  Where rows are means of the data's (gp.model.repeats), `scatter` (n,) is theirs about these.
+    Noise that has no closed form is in `graph` as well, within autograd's graph where gradients are wanted.
     """
 
     gp: GaussianProcess
-    kernel: Symmetric
-    noise: torch.Tensor
-    excess: torch.Tensor | None  # of the bound that the noise variance stands for, if any
-    factor: np.ndarray
+    matrix: Symmetric
+    noise: np.ndarray
+    graph: tuple[torch.Tensor, torch.Tensor | None] | None  # noise (n,); the excess of the bound it stands for, if any
     log_determinant: float
     residual: np.ndarray
     alpha: np.ndarray
+    whitened: np.ndarray
     scatter: np.ndarray | None
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """Return the Cholesky factor L (n, n) of K + noise; what is above the diagonal is not to be read."""
+        return self.matrix.lower()
 
     @property
     def within_groups(self) -> float:
         """Return what rows add to the quadratic form by their scatter about the means of groups, (y − ȳ)²/noise."""
-        return 0.0 if self.scatter is None else float((self.scatter / self.noise.detach().numpy()).sum())
+        return 0.0 if self.scatter is None else float((self.scatter / self.noise).sum())
 
     @property
     def log_likelihood(self) -> float:
@@ -58,8 +64,9 @@ class Solved:
         fit = float(self.residual @ self.alpha)
         value = -0.5 * fit - 0.5 * self.log_determinant - 0.5 * self.gp.n * math.log(2 * math.pi)
         if self.gp.repeats and self.scatter is not None:
-            value += float(self.gp.repeats.log_density(self.noise.detach().numpy(), self.scatter).sum())
-        return value + (0.0 if self.excess is None else self.excess.item())
+            value += float(self.gp.repeats.log_density(self.noise, self.scatter).sum())
+        excess = self.graph[1] if self.graph else None
+        return value if excess is None else value + excess.item()
 
     @cached_property
     def condition_number(self) -> float:
@@ -74,7 +81,7 @@ class Solved:
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
-        fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self.alpha
+        fitted: np.ndarray = self.gp.y.numpy() - self.noise * self.alpha
         return fitted[self.gp.repeats.group] if self.gp.repeats else fitted
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +93,7 @@ class Solved:
         """
         alpha, repeats = self.alpha, self.gp.repeats
         with one_thread(), torch.no_grad():
-            precision, noise = inverse_diagonal(self.factor), self.noise.numpy()
+            precision, noise = inverse_diagonal(self.factor), self.noise
             new = self.gp.noise(self.gp.x).numpy()
         if repeats:
             group, ratio = repeats.group, repeats.ratio
@@ -97,31 +104,45 @@ class Solved:
         # The noise that was learnt for a row is not known before that row is seen.
         return self.gp.observed - alpha / precision, np.sqrt(1 / precision + new - noise)
 
-    def pull_back(self) -> None:
-        """Add the gradient of the log likelihood to the model's tensors; the factor is overwritten by the inverse.
+    def pull_back(self) -> np.ndarray:
+        """Return the gradient of the log likelihood by the raw vector, (p,); the factor is overwritten by the inverse.
 
-        ∂L/∂K = ½(ααᵀ − K⁻¹) (R&W 2006 eq. 5.9) goes back through the kernel tile by tile.
+        ∂L/∂K = ½(ααᵀ − K⁻¹) (R&W 2006 eq. 5.9) goes back through the kernel.
         """
-        alpha, inverse = self.alpha, invert(self.factor)
-        by_noise = 0.5 * (alpha**2 - np.diagonal(inverse))
+        alpha, parameters = self.alpha, self.gp.parameters
+        by_noise = 0.5 * (alpha**2 - self.matrix.invert())
         if self.gp.repeats and self.scatter is not None:
-            by_noise += self.gp.repeats.slope(self.noise.detach().numpy(), self.scatter)
-        slopes = self.gp.noise.slopes(self.noise.detach().numpy())
-        known = [(raw, slope.T @ by_noise) for raw, slope in (slopes or {}).items()]
+            by_noise += self.gp.repeats.slope(self.noise, self.scatter)
+        gradient = np.zeros(len(parameters.reference))
+        known = [(raw, slope.T @ by_noise) for raw, slope in self.noise_slopes.items()]
         known += [(raw, columns.T @ alpha) for raw, columns in self.gp.design.items()]
-        for raw, gradient in (*self.kernel.pull(inverse, alpha), *known):
-            add_gradient(raw, gradient)
-        if slopes is None and self.noise.requires_grad:
+        for raw, by_raw in (*self.matrix.pull(alpha), *known):
+            if raw in parameters.places:
+                gradient[parameters.places[raw]] += by_raw.reshape(-1)
+        gradient *= parameters.reference
+        if self.graph:
+            noise, excess = self.graph
             # One number: torch checks the shapes of gradients that it is given with sympy, whose import takes 0.3 s.
-            by_autograd = torch.dot(self.noise, torch.from_numpy(by_noise))
-            (by_autograd if self.excess is None else by_autograd + self.excess).backward()
+            by_autograd = torch.dot(noise, torch.from_numpy(by_noise))
+            (by_autograd if excess is None else by_autograd + excess).backward()
+        return gradient + parameters.gradient() if self.by_autograd else gradient
+
+    @cached_property
+    def noise_slopes(self) -> dict[torch.Tensor, np.ndarray]:
+        """Return ∂noise/∂θ (n, size) for each raw parameter θ, where it has a closed form."""
+        return self.gp.noise.slopes(self.noise) or {}
+
+    @property
+    def by_autograd(self) -> bool:
+        """Return whether any gradient is left in the model's tensors, by autograd."""
+        return self.graph is not None or not isinstance(self.matrix, PackedMatrix)
 
     def refuse_rounding(self) -> None:
         """Raise NotPositiveDefinite where the matrix was factorised only thanks to rounding.
 
         Its smallest pivot is then below 10 n ε of the largest: a search that ended there would be lost.
         """
-        pivots = np.diagonal(self.factor) ** 2  # the variance of each row given those before it
+        pivots = self.matrix.pivots**2  # the variance of each row given those before it
         if pivots.min() < 10 * self.gp.n * np.finfo(float).eps * pivots.max():
             raise _without_factor(self.gp)
 
@@ -141,30 +162,41 @@ class Solved:
         return mean, variance
 
 
-def solve(gp: GaussianProcess) -> Solved:
+def solve(gp: GaussianProcess, design: np.ndarray | None = None) -> Solved:
     """Return the model conditioned on its rows, at its current hyperparameters  (R&W 2006 Alg. 2.1, lines 2–3).
 
-    Raises NotPositiveDefinite.
+    `design` (n, q) are columns Φ to be solved for as well.  Raises NotPositiveDefinite.
     """
-    kernel = symmetric(gp.kernel, gp.x, gp.parameters.vector, lambda: gp.parameters.places, gp.workspace)
+    parameters = gp.parameters
+    matrix = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
+    noise, graph = _noise(gp)
+    has_factor = matrix.factorise(noise)  # line 2
+    # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
+    log_determinant = 2 * float(np.log(matrix.pivots).sum()) if has_factor else math.nan
+    if not math.isfinite(log_determinant):
+        raise _without_factor(gp)
+    residual = gp.y.numpy() - gp.prior_mean()
+    columns = np.empty((gp.n, 1 if design is None else 1 + design.shape[1]), order="F")
+    columns[:, 0] = residual
+    if design is not None:
+        columns[:, 1:] = design
+    solved = matrix.solve(columns)  # line 3
+    scatter = gp.repeats.scatter if gp.repeats else None
+    return Solved(gp, matrix, noise, graph, log_determinant, residual, solved[:, 0], solved[:, 1:], scatter)
+
+
+def _noise(gp: GaussianProcess) -> tuple[np.ndarray, tuple[torch.Tensor, torch.Tensor | None] | None]:
+    """Return each row's noise variance (n,); with the excess also as tensors, where there is no closed form."""
+    if gp.noise.one_level and gp.noise.log_sd is not None:
+        level = np.full(gp.n, math.exp(2 * gp.noise.log_sd.item()))
+        return (level * gp.repeats.share if gp.repeats else level), None
+    has_slopes = gp.noise.slopes(np.zeros(0)) is not None
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and gp.noise.slopes(np.zeros(0)) is None):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not has_slopes):
             noise, excess = gp.training_noise()
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise _without_factor(gp) from None
-    covariance = kernel.covariance(noise.detach().numpy())
-    with torch.no_grad():
-        residual = (gp.y - gp.mean(gp.x)).numpy()
-    has_factor = factorise(covariance)  # line 2
-    factor = covariance.T  # in LAPACK's own order, where the lower triangle is the upper one
-    # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
-    log_determinant = 2 * float(np.log(np.diagonal(factor)).sum()) if has_factor else math.nan
-    if not math.isfinite(log_determinant):
-        raise _without_factor(gp)
-    # Line 3; a third of dpotrs's time, which is made for many right-hand sides.
-    alpha = blas.dtrsv(factor, blas.dtrsv(factor, residual, lower=0, trans=1), lower=0)
-    scatter = gp.repeats.scatter if gp.repeats else None
-    return Solved(gp, kernel, noise, excess, factor.T, log_determinant, residual, alpha, scatter)
+    return noise.detach().numpy(), None if has_slopes and excess is None else (noise, excess)
 
 
 def _without_factor(gp: GaussianProcess) -> NotPositiveDefinite:

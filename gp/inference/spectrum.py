@@ -37,31 +37,42 @@ class Spectrum:
             self._diagonal, self._beside, self._turned = _reduced(matrix, turned)
         self._residual, self._design = self._turned[:, 0], self._turned[:, 1:]
 
-    def value(self, vector: np.ndarray, noise_variance: float) -> float:
-        """Return the log marginal likelihood (nats) of internal targets with that noise; −inf where there is none.
+    def values(self, vectors: np.ndarray, noise_variances: np.ndarray) -> np.ndarray:
+        """Return the log marginal likelihood (nats) of internal targets at each noise, (k,); −inf where there is none.
 
-        Scale and mean coefficients are at their optimum where there is a profile; `vector` (p,) is the raw vector with
-        that noise, from which the scale moves.
+        Scale and mean coefficients are at their optimum where there is a profile; `vectors` (k, p) are the raw vectors
+        with those noises, from which the scale moves.
         """
-        shifted = self._diagonal + noise_variance
-        pivots, below, failed = lapack.dpttrf(shifted, self._beside)
+        k = len(vectors)
+        pivots, solved = np.full((k, self._n), np.nan), np.zeros((k, *self._turned.shape))
+        for j, variance in enumerate(noise_variances.tolist()):
+            found, below, failed = lapack.dpttrf(self._diagonal + variance, self._beside)
+            if not failed:
+                pivots[j], solved[j] = found, lapack.dpttrs(found, below, self._turned)[0]
         # As an exact search does: a factor by rounding alone is none (gp.inference.exact).
-        if failed or not pivots.min() > 10 * self._n * np.finfo(float).eps * pivots.max():
-            return -math.inf
-        solved, _ = lapack.dpttrs(pivots, below, self._turned)
-        alpha = solved[:, 0]
-        quadratic = float(self._residual @ alpha)
+        there = pivots.min(axis=1) > 10 * self._n * np.finfo(float).eps * pivots.max(axis=1)
+        values = np.full(k, -math.inf)
+        values[there] = self._values(vectors[there], noise_variances[there], pivots[there], solved[there])
+        return values
+
+    def _values(
+        self, vectors: np.ndarray, noise_variances: np.ndarray, pivots: np.ndarray, solved: np.ndarray
+    ) -> np.ndarray:
+        alpha = solved[:, :, 0]
+        quadratic = alpha @ self._residual
         if self._design.shape[1]:
-            slope = self._design.T @ alpha
-            quadratic -= float(slope @ least_squares(self._design.T @ solved[:, 1:], slope))
-        volume, within = float(np.log(pivots).sum()) + self._n * math.log(2 * math.pi), 0.0
+            slopes, matrices = alpha @ self._design, self._design.T @ solved[:, :, 1:]
+            changes = [least_squares(matrix, slope) for matrix, slope in zip(matrices, slopes, strict=True)]
+            quadratic -= (slopes * np.array(changes).reshape(slopes.shape)).sum(axis=1)
+        volume, within = np.log(pivots).sum(axis=1) + self._n * math.log(2 * math.pi), 0.0
         if self._repeats:
-            noise = noise_variance * self._share
-            quadratic += float((self._repeats.scatter / noise).sum())
-            within = float(self._repeats.log_density(noise, np.zeros(self._n)).sum())
-            volume += float(np.log(self._share).sum())
-        shift = self._profile.log_scale(vector, quadratic, self._total)[0] if self._profile else 0.0
-        return within - 0.5 * (quadratic * math.exp(-shift) + volume + self._total * shift)
+            noise = noise_variances[:, None] * self._share
+            quadratic += (self._repeats.scatter / noise).sum(axis=1)
+            within = self._repeats.log_density(noise, np.zeros(self._n)).sum(axis=1)
+            volume += np.log(self._share).sum()
+        shifts = self._profile.log_scales(vectors, quadratic, self._total) if self._profile else np.zeros(len(vectors))
+        values: np.ndarray = within - 0.5 * (quadratic * np.exp(-shifts) + volume + self._total * shifts)
+        return values
 
 
 def _matrix(gp: GaussianProcess) -> np.ndarray:

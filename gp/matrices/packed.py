@@ -1,9 +1,9 @@
-"""Kernel matrices of few rows, packed: the lower triangle as one vector, row by row.
+"""Kernel matrices of few rows, packed: the lower triangle as one vector, in the order of gp.matrices.rfp.
 
 With few rows, calls of Python and torch cost more than the arithmetic.  Here a kernel is compiled once for its inputs,
-and the differences of inputs are kept.  At each setting of the hyperparameters, only vectors of n(n + 1)/2 elements
-must be computed.  Packed forms are optional, like those of gp.matrices.algebra: a kernel is not packed if it is not in
-`PACKED` (gp.matrices.packed_forms), or if its raw parameters are not logs.
+and the squared differences of inputs are kept.  At each setting of the hyperparameters, only vectors of n(n + 1)/2
+elements must be computed.  Packed forms are optional, like those of gp.matrices.algebra: a kernel is not packed if it
+is not in `PACKED` (gp.matrices.packed_forms), or if its raw parameters are not logs.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from gpytorch.kernels import Kernel
-from scipy.linalg import blas, lapack
 
+from gp.matrices import rfp
 from gp.matrices.tiles import Gradients, active
 from gp.model.kernels.leaf import LogConstraint
 
-FEW = 300  # up to this number of rows a kernel is packed; the differences in d columns take d n²/2 numbers
+FEW = 512  # up to this number of rows a kernel is packed
+KEPT = 2**20  # numbers that squared differences may take: more would not stay in a core's caches
+
+
+_ONE = np.ones(1)
 
 
 class NotPacked(Exception):
@@ -36,7 +40,7 @@ class Packed(Protocol):
         """Pullback: add Σ weight · ∂k/∂raw to `gradient` (p,)."""
         ...
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
         """Pushforward: add (weight ∘ ∂K/∂raw_i) v to column i of `moves` (n, p), for each i."""
         ...
 
@@ -48,6 +52,7 @@ class Compiler:
     forms: Mapping[type[Kernel], Callable[["Compiler", Any, torch.Tensor], Packed]]
     places: dict[torch.Tensor, slice]
     used: dict[torch.Tensor, slice] = field(default_factory=dict)  # raw parameters of the kernel → their places
+    kept: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # inputs, their squared differences
 
     def kernel(self, kernel: Kernel, x: torch.Tensor) -> Packed:
         """Return the packed kernel over x (n, d).  Raises NotPacked."""
@@ -68,6 +73,25 @@ class Compiler:
             self.used[raw] = self.places[raw]
         fixed = raw.detach().numpy().reshape(-1).copy()
         return Hyper(self.places.get(raw), fixed, constraint.power, constraint.factor)
+
+    def squares(self, x: torch.Tensor, *, summed: bool) -> np.ndarray:
+        """Return (x_i − x_k)² of each pair, (d, n(n + 1)/2), or summed over columns, (1, n(n + 1)/2).
+
+        Kernels of the same columns share them.  Raises NotPacked where they would take too much memory.
+        """
+        columns = np.ascontiguousarray(x.numpy().T)
+        size = 1 if summed else len(columns)
+        for inputs, known in self.kept:
+            if len(known) == size and np.array_equal(inputs, columns):
+                return known
+        i, k = rfp.pairs(len(x))
+        if sum(known.size for _, known in self.kept) + size * len(i) > KEPT:
+            raise NotPacked
+        squares = np.zeros((size, len(i)))
+        for j, column in enumerate(columns):
+            squares[0 if summed else j] += (column[i] - column[k]) ** 2
+        self.kept.append((columns, squares))
+        return squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,47 +114,59 @@ class Hyper:
             total[..., self.place] += self.power * by_log
 
 
-def differences(x: torch.Tensor) -> np.ndarray:
-    """Return x_i − x_k for each column and the pairs i ≥ k in packed order, (d, n(n + 1)/2)."""
-    columns = x.numpy().T
-    i, k = np.tril_indices(columns.shape[1])
-    return columns[:, i] - columns[:, k]
-
-
-def product(packed: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the product of a packed symmetric matrix and v (n,)."""
-    # LAPACK stores by columns, so rows of this lower triangle are columns of LAPACK's upper one.
-    multiplied: np.ndarray = blas.dspmv(len(v), 1.0, packed, v, lower=0)
-    return multiplied
-
-
-@dataclass(frozen=True, eq=False)
 class PackedMatrix:
-    """The matrix k(x, x) of n rows x at the current values of the tensors (gp.matrices.symmetric)."""
+    """k(x, x) + diag(noise) of n rows x at the current values of the tensors (gp.matrices.symmetric)."""
 
-    compiled: Packed
-    places: dict[torch.Tensor, slice]
-    vector: np.ndarray
+    def __init__(self, compiled: Packed, places: dict[torch.Tensor, slice], vector: np.ndarray, n: int) -> None:
+        self._compiled, self._places, self._vector, self._n = compiled, places, vector, n
+        self._elements = np.empty(0)  # of the matrix, then of its factor, then of its inverse
+
+    def factorise(self, noise: np.ndarray) -> bool:
+        """Make the matrix and its Cholesky factor; return whether it exists."""
+        self._fill(noise)
+        return rfp.factorise(self._elements, self._n)
+
+    @property
+    def pivots(self) -> np.ndarray:
+        """Return the diagonal of the factor, (n,)."""
+        return self._elements[rfp.diagonal(self._n)]
+
+    def solve(self, columns: np.ndarray) -> np.ndarray:
+        """Return the inverse times `columns` (n, k), by the factor."""
+        return rfp.solve(self._elements, columns)
+
+    def lower(self) -> np.ndarray:
+        """Return the factor L (n, n), in C order; what is above the diagonal is not set."""
+        return rfp.whole(self._elements, self._n).T
 
     def covariance(self, noise: np.ndarray) -> np.ndarray:
-        """Return k(x, x) + diag(noise), (n, n), its lower triangle."""
-        full, _ = lapack.dtpttr(len(noise), self.compiled.value(self.vector), uplo="U")
-        covariance: np.ndarray = full.T
-        covariance.flat[:: len(noise) + 1] += noise
-        return covariance
+        """Return the matrix itself (n, n), its lower triangle, in C order."""
+        self._fill(noise)
+        return self.lower()
 
-    def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
-        """Yield (raw parameter, derivative of −½ log |C| − ½ rᵀC⁻¹r), given C⁻¹ and α = C⁻¹r."""
-        weight, _ = lapack.dtrttp(inverse.T, uplo="U")
-        np.negative(weight, out=weight)
-        weight = blas.dspr(len(alpha), 1.0, alpha, weight, lower=0, overwrite_ap=1)  # ααᵀ − C⁻¹
-        weight[np.cumsum(np.arange(1, len(alpha) + 1)) - 1] *= 0.5  # the others also count for their mirror images
-        gradient = np.zeros(len(self.vector))
-        self.compiled.pull(weight, gradient)
-        return ((raw, gradient[place]) for raw, place in self.places.items())
+    def invert(self) -> np.ndarray:
+        """Overwrite the factor by the inverse; return the inverse's diagonal, (n,)."""
+        rfp.invert(self._elements, self._n)
+        return self.pivots
+
+    def times(self, columns: np.ndarray) -> np.ndarray:
+        """Return the inverse times `columns` (n, k), after `invert`."""
+        return rfp.products(self._elements, columns)
+
+    def pull(self, alpha: np.ndarray) -> Gradients:
+        """Yield (raw parameter, derivative of −½ log |C| − ½ rᵀC⁻¹r), given α = C⁻¹r, after `invert`."""
+        weight = rfp.outer_less(alpha, self._elements.copy())  # ααᵀ − C⁻¹
+        weight[rfp.diagonal(self._n)] *= 0.5  # the others also count for their mirror images
+        gradient = np.zeros(len(self._vector))
+        self._compiled.pull(weight, gradient)
+        return ((raw, gradient[place]) for raw, place in self._places.items())
 
     def products(self, alpha: np.ndarray) -> Gradients:
         """Yield (raw parameter, (∂K/∂raw_i) α of shape (n, size))."""
-        moves = np.zeros((len(alpha), len(self.vector)), order="F")
-        self.compiled.push(1.0, alpha, moves)
-        return ((raw, moves[:, place]) for raw, place in self.places.items())
+        moves = np.zeros((len(alpha), len(self._vector)), order="F")
+        self._compiled.push(_ONE, alpha, moves)
+        return ((raw, moves[:, place]) for raw, place in self._places.items())
+
+    def _fill(self, noise: np.ndarray) -> None:
+        self._elements = self._compiled.value(self._vector).copy()
+        self._elements[rfp.diagonal(self._n)] += noise

@@ -11,45 +11,71 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.matrices.packed import Compiler, Hyper, Packed, differences, product
+from gp.matrices import rfp
+from gp.matrices.distances import CLOSE
+from gp.matrices.packed import Compiler, Hyper, Packed
 from gp.matrices.stationary import MATERN_FORMS, Form, exponential
 from gp.model.kernels.leaf import Scale
+
+
+class _Differences:
+    """Squared differences of inputs, column by column or, for a lengthscale that columns share, summed."""
+
+    def __init__(self, compiler: Compiler, lengthscale: Hyper, x: torch.Tensor, *, smooth: bool = True) -> None:
+        self.squares, self._smooth = compiler.squares(x, summed=len(lengthscale.fixed) == 1), smooth
+        self._x = x.numpy() - x.numpy().mean(axis=0)
+
+    def products(self, weight: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return (weight ∘ squares) v for each column, (n, size), for symmetric weights that are packed.
+
+        Σ_k w_ik (x_i − x_k)² v_k is expanded for several columns, so that one matrix product does: curvature does not
+        need all digits.  Not where weights have a pole at equal inputs.
+        """
+        if len(self.squares) == 1 or not self._smooth:
+            return np.column_stack([rfp.product(weight * squares, v) for squares in self.squares])
+        x, (n, d) = self._x, self._x.shape
+        columns = np.empty((n, 1 + 2 * d), order="F")
+        columns[:, 0] = v
+        np.multiply(x, v[:, None], out=columns[:, 1 : 1 + d])
+        np.multiply(columns[:, 1 : 1 + d], x, out=columns[:, 1 + d :])
+        product = rfp.products(weight, columns)
+        expanded: np.ndarray = x * (x * product[:, :1] - 2 * product[:, 1 : 1 + d]) + product[:, 1 + d :]
+        return expanded
 
 
 class _Radial:
     """f(s), s = c Σ (x − x')²/ℓ², with f a form of gp.matrices.stationary."""
 
-    def __init__(self, lengthscale: Hyper, x: torch.Tensor, c: float, form: Form) -> None:
-        self._lengthscale, self._c, self._form = lengthscale, c, form
-        squares = differences(x) ** 2
-        # A shared lengthscale needs only their sum.
-        self._squares = squares if len(lengthscale.fixed) > 1 else squares.sum(axis=0, keepdims=True)
+    def __init__(self, lengthscale: Hyper, differences: _Differences, c: float, form: Form) -> None:
+        self._lengthscale, self._differences, self._c, self._form = lengthscale, differences, c, form
 
     def value(self, vector: np.ndarray) -> np.ndarray:
         self._weights = self._c / self._lengthscale.at(vector) ** 2
-        value, self._slope, self._constant = self._form(self._weights @ self._squares)
+        value, self._slope, self._constant = self._form(self._weights @ self._differences.squares)
         return value
 
     def pull(self, weight: np.ndarray, gradient: np.ndarray) -> None:
-        by_weights = self._squares @ self._slope(weight)
+        by_weights = self._differences.squares @ self._slope(weight)
         self._lengthscale.add(gradient, -2 * self._constant * self._weights * by_weights)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the slope, a function that cannot be pickled and belongs to one evaluation."""
         return {name: value for name, value in self.__dict__.items() if name != "_slope"}
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
-        slope = self._slope(np.broadcast_to(weight, self._squares.shape[1:]))
-        columns = [product(slope * squares, v) for squares in self._squares]
-        self._lengthscale.add(moves, -2 * self._constant * self._weights * np.column_stack(columns))
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
+        products = self._differences.products(self._slope(weight), v)
+        self._lengthscale.add(moves, -2 * self._constant * self._weights * products)
 
 
 def _rbf(compiler: Compiler, kernel: kernels.RBFKernel, x: torch.Tensor) -> Packed:
-    return _Radial(compiler.hyper(kernel, "lengthscale"), x, 0.5, exponential)
+    lengthscale = compiler.hyper(kernel, "lengthscale")
+    return _Radial(lengthscale, _Differences(compiler, lengthscale, x), 0.5, exponential)
 
 
 def _matern(compiler: Compiler, kernel: kernels.MaternKernel, x: torch.Tensor) -> Packed:
-    return _Radial(compiler.hyper(kernel, "lengthscale"), x, 2 * kernel.nu, MATERN_FORMS[kernel.nu])
+    lengthscale = compiler.hyper(kernel, "lengthscale")
+    differences = _Differences(compiler, lengthscale, x, smooth=kernel.nu > 1)
+    return _Radial(lengthscale, differences, 2 * kernel.nu, MATERN_FORMS[kernel.nu])
 
 
 class _RationalQuadratic:
@@ -57,19 +83,17 @@ class _RationalQuadratic:
 
     def __init__(self, compiler: Compiler, kernel: kernels.RQKernel, x: torch.Tensor) -> None:
         self._lengthscale, self._alpha = (compiler.hyper(kernel, name) for name in ("lengthscale", "alpha"))
-        self._squares = differences(x) ** 2
-        if len(self._lengthscale.fixed) == 1:
-            self._squares = self._squares.sum(axis=0, keepdims=True)
+        self._differences = _Differences(compiler, self._lengthscale, x)
 
     def value(self, vector: np.ndarray) -> np.ndarray:
         self._power = self._alpha.at(vector).item()
         self._weights = 0.5 / (self._power * self._lengthscale.at(vector) ** 2)
-        self._s = self._weights @ self._squares
+        self._s = self._weights @ self._differences.squares
         self._logs = np.log1p(self._s)
         self._value = np.exp(-self._power * self._logs)
         return self._value
 
-    def _by_log(self, weight: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    def _by_log(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ∂/∂log α at fixed s · α, and ∂/∂s, both times the weight."""
         weighted = weight * self._value
         by_s = -self._power * weighted / (1 + self._s)
@@ -78,44 +102,66 @@ class _RationalQuadratic:
     def pull(self, weight: np.ndarray, gradient: np.ndarray) -> None:
         by_alpha, by_s = self._by_log(weight)
         self._alpha.add(gradient, by_alpha.sum())
-        self._lengthscale.add(gradient, -2 * self._weights * (self._squares @ by_s))
+        self._lengthscale.add(gradient, -2 * self._weights * (self._differences.squares @ by_s))
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
         by_alpha, by_s = self._by_log(weight)
-        self._alpha.add(moves, product(by_alpha, v)[:, None])
-        columns = [product(by_s * squares, v) for squares in self._squares]
-        self._lengthscale.add(moves, -2 * self._weights * np.column_stack(columns))
+        self._alpha.add(moves, rfp.product(by_alpha, v)[:, None])
+        self._lengthscale.add(moves, -2 * self._weights * self._differences.products(by_s, v))
 
 
 class _Periodic:
-    """exp(−2 Σ sin²(π(x − x')/p)/λ), gpytorch's λ being ℓ²."""
+    """exp(−2 Σ sin²(π(x − x')/p)/λ), gpytorch's λ being ℓ², as exp(−|z − z'|²) of points z on circles.
+
+    The columns of z are c = r cos φ and s = r sin φ, with φ = 2πx/p and r² = 1/2λ (gp.matrices.stationary).
+    """
 
     def __init__(self, compiler: Compiler, kernel: kernels.PeriodicKernel, x: torch.Tensor) -> None:
         self._lengthscale, self._period = (compiler.hyper(kernel, name) for name in ("lengthscale", "period_length"))
-        self._angles = np.pi * differences(x)
+        self._x = x.numpy() - x.numpy().mean(axis=0)
 
     def value(self, vector: np.ndarray) -> np.ndarray:
-        self._weights = 2 / self._lengthscale.at(vector)[:, None]
-        self._phases = self._angles / self._period.at(vector)[:, None]
-        self._sines = np.sin(self._phases) ** 2
-        self._value = np.exp(-(self._weights * self._sines).sum(axis=0))
+        (n, d), radius = self._x.shape, (2 * self._lengthscale.at(vector)) ** -0.5
+        self._phase = self._x * (2 * np.pi / self._period.at(vector))
+        self._squares = np.broadcast_to(radius**2, (d,))
+        self._cosine, self._sine = radius * np.cos(self._phase), radius * np.sin(self._phase)
+        z = np.hstack([self._cosine, self._sine])
+        size = float(self._squares.sum())
+        s = rfp.packed((z @ z.T).T)
+        s *= -2
+        s += 2 * size
+        close = np.flatnonzero(s < CLOSE * size)
+        i, k = (pairs[close] for pairs in rfp.pairs(n))
+        s[close] = np.sin(0.5 * (self._phase[i] - self._phase[k])) ** 2 @ (4 * self._squares)
+        self._value = np.exp(np.negative(s, out=s), out=s)
         return self._value
 
-    def _derivatives(self) -> list[tuple[Hyper, np.ndarray]]:
-        """Return ∂(−s)/∂log θ (size, n(n + 1)/2) of both hyperparameters θ."""
-        by_period = self._weights * self._phases * np.sin(2 * self._phases)
-        both = (self._lengthscale, self._weights * self._sines), (self._period, by_period)
-        return [(hyper, by if len(hyper.fixed) > 1 else by.sum(axis=0, keepdims=True)) for hyper, by in both]
-
     def pull(self, weight: np.ndarray, gradient: np.ndarray) -> None:
-        weighted = weight * self._value
-        for hyper, by_log in self._derivatives():
-            hyper.add(gradient, by_log @ weighted)
+        d, c, s = len(self._squares), self._cosine, self._sine
+        ones, z = np.ones((len(c), 1)), [c, s]
+        product = self._times(weight, np.hstack([*z, ones]))
+        by_c, by_s, total = product[:, :d], product[:, d:-1], product[:, -1].sum()
+        self._add(self._lengthscale, gradient, self._squares * total - (c * by_c + s * by_s).sum(axis=0))
+        self._add(self._period, gradient, 2 * (self._phase * (s * by_c - c * by_s)).sum(axis=0))
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
-        weighted = weight * self._value
-        for hyper, by_log in self._derivatives():
-            hyper.add(moves, np.column_stack([product(weighted * by, v) for by in by_log]))
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
+        c, s, phase, column = self._cosine, self._sine, self._phase, v[:, None]
+        parts = [c * column, s * column]
+        turned = [part * phase for part in parts]
+        product = self._times(weight, np.hstack([*parts, *turned, column]))
+        by_c, by_s, by_turned_c, by_turned_s = np.hsplit(product[:, :-1], 4)
+        self._add(self._lengthscale, moves, 2 * (self._squares * product[:, -1:] - c * by_c - s * by_s))
+        by_period = phase * (s * by_c - c * by_s) - s * by_turned_c + c * by_turned_s
+        self._add(self._period, moves, 2 * by_period)
+
+    def _times(self, weight: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return (weight ∘ K) · columns (n, k), each pair of rows counted once."""
+        return rfp.products(weight * self._value, columns)
+
+    @staticmethod
+    def _add(hyper: Hyper, total: np.ndarray, by_column: np.ndarray) -> None:
+        """Add derivatives by column, (…, d), to those of the hyperparameter, which all columns may share."""
+        hyper.add(total, by_column if len(hyper.fixed) > 1 else by_column.sum(axis=-1, keepdims=True))
 
 
 class _Scaled:
@@ -134,8 +180,8 @@ class _Scaled:
         self._scale.add(gradient, weight @ self._value)
         self._base.pull(self._at * weight, gradient)
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
-        self._scale.add(moves, product(weight * self._value, v)[:, None])
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
+        self._scale.add(moves, rfp.product(weight * self._value, v)[:, None])
         self._base.push(self._at * weight, v, moves)
 
 
@@ -152,8 +198,8 @@ class _Constant:
     def pull(self, weight: np.ndarray, gradient: np.ndarray) -> None:
         self._constant.add(gradient, weight @ self._value)
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
-        self._constant.add(moves, product(weight * self._value, v)[:, None])
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
+        self._constant.add(moves, rfp.product(weight * self._value, v)[:, None])
 
 
 class _Sum:
@@ -169,7 +215,7 @@ class _Sum:
         for term in self._terms:
             term.pull(weight, gradient)
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
         for term in self._terms:
             term.push(weight, v, moves)
 
@@ -189,7 +235,7 @@ class _Product:
         for factor, others in zip(self._factors, self._others, strict=True):
             factor.pull(weight * others, gradient)
 
-    def push(self, weight: np.ndarray | float, v: np.ndarray, moves: np.ndarray) -> None:
+    def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
         for factor, others in zip(self._factors, self._others, strict=True):
             factor.push(weight * others, v, moves)
 

@@ -1,4 +1,4 @@
-"""The covariance matrix of the training rows (its lower triangle), and its derivatives in both modes."""
+"""The covariance matrix of the training rows: its factor, its inverse, and its derivatives in both modes."""
 
 from typing import Any, Protocol
 
@@ -8,6 +8,7 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
 from gp.matrices.algebra import closed_form
+from gp.matrices.cholesky import factorise, invert
 from gp.matrices.packed import FEW, Compiler, NotPacked, PackedMatrix
 from gp.matrices.packed_forms import PACKED
 from gp.matrices.tiles import TILE, Blocks, Gradients, Kept, lower_tiles
@@ -16,17 +17,45 @@ KEPT = 1000  # up to this number of rows tiles of K are kept; beyond, allocating
 
 
 class Symmetric(Protocol):
-    """The matrix k(x, x) of n rows x, at one setting of the hyperparameters."""
+    """The matrix C = k(x, x) + diag(noise) of n rows x, at one setting of the hyperparameters.
 
-    def covariance(self, noise: np.ndarray) -> np.ndarray:
-        """Return k(x, x) + diag(noise), (n, n) in C order, its lower triangle."""
+    It is first factorised and then inverted, each in place of what was before.
+    """
+
+    def factorise(self, noise: np.ndarray) -> bool:
+        """Make the matrix, with `noise` (n,), and its Cholesky factor L; return whether it exists."""
         ...
 
-    def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
-        """Yield (leaf of autograd's graph, derivative of −½ log |C| − ½ rᵀC⁻¹r), where C is the covariance.
+    @property
+    def pivots(self) -> np.ndarray:
+        """Return the diagonal of L, (n,)."""
+        ...
 
-        Given are the lower triangle of C⁻¹, and α = C⁻¹r (n,).  R&W 2006 eq. 5.9: ∂/∂C is ½ (ααᵀ − C⁻¹).  Gradients
-        that autograd computes itself are added to the tensors directly, and not yielded.
+    def solve(self, columns: np.ndarray) -> np.ndarray:
+        """Return C⁻¹ `columns` (n, k), by the factor."""
+        ...
+
+    def lower(self) -> np.ndarray:
+        """Return L (n, n), in C order; what is above the diagonal is not to be read."""
+        ...
+
+    def covariance(self, noise: np.ndarray) -> np.ndarray:
+        """Return C itself, (n, n) in C order, its lower triangle, instead of factorising it."""
+        ...
+
+    def invert(self) -> np.ndarray:
+        """Overwrite the factor by C⁻¹, and return its diagonal, (n,)."""
+        ...
+
+    def times(self, columns: np.ndarray) -> np.ndarray:
+        """Return C⁻¹ `columns` (n, k), after `invert`."""
+        ...
+
+    def pull(self, alpha: np.ndarray) -> Gradients:
+        """Yield (leaf of autograd's graph, derivative of −½ log |C| − ½ rᵀC⁻¹r), given α = C⁻¹r (n,), after `invert`.
+
+        R&W 2006 eq. 5.9: ∂/∂C is ½ (ααᵀ − C⁻¹).  Gradients that autograd computes itself are added to the tensors
+        directly, and not yielded.
         """
         ...
 
@@ -36,7 +65,7 @@ class Symmetric(Protocol):
 
 
 def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, workspace: dict[str, Any]) -> Symmetric:
-    """Return the matrix k(x, x): packed if rows are few and the kernel has a packed form, else by tiles.
+    """Return the matrix of k(x, x): packed if rows are few and the kernel has a packed form, else by tiles.
 
     `vector` is the kernel's current raw vector; `places` returns raw parameter → place in it.  The compiled kernel is
     kept in `workspace`.
@@ -50,7 +79,7 @@ def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, 
                 workspace["packed"] = None
         if workspace["packed"]:
             known, compiled = workspace["packed"]
-            return PackedMatrix(compiled, known, vector)
+            return PackedMatrix(compiled, known, vector, len(x))
     return Tiled(closed_form(kernel, x, x), len(x))
 
 
@@ -61,6 +90,24 @@ class Tiled:
         # Tiles are kept for derivatives, so only if there will be any.
         self._blocks: Blocks = Kept(blocks) if n <= KEPT and torch.is_grad_enabled() else blocks
         self._n = n
+        self._matrix = np.empty((0, 0))  # C, then L, then C⁻¹: the lower triangle, in C order
+
+    def factorise(self, noise: np.ndarray) -> bool:
+        self._matrix = self.covariance(noise)
+        return factorise(self._matrix)
+
+    @property
+    def pivots(self) -> np.ndarray:
+        return np.diagonal(self._matrix)
+
+    def solve(self, columns: np.ndarray) -> np.ndarray:
+        upper = self._matrix.T  # in LAPACK's own order, where the lower triangle is the upper one
+        # For few columns a third of dpotrs's time, which is made for many.
+        solved = [blas.dtrsv(upper, blas.dtrsv(upper, column, lower=0, trans=1), lower=0) for column in columns.T]
+        return np.array(solved).reshape(columns.T.shape).T
+
+    def lower(self) -> np.ndarray:
+        return self._matrix
 
     def covariance(self, noise: np.ndarray) -> np.ndarray:
         covariance = np.empty((self._n, self._n))
@@ -70,11 +117,19 @@ class Tiled:
         covariance.flat[:: self._n + 1] += noise
         return covariance
 
-    def pull(self, inverse: np.ndarray, alpha: np.ndarray) -> Gradients:
+    def invert(self) -> np.ndarray:
+        self._matrix = invert(self._matrix)
+        return np.diagonal(self._matrix)
+
+    def times(self, columns: np.ndarray) -> np.ndarray:
+        multiplied: np.ndarray = blas.dsymm(1.0, self._matrix.T, columns, lower=0)
+        return multiplied
+
+    def pull(self, alpha: np.ndarray) -> Gradients:
         column = alpha[:, None]
         for rows, columns in lower_tiles(self._n):
             # ααᵀ − C⁻¹, without ½, because an element below the diagonal also counts for its mirror image.
-            weight = inverse[rows, columns].copy()
+            weight = self._matrix[rows, columns].copy()
             blas.dgemm(1.0, column[columns], column[rows], beta=-1.0, c=weight.T, trans_b=1, overwrite_c=1)
             if rows == columns:
                 weight *= _LOWER[: len(weight), : len(weight)]

@@ -144,6 +144,29 @@ class GaussianProcess:
         """Return the columns (n, size) of the mean's design matrix for each of its parameters."""
         return {tensor: columns.numpy() for tensor, columns in self.mean.columns(self.x)}  # type: ignore[operator]
 
+    def prior_mean(self) -> np.ndarray:
+        """Return the mean at the training rows before any is seen, (n,), at the current hyperparameters."""
+        if self._intercept is None:
+            with torch.no_grad():
+                return self.mean(self.x).numpy()
+        parts = (columns @ tensor.detach().numpy().reshape(-1) for tensor, columns in self.design.items())
+        return sum(parts, start=self._intercept)
+
+    @cached_property
+    def _intercept(self) -> np.ndarray | None:
+        """Return the mean with all its parameters at zero, (n,); None where it is not linear in all of them."""
+        tensors = list(self.mean.parameters())
+        if not all(tensor in self.design for tensor in tensors):
+            return None
+        held = [tensor.detach().clone() for tensor in tensors]
+        with torch.no_grad():
+            for tensor in tensors:
+                tensor.zero_()
+            intercept = self.mean(self.x).numpy().copy()
+            for tensor, values in zip(tensors, held, strict=True):
+                tensor.copy_(values)
+        return intercept
+
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
         """Return the model over some of the rows; it shares the hyperparameters and has no auxiliary ones."""
         scope, sd = self.scope, self.scope.noise_sd

@@ -9,11 +9,11 @@ has the scales of the data.  `Parameters` then translate between three forms:
   fixed hyperparameters are not in it.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -172,8 +172,8 @@ class Parameters:
     def __init__(self, parameters: Sequence[Learnt]) -> None:
         self.all = tuple(sorted(parameters, key=lambda p: p.auxiliary))
         self.free = tuple(p for p in self.all if not p.fixed)
-        for parameter in self.all:
-            _fill(parameter.tensor, parameter.raw(parameter.start) * parameter.units.reference)
+        for p in self.all:  # in the tensors' own memory
+            p.tensor.detach().numpy()[...] = (p.raw(p.start) * p.units.reference).reshape(p.tensor.shape)
 
     def joined(self, extra: Sequence[Auxiliary]) -> "Parameters":
         """Return these and the `extra` auxiliary ones, with the same tensors and values."""
@@ -186,12 +186,31 @@ class Parameters:
         """Return the raw vector of the starts."""
         return _concatenate([p.raw(p.start) for p in self.free])
 
-    @property
+    @cached_property
     def bounds(self) -> list[tuple[float, float]]:
         """Return (lower, upper) of each element of the raw vector."""
         lower = _concatenate([p.raw(p.bounds.lower) for p in self.free])
         upper = _concatenate([p.raw(p.bounds.upper) for p in self.free])
         return list(zip(lower.tolist(), upper.tolist(), strict=True))
+
+    @cached_property
+    def has_prior(self) -> bool:
+        """Return whether a free hyperparameter has a prior."""
+        return any(parameter.prior for parameter in self.free)
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """Return the internal size of one raw unit, for each element of the raw vector."""
+        return _concatenate([np.broadcast_to(p.units.reference, (p.size,)) for p in self.free])
+
+    @cached_property
+    def _memory(self) -> list[tuple[slice, np.ndarray]]:
+        """Return each free tensor's own memory as an array (size,), and its place in the raw vector."""
+        return [(self.places[p.tensor], p.tensor.detach().numpy().reshape(-1)) for p in self.free]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies share: the parameters, not what was computed of them or the memory of their tensors."""
+        return {"all": self.all, "free": self.free}
 
     @property
     def names(self) -> list[str]:
@@ -207,10 +226,9 @@ class Parameters:
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
         """Return the part of the raw vector of each free hyperparameter."""
-        ends = itertools.accumulate(p.size for p in self.free)
-        return [vector[end - p.size : end] for p, end in zip(self.free, ends, strict=True)]
+        return [vector[place] for place in self.places.values()]
 
-    @property
+    @cached_property
     def places(self) -> dict[torch.Tensor, slice]:
         """Return tensor → its place in the raw vector, for each free hyperparameter."""
         ends = np.cumsum([p.size for p in self.free]).tolist()
@@ -219,23 +237,22 @@ class Parameters:
     @property
     def vector(self) -> np.ndarray:
         """Return the raw vector that the model's tensors hold."""
-        return _concatenate([p.raw_values() for p in self.free])
+        return _concatenate([values for _, values in self._memory]) / self.reference
 
     def set(self, vector: np.ndarray) -> None:
         """Put a raw vector into the model's tensors."""
-        for parameter, part in zip(self.free, self.split(vector), strict=True):
-            _fill(parameter.tensor, part * parameter.units.reference)
+        internal = vector * self.reference
+        for place, values in self._memory:
+            values[...] = internal[place]
 
     def gradient(self) -> np.ndarray:
         """Return the raw gradient accumulated by backward passes in the model's tensors, and clear it there."""
-        parts = []
-        for parameter in self.free:
-            grad = parameter.tensor.grad
-            parts.append(
-                np.zeros(parameter.size) if grad is None else grad.numpy().reshape(-1) * parameter.units.reference
-            )
-            parameter.tensor.grad = None
-        return _concatenate(parts)
+        total = np.zeros(len(self.reference))
+        for tensor, place in self.places.items():
+            if tensor.grad is not None:
+                total[place] = tensor.grad.numpy().reshape(-1)
+            tensor.grad = None
+        return total * self.reference
 
     def in_data_units(self) -> dict[str, float | list[float]]:
         """Return the model's current hyperparameters, fixed ones too, by name, in the data's units."""
@@ -266,7 +283,7 @@ class Parameters:
 
     def log_prior(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the log prior density (of θ in the data's units), and its raw gradient."""
-        if not any(parameter.prior for parameter in self.free):
+        if not self.has_prior:
             return 0.0, np.zeros(len(vector))
         value, slopes = 0.0, []
         for parameter, part in zip(self.free, self.split(vector), strict=True):
@@ -276,10 +293,6 @@ class Parameters:
             by_raw = natural if parameter.positive else parameter.units.reference * parameter.units.unit
             slopes.append(prior.slope(natural) * by_raw if prior else np.zeros(parameter.size))
         return value, _concatenate(slopes)
-
-
-def _fill(tensor: torch.nn.Parameter, values: np.ndarray) -> None:
-    tensor.detach().numpy()[...] = values.reshape(tensor.shape)  # in the tensor's own memory
 
 
 def _concatenate(parts: list[np.ndarray]) -> np.ndarray:

@@ -45,7 +45,9 @@ class Problem:
         self.parameters.set(vector)
         value, gradient, curvature = self.inference.evaluate_informed(self.gp, **self._options)
         prior, slope = self.parameters.log_prior(vector)
-        return value + prior, gradient + slope, curvature - np.diag(self._prior_curvature(vector))
+        if self.parameters.has_prior:
+            curvature = curvature - np.diag(self._prior_curvature(vector))
+        return value + prior, gradient + slope, curvature
 
     def _prior_curvature(self, vector: np.ndarray) -> np.ndarray:
         """Return the second derivatives (p,) of the log prior, which is a sum over elements."""
@@ -64,8 +66,10 @@ class Problem:
         self.evaluations += 1
         self.parameters.set(vector)
         spectrum = Spectrum(self.gp, self._options.get("profile"))
-        values = [spectrum.value(each, float(np.exp(2 * each[noise[0]]))) for each in vectors]
-        return np.array(values) + [self.parameters.log_prior(each)[0] for each in vectors]
+        values = spectrum.values(vectors, np.exp(2 * levels[:, 0]))
+        if not self.parameters.has_prior:
+            return values
+        return values + [self.parameters.log_prior(each)[0] for each in vectors]
 
     def _value(self, vector: np.ndarray) -> float:
         self.evaluations += 1
