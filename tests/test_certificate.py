@@ -93,7 +93,7 @@ def test_too_few_steps_of_adam_alarm():
 
 def test_a_search_that_stops_short_alarms(monkeypatch):
     # With few rows it would go on from where the tolerance lets it stop.
-    monkeypatch.setattr(lbfgs, "CLOSED_ROWS", 0)
+    monkeypatch.setattr(lbfgs, "REFINED_ROWS", 0)
     certificate = gp.fit(TIME, WAVE, train={"restarts": 0, "tolerance": 10.0}).certificate
     assert not certificate.converged
     assert any("training stopped" in alarm for alarm in certificate.alarms), str(certificate)
