@@ -90,16 +90,22 @@ class Table:
     def sizes(self) -> tuple[int, ...]:
         """Return the number of rows of each row group.  Raises InputError for an unreadable file or unknown column."""
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
                 find_columns(file.schema_arrow.names, self.columns, place=str(self.path))
                 return tuple(file.metadata.row_group(k).num_rows for k in range(file.num_row_groups))
         except (pa.ArrowException, OSError) as error:
             raise unreadable(self.path, error) from None
 
     def read(self, group: int) -> np.ndarray:
-        """Return a row group's columns (b, len(columns)).  Raises InputError for a value that is not finite."""
-        with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(group, columns=self.stored)
+        """Return a row group's columns (b, len(columns)).
+
+        Raises InputError for a value that is not finite, or where the file is damaged.
+        """
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+                table = file.read_row_group(group, columns=self.stored)
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(self.path, error) from None
         values = np.column_stack(
             [floats_of(table[stored], name, self.path) for stored, name in zip(self.stored, self.columns, strict=True)]
         )

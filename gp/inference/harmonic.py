@@ -7,11 +7,12 @@ evaluation costs the cube of the number of features.
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from gpytorch.kernels import AdditiveKernel, Kernel, PeriodicKernel, ScaleKernel
+from pydantic import Field
 from scipy.special import ive
 
 from gp.inference.method import Method, Moments
@@ -21,8 +22,9 @@ from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
 from gp.model.noise.gaussian import GaussianNoise
 from gp.parallel import one_thread
-from gp.spec import Count, Fault, InputError
+from gp.spec import Fault, InputError
 
+MOST = 10_000  # harmonics of a kernel: with as many, its features of one row take 160 kB
 TAIL = 1e-9  # largest share of a kernel's variance in the harmonics that are left out
 ROWS = 8192  # at a time
 
@@ -31,7 +33,7 @@ class Harmonic(Method):
     """Sums of periodic kernels over one column each, with fixed periods; Fourier features up to order `harmonics`."""
 
     kind: Literal["harmonic"] = "harmonic"
-    harmonics: Count = 30
+    harmonics: Annotated[int, Field(ge=1, le=MOST)] = 30
     grows: ClassVar[bool] = False
 
     def check_model(self, gp: GaussianProcess) -> None:

@@ -129,3 +129,15 @@ def test_the_same_table_as_csv_and_parquet_gives_the_same_rows(project):
     for of_csv, of_parquet in zip(*samples, strict=True):
         np.testing.assert_array_equal(of_csv.x, of_parquet.x)
         np.testing.assert_array_equal(of_csv.y, of_parquet.y)
+
+
+def test_a_flipped_bit_is_refused_where_the_file_has_checksums(project):
+    columns = {"depth": np.arange(100.0), "oxygen": np.arange(100.0)}
+    file = project / "data/raw/t.parquet"
+    pq.write_table(pa.table(columns), file, write_page_checksum=True, compression="none", use_dictionary=False)
+    assert table("t.parquet").sample(0)[0].n == 100
+    content = bytearray(file.read_bytes())
+    content[content.index(np.float64(50).tobytes()) + 7] ^= 1  # 50 becomes 3.3e-307
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"t.parquet: is no readable Parquet file \(could not verify.*write it again"):
+        table("t.parquet").sample(0)

@@ -29,7 +29,7 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Form
             Fault("", f"Parquet has its own types and lines, but {keys} is set", "leave it out", str(path))
         )
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             stored = {name: names[i] for name, i in find_columns(names, roles, place=str(path)).items()}
             if file.metadata.num_rows * len(stored) > LARGEST:
