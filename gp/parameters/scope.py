@@ -86,6 +86,8 @@ class Scope:
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and `bounds` are in internal units.
 
+        From then on `tensor` holds its start.
+
         If its lower bound is not negative, it is positive, and `tensor` holds its log.  `labels` names its numbers if
         it is a list.  When the covariance is scaled by c, it is scaled by c^`amplitude`.  With `bounds.hard`, Adam
         keeps to the bounds too, unless the user's start lies beyond them.  `candidates` are the values that training
@@ -114,25 +116,26 @@ class Scope:
             written.lower is not None or (bounds.hard and bool((start > low).all())),
             written.upper is not None or (bounds.hard and bool((start < high).all())),
         )
-        self.parameters.append(
-            Parameter(
-                name=name,
-                start=start,
-                # A start given by the user widens the bounds of the search.
-                bounds=Bounds(np.minimum(low, start), np.maximum(high, start), hard),
-                units=Units(full(units.unit), units.offset, full(units.reference)),
-                positive=bool(bounds.lower >= 0),
-                fixed=written.fixed is not None,
-                labels=tuple(labels) if labels is not None else None,
-                is_distance=is_distance,
-                amplitude=amplitude,
-                prior=written.prior,
-                form=form,
-                tensor=tensor,
-                named=written.start is not None,
-                candidates=candidates,
-            )
+        parameter = Parameter(
+            name=name,
+            start=start,
+            # A start given by the user widens the bounds of the search.
+            bounds=Bounds(np.minimum(low, start), np.maximum(high, start), hard),
+            units=Units(full(units.unit), units.offset, full(units.reference)),
+            positive=bool(bounds.lower >= 0),
+            fixed=written.fixed is not None,
+            labels=tuple(labels) if labels is not None else None,
+            is_distance=is_distance,
+            amplitude=amplitude,
+            prior=written.prior,
+            form=form,
+            tensor=tensor,
+            named=written.start is not None,
+            candidates=candidates,
         )
+        raw = parameter.raw(start) * parameter.units.reference
+        tensor.detach().numpy()[...] = raw.reshape(tensor.shape)  # in the tensor's own memory
+        self.parameters.append(parameter)
 
     def unscaled(self, since: int) -> None:
         """Declare that no hyperparameter after the first `since` scales the whole covariance of y."""

@@ -172,8 +172,6 @@ class Parameters:
     def __init__(self, parameters: Sequence[Learnt]) -> None:
         self.all = tuple(sorted(parameters, key=lambda p: p.auxiliary))
         self.free = tuple(p for p in self.all if not p.fixed)
-        for p in self.all:  # in the tensors' own memory
-            p.tensor.detach().numpy()[...] = (p.raw(p.start) * p.units.reference).reshape(p.tensor.shape)
 
     def joined(self, extra: Sequence[Auxiliary]) -> "Parameters":
         """Return these and the `extra` auxiliary ones, with the same tensors and values."""

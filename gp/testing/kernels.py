@@ -40,7 +40,8 @@ def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
     for standardize in SETTINGS:
         _check_one(name, spec, data, standardize)
         _check_input_gradient(name, model_of("kernel", spec, standardize).build(data))
-    models.check_units(name, "kernel", spec, data, of_x=_starts_know_x(spec))
+    models.check_units(name, "kernel", spec, data)
+    check_start(name, spec, data)
     models.check_written_back(name, "kernel", spec, data)
     models.check_saved(name, "kernel", Kernel, spec, data)
     _check_columns(name, spec, data)
@@ -196,15 +197,17 @@ def _check_product(name: str, spec: Any, data: Dataset) -> None:
     except InputError:
         return  # a kernel may refuse to be a factor of a product
     _check_one(f"{name} as a factor", product, data, SETTINGS[0])
-    models.check_units(f"{name} as a factor", "kernel", product, data, of_x=())
+    models.check_units(f"{name} as a factor", "kernel", product, data)
+    check_start(f"{name} as a factor", product, data)
 
 
-def _starts_know_x(spec: Any) -> tuple[Standardize, ...]:
-    """Return the settings under which a kernel whose starts come from the data is the same in other units of x.
-
-    A product over inputs that are not standardised is excluded: its starting outputscale ignores the size of its
-    factors.
-    """
-    parts = getattr(spec, "terms", {}).values()
-    has_product = isinstance(spec, Product) or any(isinstance(part, Product) for part in parts)
-    return () if has_product else SETTINGS
+def check_start(name: str, spec: Any, data: Dataset) -> None:
+    """Check that the prior variance that training starts from is of the size of y's, whatever the unit of x."""
+    largest, smallest = 3 * float((data.observed**2).mean()), float(data.observed.var()) / 300
+    for standardize in SETTINGS:
+        for factor in (1.0, 1000.0):
+            gp = model_of("kernel", without_values(spec), standardize).build(models.scaled(data, x=factor))
+            variance = float(np.diagonal(matrix(gp.kernel, gp.x, gp.x)).mean()) * gp.scope.y_scale**2
+            law = f"{name}: the start's mean prior variance, x times {factor:g} ({standardize!r}), is as y's"
+            within = smallest < variance < largest
+            require(within, f"{law}: {variance:g}, and should be between {smallest:g} and {largest:g}")

@@ -9,12 +9,16 @@ from linear_operator import to_dense
 
 from gp.inference.exact import Exact
 from gp.matrices import algebra
+from gp.model.kernels import Kernel, leaf
 from gp.model.kernels.leaf import log_constraint
 from gp.model.kernels.stationary import Rbf, Stationary
 from gp.model.means import Constant, PolynomialFeatures
 from gp.model.noise.gaussian import Gaussian, GaussianNoise
 from gp.parameters.vector import Bounds, Units
+from gp.spec import parse
 from gp.testing import check_kernel, check_mean, check_noise
+from gp.testing.kernels import check_start
+from gp.testing.models import rows
 
 
 class Cauchy(Stationary):
@@ -148,6 +152,15 @@ def test_a_wrong_closed_form_is_caught(monkeypatch, mode, law):
     monkeypatch.setitem(algebra.CLOSED_FORMS, kernels.RBFKernel, Off)
     with pytest.raises(AssertionError, match=f"{law} is that of differences"):
         check_kernel({"kind": "rbf"})
+
+
+def test_a_start_that_ignores_the_size_of_factors_is_caught(monkeypatch):
+    monkeypatch.setattr(leaf, "_mean_variance", lambda kernel, scope: 1.0)
+    spec = {"kind": "product", "factors": {"bump": {"kind": "rbf"}, "slope": {"kind": "linear"}}}
+    data = rows(("a", "b"))
+    with pytest.raises(AssertionError, match=r"start's mean prior variance, x times .*x=False"):
+        check_start("kernel product", parse(Kernel, spec), data)
+    check_start("kernel rbf", Rbf(), data)
 
 
 def test_a_wrong_likelihood_is_caught(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from gpytorch import kernels
 from pydantic import Field
 
-from gp.model.kernels.leaf import Leaf, Scale, log_constraint, scale
+from gp.model.kernels.leaf import Leaf, Scale, declare_amplitude, log_constraint, scale
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
 from gp.parameters.vector import Bounds, Softplus, Units
@@ -74,8 +74,6 @@ class Polynomial(Leaf):
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times an outputscale, in y²/x^(2 power)."""
-        size = float((scope.x[:, active] ** 2).sum(axis=1).mean()) or 1.0
-        share = share / (2 * size) ** self.power
         return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
 
 
@@ -96,15 +94,7 @@ class Constant(Leaf):
         """Return `base`, and declare its constant, in y²."""
         base.raw_constant.requires_grad_(True)
         start = share * (scope.y_spread**2 + float(scope.y.mean()) ** 2)
-        scope.declare(
-            f"{path}.constant",
-            self.constant,
-            base.raw_constant,
-            default=start,
-            bounds=Bounds(1e-8 * start, 1e8 * start),
-            units=Units(scope.y_scale**2),
-            amplitude=1,
-        )
+        declare_amplitude(scope, f"{path}.constant", self.constant, base.raw_constant, start)
         return base
 
 

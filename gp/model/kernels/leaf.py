@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from gpytorch import kernels
 from gpytorch.constraints import Positive as PositiveConstraint
+from linear_operator import to_dense
 from pydantic import Field
 
 from gp.parameters.hyperparameters import Hyperparameter
@@ -91,16 +92,42 @@ class Scale(kernels.ScaleKernel):
 def scale(
     base: kernels.Kernel, written: Hyperparameter | None, scope: Scope, name: str, share: float, unit: float = 1.0
 ) -> Scale:
-    """Return `base` times an outputscale, and declare that in y² · `unit`."""
+    """Return `base` times an outputscale, and declare that in y² · `unit`.
+
+    It starts where the prior variance is `share` of y's variance, as a mean over the rows.
+    """
     kernel = Scale(base, outputscale_constraint=log_constraint())
-    start = share * scope.y_spread**2
+    start = share * scope.y_spread**2 / _mean_variance(base, scope)
+    declare_amplitude(scope, name, written, kernel.raw_outputscale, start, unit=unit)
+    return kernel
+
+
+def declare_amplitude(
+    scope: Scope,
+    name: str,
+    written: Hyperparameter | None,
+    tensor: torch.nn.Parameter,
+    start: float,
+    *,
+    unit: float = 1.0,
+    labels: list[str] | None = None,
+) -> None:
+    """Declare factors of a covariance, or of its parts: variances in y² · `unit`, which start at `start`."""
     scope.declare(
         name,
         written,
-        kernel.raw_outputscale,
+        tensor,
         default=start,
         bounds=Bounds(1e-8 * start, 1e8 * start),
         units=Units(scope.y_scale**2 * unit),
+        labels=labels,
         amplitude=1,
     )
-    return kernel
+
+
+def _mean_variance(kernel: kernels.Kernel, scope: Scope) -> float:
+    """Return the mean of k(x, x) over the rows, at the starts that were declared; 1 if it is zero."""
+    x = torch.from_numpy(scope.x)
+    columns = x if kernel.active_dims is None else x[:, kernel.active_dims]
+    with torch.no_grad():
+        return float(to_dense(kernel.forward(columns, columns, diag=True)).mean()) or 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gpytorch import kernels
 
-from gp.model.kernels.leaf import Leaf, log_constraint
+from gp.model.kernels.leaf import Leaf, declare_amplitude, log_constraint
 from gp.model.kernels.stationary import Stationary
 from gp.parameters.candidates import cycles, frequencies, levels, widths
 from gp.parameters.hyperparameters import Positive
@@ -109,16 +109,8 @@ class SpectralMixture(Leaf):
         """Return `base`, and declare its weights, in y²."""
         raw = base.raw_mixture_weights.requires_grad_(True)
         start = share * scope.y_spread**2 / self.num_mixtures
-        scope.declare(
-            f"{path}.mixture_weights",
-            self.mixture_weights,
-            raw,
-            default=start,
-            bounds=Bounds(1e-8 * start, 1e8 * start),
-            units=Units(scope.y_scale**2),
-            labels=[str(q) for q in range(self.num_mixtures)],
-            amplitude=1,
-        )
+        labels = [str(q) for q in range(self.num_mixtures)]
+        declare_amplitude(scope, f"{path}.mixture_weights", self.mixture_weights, raw, start, labels=labels)
         return base
 
 
