@@ -10,6 +10,8 @@ from gp.fitted import fit
 from gp.fitted.fitted import Fitted
 from gp.inference import Inference
 from gp.inference.exact import Exact
+from gp.inference.inducing.sgpr import Sgpr
+from gp.inference.nearest.vecchia import Vecchia
 from gp.model.model import GaussianProcess
 from gp.posterior import Posterior
 from gp.testing import check_inference, examples
@@ -31,7 +33,7 @@ OPTIONS = {
     "vecchia neighbours 4": APPROXIMATE,
     "sgpr inducing": BOUND | APPROXIMATE,
     "sgpr": BOUND,
-    "svgp epochs 3, inducing": BOUND | APPROXIMATE,
+    "svgp epochs 3, inducing": BOUND | APPROXIMATE | {"refits": False},  # q(u) is learnt, and knows all rows
     "svgp": BOUND,
 }
 EXAMPLES = examples(Inference, GIVEN)
@@ -201,6 +203,68 @@ WRONG = {
 def test_a_wrong_method_is_caught(method, law):
     with pytest.raises(AssertionError, match=f"^inference exact: .*({law})"):
         check_inference(method())
+
+
+# An approximation has no dense matrices to be compared with: what it says of variances and of rows left out has.
+
+FEW = {"vecchia": Vecchia(neighbours=4), "sgpr": Sgpr(inducing=6)}
+
+
+def approximate(method, wrong):
+    """Return `method` with the fault of `wrong`, a subclass of Conditioned."""
+
+    class Approximate(type(method)):
+        def condition(self, gp):
+            return wrong.wrong(self, super().condition(gp), gp)
+
+    return Approximate.model_construct(**dict(method))
+
+
+class TooSure(Conditioned):
+    """It forgets a tenth of what is left of the variance."""
+
+    def wrong(self, conditioned, gp):
+        def moments(x):
+            found = conditioned.moments(x)
+            return dataclasses.replace(found, variance=0.9 * found.variance)
+
+        return Changed(conditioned, moments=moments)
+
+
+class TooUnsure(Conditioned):
+    """Its variances are above the prior's."""
+
+    def wrong(self, conditioned, gp):
+        def moments(x):
+            found = conditioned.moments(x)
+            return dataclasses.replace(found, variance=found.variance + 0.1 * gp.kernel(x, diag=True).detach().numpy())
+
+        return Changed(conditioned, moments=moments)
+
+
+class LeftOutMeanIsIn(Conditioned):
+    """Its left-out means are those with the row."""
+
+    def wrong(self, conditioned, gp):
+        return Changed(conditioned, leave_one_out=lambda: (conditioned.training_mean(), conditioned.leave_one_out()[1]))
+
+
+WRONG_APPROXIMATIONS = {
+    LeftOutIsIn: "leave-one-out is what it predicts without the row",
+    LeftOutMeanIsIn: "leave-one-out is what it predicts without the row",
+    TooSure: "leave-one-out is what it predicts without the row",
+    PriorVariance: "leave-one-out is what it predicts without the row",
+    TooUnsure: "no posterior variance is above the prior's",
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize(
+    ("wrong", "law"), WRONG_APPROXIMATIONS.items(), ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_wrong_approximation_is_caught(name, wrong, law):
+    with pytest.raises(AssertionError, match=f"^inference {name}: {law}"):
+        check_inference(approximate(FEW[name], wrong), exact=False, is_bound=name == "sgpr")
 
 
 def test_a_bound_above_the_exact_likelihood_is_caught():
