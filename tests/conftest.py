@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("synthesize", "train", "predict", "evaluate", "plot")
+STAGES = tuple(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
 PARAMS = """\
 studies:
   sine:

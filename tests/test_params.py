@@ -15,7 +15,7 @@ from gp.spec import InputError, kinds
 from gp.training import Train
 from gp.yaml import read_yaml
 from stages import synthesize, train
-from stages.__main__ import validate
+from stages.__main__ import PARAMS_OF, validate
 
 KERNELS, SOURCES, OPTIMIZERS = (", ".join(kinds(union)) for union in (Kernel, Data, Train))
 KEYS = ", ".join(kinds(Kernel)["rbf"].model_fields)
@@ -24,7 +24,7 @@ FORMULA = 'function: "sin(2*pi*x)"'
 DATA = re.search(r"data: \{kind: function.*\}\}", PARAMS)[0]
 NUMBER = "must be a finite number (got {})"
 RANGE = "data.range: must be [lo, hi], or a list of such pairs: finite numbers with lo < hi (got [0, {}])"
-SECTIONS = "(known: seed, data, model, inference, train, predict, plot)"
+SECTIONS = f"(known: {', '.join(dict.fromkeys(name for params in PARAMS_OF.values() for name in params.model_fields))})"
 
 # What is replaced in PARAMS by what, and the beginning of each line of the report.
 FAULTS = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import STAGES
 from made_up import study
 from matplotlib.figure import Figure
 from repository import Repository, forecast
@@ -72,7 +73,7 @@ def test_a_detail_stays_out_of_table_and_review(monkeypatch, tmp_path):
 
 def _write(made, root):
     """Write a made-up study's files as its stages do."""
-    for stage in ("synthesize", "train", "predict", "evaluate", "plot"):
+    for stage in STAGES:
         (root / "data/sine" / stage).mkdir(parents=True)
     made.train.save(root / "data/sine/synthesize/train.csv")
     made.test.save(root / "data/sine/synthesize/test.csv")
