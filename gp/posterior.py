@@ -3,58 +3,107 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-
-@dataclass(frozen=True, eq=False)
-class Component:
-    """The posterior of one term of a sum: `mean` (m,) and `sd_f` (m,), in y's units."""
-
-    mean: np.ndarray
-    sd_f: np.ndarray
+from gp.forecast import Forecast, draws_file
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Marginal posterior at `x` (m, d): `mean`, `sd_f` of the function, `sd_y` of a new observation, each (m,)."""
+    """Marginal posterior at `x` (m, d): of the function `f`, of a new observation `y`, and of each term of a sum.
+
+    Each is a Forecast, a normal at one setting of the hyperparameters or a mixture over several.  `mean`, `sd_f` and
+    `sd_y` are the mean and the standard deviations of the whole, in y's units.
+    """
 
     x: np.ndarray
     columns: tuple[str, ...]
-    mean: np.ndarray
-    sd_f: np.ndarray
-    sd_y: np.ndarray
-    components: Mapping[str, Component] = field(default_factory=dict)
+    f: Forecast
+    y: Forecast
+    components: Mapping[str, Forecast] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        arrays = {"mean": self.mean, "sd_f": self.sd_f, "sd_y": self.sd_y}
-        for name, component in self.components.items():
-            arrays |= {f"component {name}'s mean": component.mean, f"component {name}'s sd_f": component.sd_f}
-        for name, values in arrays.items():
-            if values.shape != (len(self.x),) or not np.isfinite(values).all():
-                raise ArithmeticError(f"the posterior's {name} is not finite or not of shape ({len(self.x)},)")
-            if not name.endswith("mean") and (values < 0).any():
-                raise ArithmeticError(f"the posterior's {name} is negative in row {int(np.argmin(values))}")
+        m = len(self.x)
+        for name, part in {"f": self.f, "y": self.y, **self.components}.items():
+            mean, sd = {"f": ("mean", "sd_f"), "y": ("mean", "sd_y")}.get(
+                name, (f"component {name}'s mean", f"component {name}'s sd_f")
+            )
+            for what, values in ((mean, part.means), (sd, part.sds)):
+                if values.shape[1] != m or not np.isfinite(values).all():
+                    raise ArithmeticError(f"the posterior's {what} is not finite or not of shape ({m},)")
+            if (part.sds < 0).any():
+                raise ArithmeticError(f"the posterior's {sd} is negative in row {int(np.argwhere(part.sds < 0)[0, 1])}")
+
+    @classmethod
+    def normal(
+        cls,
+        x: np.ndarray,
+        columns: tuple[str, ...],
+        mean: Any,
+        sd_f: Any,
+        sd_y: Any,
+        components: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> "Posterior":
+        """Return the posterior at one setting of the hyperparameters; of each component (mean, sd), (m,) each."""
+        parts = {name: Forecast.normal(*part) for name, part in (components or {}).items()}
+        return cls(x, columns, Forecast.normal(mean, sd_f), Forecast.normal(mean, sd_y), parts)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Return the mean (m,)."""
+        return self.f.mean
+
+    @property
+    def sd_f(self) -> np.ndarray:
+        """Return the standard deviation of the function (m,)."""
+        return self.f.sd
+
+    @property
+    def sd_y(self) -> np.ndarray:
+        """Return the standard deviation of a new observation (m,)."""
+        return self.y.sd
 
     def save(self, path: Path) -> None:
-        """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f."""
+        """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f.
+
+        A mixture's normals are in a second file (`draws_file`).
+        """
         table = pd.DataFrame(self.x, columns=list(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
         for name, component in self.components.items():
             table[f"component.{name}.mean"] = component.mean
-            table[f"component.{name}.sd_f"] = component.sd_f
+            table[f"component.{name}.sd_f"] = component.sd
         table.to_csv(path, index=False, lineterminator="\n")
+        if not self.f.is_normal:
+            arrays = {"weights": self.f.weights, "means": self.f.means, "sd_f": self.f.sds, "sd_y": self.y.sds}
+            for name, component in self.components.items():
+                arrays |= {f"component.{name}.means": component.means, f"component.{name}.sd_f": component.sds}
+            np.savez(draws_file(path), **arrays)  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, path: Path) -> "Posterior":
-        """Return the posterior that `save` wrote to `path`."""
+    def load(cls, path: Path, draws: Path | None = None) -> "Posterior":
+        """Return the posterior that `save` wrote to `path`, and to `draws` where that is not beside it."""
         table = pd.read_csv(path, dtype=np.float64)
-        columns = list(table.columns[: table.columns.get_loc("mean")])
+        columns = tuple(table.columns[: table.columns.get_loc("mean")])
         names = [name[len("component.") : -len(".mean")] for name in table.columns[len(columns) + 3 :: 2]]
-        arrays = {name: table[name].to_numpy() for name in ("mean", "sd_f", "sd_y")}
-        components = {
-            name: Component(*(table[f"component.{name}.{part}"].to_numpy() for part in ("mean", "sd_f")))
-            for name in names
-        }
-        return cls(x=table[columns].to_numpy(), columns=tuple(columns), components=components, **arrays)
+        x = table[list(columns)].to_numpy()
+        draws = draws or draws_file(path)
+        if not draws.exists():
+            components = {
+                name: (table[f"component.{name}.mean"].to_numpy(), table[f"component.{name}.sd_f"].to_numpy())
+                for name in names
+            }
+            mean, sd_f, sd_y = (table[name].to_numpy() for name in ("mean", "sd_f", "sd_y"))
+            return cls.normal(x, columns, mean, sd_f, sd_y, components)
+        with np.load(draws, allow_pickle=False) as kept:
+            weights, means = kept["weights"], kept["means"]
+            parts = {
+                name: Forecast(kept[f"component.{name}.means"], kept[f"component.{name}.sd_f"], weights)
+                for name in names
+            }
+            return cls(
+                x, columns, Forecast(means, kept["sd_f"], weights), Forecast(means, kept["sd_y"], weights), parts
+            )

@@ -1,4 +1,4 @@
-"""Scores of forecasts N(mean, sd²) against observations, and the blocks of a study's metrics.json.
+"""Scores of forecasts (gp.forecast) against observations, and the blocks of a study's metrics.json.
 
 METRICS is the registry.  Each metric pools the scores of single rows.  It also says how it is shown, and which
 direction is better.
@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast
 from gp.posterior import Posterior
 from gp.row_scores import RowScore, nlpd, squared_error
 from gp.spec import Fault, InputError
@@ -44,9 +44,9 @@ class Metric:
     relative: str = ""
     detail: bool = False
 
-    def __call__(self, observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-        """Return the score of the forecasts N(mean, sd²) for `observed`, each (m,)."""
-        values = self.row_score(observed, mean, sd)
+    def __call__(self, observed: np.ndarray, forecast: Forecast) -> float:
+        """Return the score of the forecasts for `observed` (m,)."""
+        values = self.row_score(observed, forecast)
         if self.pool == "maximum":
             return float(values.max())
         return float(np.sqrt(values.mean()) if self.pool == "root_mean" else values.mean())
@@ -75,14 +75,14 @@ def evaluate(fitted: Predictor, x: Any, y: np.ndarray, *, noise_sd: Any = None) 
     `noise_sd` (m,) is the standard deviation of each y's noise, where it is known.
     """
     posterior = fitted.predict(x, noise_sd)
-    return score(y, posterior.mean, posterior.sd_y, trivial_forecast(fitted.data))
+    return score(y, posterior.y, trivial_forecast(fitted.data))
 
 
 def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[str, Any]:
     """Return the blocks `test`, `trivial` and `truth` of scores at the test rows.
 
-    `test` and `trivial` (the trivial forecast) score N(mean, sd_y²) on observations, if `test.y` is known.  `truth`
-    scores N(mean, sd_f²) on the true function, if `test.f` is known, separately for rows `inside` and `outside` the box
+    `test` and `trivial` (the trivial forecast) score forecasts of observations, if `test.y` is known.  `truth` scores
+    those of the function on the true one, if `test.f` is known, separately for rows `inside` and `outside` the box
     of the training inputs.  A block that does not apply is absent.  Raises ArithmeticError if a score is not finite.
     """
     if not np.array_equal(posterior.x, test.x):
@@ -96,39 +96,38 @@ def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[st
     blocks: dict[str, Any] = {}
     if test.y is not None:
         trivial = trivial_forecast(train)
-        constant = np.full(test.n, trivial[0]), np.full(test.n, trivial[1])
-        blocks["test"] = {"n": test.n, **score(test.y, posterior.mean, posterior.sd_y, trivial)}
-        blocks["trivial"] = {"n": test.n, **score(test.y, *constant, trivial)}
+        blocks["test"] = {"n": test.n, **score(test.y, posterior.y, trivial)}
+        blocks["trivial"] = {"n": test.n, **score(test.y, _constant(trivial, test.n), trivial)}
     if test.f is not None:
         inside = inside_box(test.x, train.x)
         sides = {"inside": inside, "outside": ~inside}
         blocks["truth"] = {
             # No msll here: the trivial sd includes the noise, so it cannot be compared with sd_f.
-            name: {"n": int(rows.sum()), **score(test.f[rows], posterior.mean[rows], posterior.sd_f[rows])}
+            name: {"n": int(rows.sum()), **score(test.f[rows], posterior.f.at(rows))}
             for name, rows in sides.items()
             if rows.any()
         }
     return blocks
 
 
-def score(
-    observed: np.ndarray, mean: np.ndarray, sd: np.ndarray, trivial: tuple[float, float] | None = None
-) -> dict[str, float]:
-    """Return every score of the forecasts N(mean, sd²) for `observed` (all (m,)), by name.
+def score(observed: np.ndarray, forecast: Forecast, trivial: tuple[float, float] | None = None) -> dict[str, float]:
+    """Return every score of the forecasts for `observed` (m,), by name.
 
     These are the METRICS.  With a `trivial` forecast (mean, sd) also the relative scores: a metric minus its value for
     the trivial forecast.  Raises ArithmeticError if an sd is not positive or a score is not finite.
     """
-    observed, mean, sd = _checked(observed, mean, sd)
+    observed = _checked(observed, forecast)
     with np.errstate(over="ignore", invalid="ignore"):  # a score that is not finite is refused below, by name
-        scores = {name: metric(observed, mean, sd) for name, metric in METRICS.items()}
+        scores = {name: metric(observed, forecast) for name, metric in METRICS.items()}
         if trivial is not None:
-            constant = _checked(observed, *(np.full(len(observed), value) for value in trivial))
-            scores |= {name: scores[base] - METRICS[base](*constant) for name, base in relative_metrics().items()}
+            constant = _constant(trivial, len(observed))
+            scores |= {
+                name: scores[base] - METRICS[base](observed, constant) for name, base in relative_metrics().items()
+            }
     for name, value in scores.items():
         if not math.isfinite(value):
             raise ArithmeticError(
-                f"{name} of {len(observed)} points is {value} (the smallest sd is {sd.min():g}): "
+                f"{name} of {len(observed)} points is {value} (the smallest sd is {forecast.sds.min():g}): "
                 "raise the noise, or leave out test rows that repeat training rows"
             )
     return scores
@@ -171,44 +170,35 @@ def trivial_forecast(train: Dataset) -> tuple[float, float]:
     return mean, sd
 
 
-def calibration(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
+def calibration(observed: np.ndarray, forecast: Forecast) -> pd.DataFrame:
     """Return a table of nominal coverages LEVELS (`nominal`) and the coverages observed (`observed`)."""
-    checked = _checked(observed, mean, sd)
-    return pd.DataFrame({"nominal": LEVELS, "observed": [coverage(level)(*checked).mean() for level in LEVELS]})
+    observed = _checked(observed, forecast)
+    return pd.DataFrame(
+        {"nominal": LEVELS, "observed": [coverage(level)(observed, forecast).mean() for level in LEVELS]}
+    )
 
 
-def absolute_error(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+def absolute_error(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
     """Return |observed − mean|, in y's units."""
-    return np.abs(observed - mean)
+    return np.abs(observed - forecast.mean)
 
 
-def crps(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Return the continuous ranked probability score, in y's units.
-
-    sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd.  Gneiting & Raftery 2007, sec. 4.2, with the opposite
-    sign.
-    """
-    z = (observed - mean) / sd
-    density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return np.asarray(sd * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)))
+def crps(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
+    """Return the continuous ranked probability score, in y's units."""
+    return forecast.crps(observed)
 
 
 def coverage(level: float) -> RowScore:
     """Return the score that is 1 if the central interval of probability `level` contains the observation, else 0."""
-    quantile = ndtri((1 + level) / 2)
-
-    def inside(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        return (np.abs(observed - mean) <= quantile * sd).astype(np.float64)
-
-    return inside
+    return lambda observed, forecast: (~forecast.outside(observed, level)).astype(np.float64)
 
 
 def width(level: float) -> RowScore:
     """Return the score that is the width of the central interval of probability `level`, in y's units."""
-    quantile = ndtri((1 + level) / 2)
 
-    def interval_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        return np.asarray(2 * quantile * sd)
+    def interval_width(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
+        low, high = forecast.interval(level)
+        return high - low
 
     return interval_width
 
@@ -218,12 +208,11 @@ def interval_score(level: float) -> RowScore:
 
     (u − l) + 2/α (l − y) [y < l] + 2/α (y − u) [y > u], α = 1 − level.  Gneiting & Raftery 2007, eq. 43.
     """
-    quantile, alpha = ndtri((1 + level) / 2), 1 - level
 
-    def penalised_width(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        # The interval is symmetric, so the distance beyond it is l − y or y − u.
-        beyond = np.maximum(np.abs(observed - mean) - quantile * sd, 0)
-        return np.asarray(2 * quantile * sd + 2 / alpha * beyond)
+    def penalised_width(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
+        low, high = forecast.interval(level)
+        beyond = np.maximum(np.maximum(low - observed, observed - high), 0)
+        return np.asarray(high - low + 2 / (1 - level) * beyond)
 
     return penalised_width
 
@@ -233,24 +222,28 @@ def inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
     return np.asarray(((x >= x_train.min(axis=0)) & (x <= x_train.max(axis=0))).all(axis=1))
 
 
-def _checked(observed: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    arrays = [np.asarray(values, dtype=np.float64) for values in (observed, mean, sd)]
-    shapes = [array.shape for array in arrays]
-    if shapes[0] != shapes[1] or shapes[0] != shapes[2] or len(shapes[0]) != 1 or not len(arrays[0]):
+def _constant(trivial: tuple[float, float], m: int) -> Forecast:
+    """Return the trivial forecast (mean, sd) of m rows."""
+    return Forecast.normal(*(np.full(m, value) for value in trivial))
+
+
+def _checked(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
+    observed = np.asarray(observed, dtype=np.float64)
+    if observed.shape != (forecast.n,) or not forecast.n:
         raise InputError(
-            Fault("", f"observed, mean and sd have shapes {shapes}", "give three arrays (m,) of the same length m > 0")
+            Fault("", f"{observed.shape} is observed of {forecast.n} forecasts", "give one number for each, m > 0")
         )
-    for name, array in zip(("observed", "mean", "sd"), arrays, strict=True):
-        if not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise ArithmeticError(f"{name} is {array[row]} in row {row}: only finite numbers can be scored")
-    if not (arrays[2] > 0).all():
-        row = int(np.flatnonzero(arrays[2] <= 0)[0])
+    for name, values in (("observed", observed[None]), ("mean", forecast.means), ("sd", forecast.sds)):
+        if not np.isfinite(values).all():
+            draw, row = np.argwhere(~np.isfinite(values))[0]
+            raise ArithmeticError(f"{name} is {values[draw, row]} in row {row}: only finite numbers can be scored")
+    if not (forecast.sds > 0).all():
+        draw, row = np.argwhere(forecast.sds <= 0)[0]
         raise ArithmeticError(
-            f"the forecast's sd is {arrays[2][row]:g} in row {row}, so it has no density: "
+            f"the forecast's sd is {forecast.sds[draw, row]:g} in row {row}, so it has no density: "
             "raise the noise, or leave out test rows that repeat training rows"
         )
-    return arrays[0], arrays[1], arrays[2]
+    return observed
 
 
 # To add a metric, write a function that scores each row, and add an entry here.  metrics.json, the printed table, the

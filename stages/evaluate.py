@@ -1,15 +1,15 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows (or leave-one-out if none).
 
-If the stage synthesize wrote a baseline, its predictions are scored too.
+residuals.csv has the left-out rows, for `dvc plots`.  If the stage synthesize wrote a baseline, it is scored too.
 """
 
 import json
 import sys
 from pathlib import Path
-
-import pandas as pd
+from shutil import copyfile
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast
 from gp.posterior import Posterior
 from gp.scores import calibration, score, study_scores, trivial_forecast
 from gp.spec import Spec
@@ -25,9 +25,8 @@ def main(study: str, params: Params, out: Path) -> None:
     rows, learnt = folder(study, "synthesize"), folder(study, "train")
     train = Dataset.load(rows / "train.csv")
     fit = json.loads((learnt / "fit.json").read_text(encoding="utf-8"))
-    left_out = pd.read_csv(learnt / "loo.csv")
-    observed, mean, sd = (left_out[name].to_numpy() for name in ("y", "mean", "sd_y"))
-    loo = {"n": train.n, **score(observed, mean, sd, trivial_forecast(train))}
+    observed, forecast = train.observed, Forecast.load(folder(study, "predict") / "loo.csv")
+    loo = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"], "loo": loo}
     metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
     if (rows / "test.csv").exists():
@@ -39,8 +38,9 @@ def main(study: str, params: Params, out: Path) -> None:
             facts = json.loads((rows / "names.json").read_text(encoding="utf-8"))["baseline"]["facts"]
             metrics["baseline"] = facts | study_scores(baseline, train, test)
         if test.y is not None:
-            observed, mean, sd = test.y, posterior.mean, posterior.sd_y
-    calibration(observed, mean, sd).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+            observed, forecast = test.y, posterior.y
+    calibration(observed, forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+    copyfile(folder(study, "predict") / "loo.csv", out / "residuals.csv")
     write_json(out / "metrics.json", metrics)
 
 

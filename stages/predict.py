@@ -1,4 +1,7 @@
-"""Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs)."""
+"""Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
+
+loo.csv has each training row, predicted from all others.
+"""
 
 import sys
 from pathlib import Path
@@ -27,6 +30,7 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Predict at the test rows, on the grid and along the slices, as far as the study has them."""
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
+    fitted.left_out.save(out / "loo.csv", y=fitted.data.observed)
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():
         test = Dataset.load(test_file)

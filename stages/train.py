@@ -1,4 +1,4 @@
-"""Fit a study's hyperparameters: model.safetensors, trace.csv, loo.csv and fit.json."""
+"""Fit a study's hyperparameters: model.safetensors, trace.csv and fit.json."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ class Params(Spec):
 
 
 def main(study: str, params: Params, out: Path) -> None:
-    """Fit, and write the model, its trace, leave-one-out predictions and the report of the fit."""
+    """Fit, and write the model, its trace and the report of the fit."""
     data = varied(Dataset.load(folder(study, "synthesize") / "train.csv"))
     check_noise_sd(data, params.model)
     with checkpoints("train", study) as kept:
@@ -38,7 +38,6 @@ def main(study: str, params: Params, out: Path) -> None:
         )
         fitted.save(out / "model.safetensors")
         fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
-        fitted.leave_one_out.to_csv(out / "loo.csv", index=False, lineterminator="\n")
         gap = gap_to_exact(fitted, params.seed)
         write_json(out / "fit.json", fitted.report() | ({"gap_to_exact": gap} if gap else {}))
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")

@@ -215,7 +215,7 @@ def test_a_component_is_the_dense_formula(standardize):
         cross, component = matrix(formula, NEW, X), posterior.components[name]
         covariance = matrix(formula, NEW, NEW) - cross @ np.linalg.solve(K, cross.T)
         np.testing.assert_allclose(component.mean, cross @ alpha, rtol=1e-8, atol=1e-8)
-        np.testing.assert_allclose(component.sd_f, np.sqrt(np.diagonal(covariance)), rtol=CLOSE)
+        np.testing.assert_allclose(component.sd, np.sqrt(np.diagonal(covariance)), rtol=CLOSE)
 
 
 def test_a_kernel_that_is_no_sum_has_no_components():
@@ -233,7 +233,7 @@ def test_a_loaded_model_predicts_the_same_bits(fitted, tmp_path):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
     assert list(after.components) == list(before.components)
     for name, component in before.components.items():
-        np.testing.assert_array_equal(after.components[name].sd_f, component.sd_f)
+        np.testing.assert_array_equal(after.components[name].sd, component.sd)
     assert loaded.hyperparameters == fitted.hyperparameters
     assert loaded.log_marginal_likelihood == fitted.log_marginal_likelihood
     assert loaded.columns == fitted.columns

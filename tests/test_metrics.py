@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast
 from gp.posterior import Posterior
 from gp.scores import (
     LEVELS,
@@ -31,28 +32,29 @@ TRAIN = Dataset(x=[[0.0], [1.0], [2.0]], columns=("x",), y=[1.0, 2.0, 6.0])
 
 
 def forecast(seed=0, m=50):
-    """Return observed, mean and sd of `m` forecasts that are as good as they say."""
+    """Return what was observed and `m` forecasts that are as good as they say."""
     rng = np.random.default_rng(seed)
     mean, sd = rng.normal(size=m), rng.uniform(0.5, 2, size=m)
-    return mean + sd * rng.normal(size=m), mean, sd
+    return mean + sd * rng.normal(size=m), Forecast.normal(mean, sd)
 
 
 def at(x, mean, sd_f, sd_y):
-    return Posterior(np.asarray(x), ("x",), *(np.asarray(values, dtype=float) for values in (mean, sd_f, sd_y)))
+    return Posterior.normal(np.asarray(x), ("x",), mean, sd_f, sd_y)
 
 
 def by_name(name, observed, mean, sd):
-    return METRICS[name](*(np.atleast_1d(np.asarray(values, dtype=float)) for values in (observed, mean, sd)))
+    observed, mean, sd = (np.atleast_1d(np.asarray(values, dtype=float)) for values in (observed, mean, sd))
+    return METRICS[name](observed, Forecast.normal(mean, sd))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name.startswith("coverage")])
 def test_coverage_is_a_fraction_that_comes_near_its_level(name):
     level = int(name.removeprefix("coverage_")) / 100
-    observed, mean, sd = forecast(m=20_000)
+    observed, made = forecast(m=20_000)
     four_standard_errors = 4 * math.sqrt(level * (1 - level) / 20_000)
-    assert METRICS[name](observed, mean, sd) == pytest.approx(level, abs=four_standard_errors)
-    assert METRICS[name](mean, mean, sd) == 1
-    assert METRICS[name](mean + 100 * sd, mean, sd) == 0
+    assert METRICS[name](observed, made) == pytest.approx(level, abs=four_standard_errors)
+    assert METRICS[name](made.mean, made) == 1
+    assert METRICS[name](made.mean + 100 * made.sd, made) == 0
 
 
 def test_a_heading_has_title_unit_and_direction():
@@ -70,7 +72,7 @@ def test_a_heading_has_title_unit_and_direction():
 
 
 def test_a_perfect_sharp_forecast_has_no_error_and_a_density_above_one():
-    scores = score([3.0], [3.0], [0.01])
+    scores = score([3.0], Forecast.normal([3.0], [0.01]))
     assert scores["rmse"] == scores["mae"] == 0
     assert scores["nlpd"] == pytest.approx(-3.686231652783, abs=1e-11)  # −log(39.894…)
     assert scores["crps"] == pytest.approx(0.01 * (2 / math.sqrt(2 * math.pi) - 1 / math.sqrt(math.pi)), rel=EXACT)
@@ -83,8 +85,9 @@ def test_errors_by_hand():
 
 
 def test_nlpd_is_the_mean_negative_log_density():
-    observed, mean, sd = forecast()
-    assert METRICS["nlpd"](observed, mean, sd) == pytest.approx(-np.mean(norm.logpdf(observed, mean, sd)), rel=EXACT)
+    observed, made = forecast()
+    expected = -np.mean(norm.logpdf(observed, made.mean, made.sd))
+    assert METRICS["nlpd"](observed, made) == pytest.approx(expected, rel=EXACT)
 
 
 @pytest.mark.parametrize(("observed", "mean", "sd"), [(0.3, 0.0, 1.0), (5.0, 4.0, 0.2), (-2.0, 1.0, 3.0)])
@@ -109,10 +112,10 @@ def test_score_has_every_metric_and_relative_scores_only_beside_a_trivial_foreca
 
 @pytest.mark.parametrize("name", RELATIVE)
 def test_a_relative_score_is_the_metric_minus_that_of_the_trivial_forecast(name):
-    observed, mean, sd = forecast()
+    observed, made = forecast()
     metric = METRICS[RELATIVE[name]]
-    expected = metric(observed, mean, sd) - metric(observed, np.full(50, 0.4), np.full(50, 1.7))
-    assert score(observed, mean, sd, trivial=(0.4, 1.7))[name] == pytest.approx(expected, rel=EXACT)
+    expected = metric(observed, made) - metric(observed, Forecast.normal(np.full(50, 0.4), np.full(50, 1.7)))
+    assert score(observed, made, trivial=(0.4, 1.7))[name] == pytest.approx(expected, rel=EXACT)
 
 
 def test_the_trivial_forecast_is_the_mean_and_the_population_sd():
@@ -146,7 +149,7 @@ def test_a_study_scores_the_truth_with_sd_f_inside_and_outside_the_training_rang
 def test_inside_is_the_box_of_the_training_inputs_column_by_column():
     train = Dataset(x=[[0.0, 0.0], [1.0, 10.0]], columns=("a", "b"), y=[0.0, 1.0])
     test = Dataset(x=[[0.5, 5.0], [0.5, 11.0], [2.0, 5.0], [1.0, 10.0]], columns=("a", "b"), f=np.zeros(4))
-    posterior = Posterior(test.x, ("a", "b"), np.zeros(4), np.ones(4), np.ones(4))
+    posterior = Posterior.normal(test.x, ("a", "b"), np.zeros(4), np.ones(4), np.ones(4))
     truth = study_scores(posterior, train, test)["truth"]
     assert (truth["inside"]["n"], truth["outside"]["n"]) == (2, 2)
 
@@ -205,30 +208,30 @@ def test_a_training_set_without_targets_is_refused():
 
 def test_an_sd_of_zero_is_refused_by_its_row():
     with pytest.raises(ArithmeticError, match=r"sd is 0 in row 1, so it has no density: raise the noise"):
-        score([1.0, 2.0], [1.0, 2.0], [0.1, 0.0])
+        score([1.0, 2.0], Forecast.normal([1.0, 2.0], [0.1, 0.0]))
 
 
 def test_a_score_that_overflows_is_refused_by_its_name():
     with pytest.raises(ArithmeticError, match=r"nlpd of 1 points is inf \(the smallest sd is 1e-200\)"):
-        score([1.0], [0.0], [1e-200])
+        score([1.0], Forecast.normal([0.0], [1e-200]))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_observation_that_is_not_finite_is_refused(bad):
     with pytest.raises(ArithmeticError, match=r"observed is (nan|inf) in row 0"):
-        score([bad], [0.0], [1.0])
+        score([bad], Forecast.normal([0.0], [1.0]))
 
 
 def test_arrays_of_different_length_are_refused_instead_of_broadcast():
-    with pytest.raises(InputError, match="three arrays"):
-        score([1.0, 2.0], [1.0], [1.0])
+    with pytest.raises(InputError, match=r"\(2,\) is observed of 1 forecasts: give one number for each"):
+        score([1.0, 2.0], Forecast.normal([1.0], [1.0]))
 
 
 def test_a_calibration_table_has_the_observed_coverage_of_every_level():
-    observed, mean, sd = forecast(m=20_000)
-    table = calibration(observed, mean, sd)
+    observed, made = forecast(m=20_000)
+    table = calibration(observed, made)
     assert list(table.columns) == ["nominal", "observed"]
     assert tuple(table["nominal"]) == LEVELS
     assert table["observed"].is_monotonic_increasing
     assert np.abs(table["observed"] - table["nominal"]).max() < 4 * math.sqrt(0.25 / 20_000)
-    assert table["observed"][9] == METRICS["coverage_50"](observed, mean, sd)
+    assert table["observed"][9] == METRICS["coverage_50"](observed, made)

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast
 from gp.grid import slices
 from gp.plots import PLOTS, draw_all, save
 from gp.plots.canvas import DRAWN_AT_MOST
@@ -141,7 +142,7 @@ def test_predictions_count_the_observations_inside_and_outside_the_band():
 
 def test_residuals_without_a_spread_do_not_apply():
     study = observed_study(1)
-    sure = dataclasses.replace(study.prediction, sd_y=np.zeros(25))
+    sure = dataclasses.replace(study.prediction, y=Forecast.normal(study.prediction.mean, np.zeros(25)))
     assert PLOTS["residuals"](dataclasses.replace(study, prediction=sure)) is None
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gp.posterior import Component, Posterior
+from gp.posterior import Posterior
+from gp.spec import InputError
 
 RNG = np.random.default_rng(0)
 
@@ -14,13 +15,13 @@ def posterior(m=40, d=2, components=()):
     def values():
         return RNG.normal(size=m) * 10.0 ** RNG.integers(-300, 300, size=m)
 
-    return Posterior(
+    return Posterior.normal(
         x=RNG.normal(size=(m, d)) / 3,
         columns=tuple(f"input {j} [m]" for j in range(d)),
         mean=values(),
         sd_f=np.abs(values()),
         sd_y=np.abs(values()),
-        components={name: Component(values(), np.abs(values())) for name in components},
+        components={name: (values(), np.abs(values())) for name in components},
     )
 
 
@@ -36,7 +37,7 @@ def test_a_posterior_comes_back_from_its_file_bit_by_bit(tmp_path, d, components
     assert list(loaded.components) == list(components)
     for name in components:
         np.testing.assert_array_equal(loaded.components[name].mean, saved.components[name].mean)
-        np.testing.assert_array_equal(loaded.components[name].sd_f, saved.components[name].sd_f)
+        np.testing.assert_array_equal(loaded.components[name].sd, saved.components[name].sd)
 
 
 def test_a_loaded_posterior_saves_the_same_bytes(tmp_path):
@@ -57,11 +58,11 @@ def test_a_posterior_that_is_not_finite_is_refused(name, bad):
     arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3)}
     arrays[name] = np.array([1.0, bad, 1.0])
     with pytest.raises(ArithmeticError, match=f"the posterior's {name} is not finite"):
-        Posterior(np.zeros((3, 1)), ("x",), **arrays)
+        Posterior.normal(np.zeros((3, 1)), ("x",), **arrays)
 
 
 @pytest.mark.parametrize("name", ["mean", "sd_f", "sd_y"])
 def test_an_array_of_the_wrong_length_is_refused(name):
     arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3), name: np.ones(2)}
-    with pytest.raises(ArithmeticError, match=rf"the posterior's {name} is not finite or not of shape \(3,\)"):
-        Posterior(np.zeros((3, 1)), ("x",), **arrays)
+    with pytest.raises(InputError, match=r"mean and sd have shapes .* give two arrays \(m,\) of one length"):
+        Posterior.normal(np.zeros((3, 1)), ("x",), **arrays)

@@ -10,6 +10,7 @@ import pandas as pd
 import gp
 from benchmarks.accuracy.options import Options
 from benchmarks.machine import describe
+from gp.forecast import Forecast
 from gp.parallel import fan_out
 from gp.scores import score
 
@@ -35,7 +36,9 @@ def run(options: Options) -> dict[str, Any]:
             parts = fan_out(_predict_fold, [(model, shuffle, fold) for fold in range(FOLDS)], label=name)
             observed, mean, sd = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
             rows.append({"model": name, "shuffle": shuffle, "seconds": time.perf_counter() - began})
-            rows[-1] |= {key: score(observed, mean, sd)[key] for key in ("nlpd", "rmse", "coverage_95")}
+            rows[-1] |= {
+                key: score(observed, Forecast.normal(mean, sd))[key] for key in ("nlpd", "rmse", "coverage_95")
+            }
             print(rows[-1], flush=True)
     return {"machine": machine, "rows": rows}
 

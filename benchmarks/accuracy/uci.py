@@ -169,7 +169,7 @@ def _score(fitted: gp.Fitted, folder: Path, name: str, split: int, seconds: floa
     test, began = mask[:, split], _cpu_seconds()
     posterior = fitted.predict(x[test])
     seconds += _cpu_seconds() - began
-    found = score(y[test], posterior.mean, posterior.sd_y)
+    found = score(y[test], posterior.y)
     scale = float(y[~test].std())
     return {
         "rows": int((~test).sum()),

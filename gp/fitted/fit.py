@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from gp.dataset import Dataset, as_array, default_columns
 from gp.fitted.fitted import Fitted, columns_of
+from gp.forecast import Forecast
 from gp.inference import Inference
 from gp.model.model import Model
 from gp.parallel import fan_out
@@ -88,7 +89,7 @@ def _scored(
     gp = fitted.inference.learnt_on(fitted.gp)
     conditioned = fitted.inference.condition(gp)
     mean, sd_y = conditioned.leave_one_out()
-    left_out = nlpd(gp.scope.y, mean, sd_y).mean()
+    left_out = nlpd(gp.scope.y, Forecast.normal(mean, sd_y)).mean()
     scores = {
         "log_marginal_likelihood": conditioned.log_likelihood + gp.log_jacobian,
         "loo_nlpd": float(left_out + np.log(gp.scope.y_scale)),

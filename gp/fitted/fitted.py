@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
 from gp.fitted.optima import describe
+from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
-from gp.posterior import Component, Posterior
+from gp.posterior import Posterior
 from gp.spec import Fault, InputError, kind_of
 from gp.training import Adam, Problem, Search, Train
 
@@ -93,12 +93,17 @@ class Fitted:
     def leave_one_out(self) -> pd.DataFrame:
         """Return each training row's y beside mean and sd_y of its prediction from all other rows, in y's units.
 
-        `pit`, the probability integral transform Φ((y − mean)/sd_y), is uniform where the model is calibrated.
+        `pit`, the probability integral transform of y, is uniform where the model is calibrated.
         """
+        left_out, y = self.left_out, self.data.observed
+        return pd.DataFrame({"y": y, "mean": left_out.mean, "sd_y": left_out.sd, "pit": left_out.cdf(y)})
+
+    @cached_property
+    def left_out(self) -> Forecast:
+        """Return the forecast of each training row's y from all other rows, in y's units."""
         mean, sd_y = self._conditioned.leave_one_out()
         scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
-        pit = ndtr((self.gp.scope.y - mean) / sd_y)
-        return pd.DataFrame({"y": self.data.y, "mean": mean * scale + offset, "sd_y": sd_y * scale, "pit": pit})
+        return Forecast.normal(mean * scale + offset, sd_y * scale)
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -171,15 +176,14 @@ class Fitted:
             noise = self.gp.noise_variance(internal)
         else:
             noise = (checked("noise_sd", noise_sd, ndim=1) / scale) ** 2
-        return Posterior(
+        return Posterior.normal(
             x=inputs,
             columns=self.columns,
             mean=moments.mean * scale + self.gp.scope.y_offset,
             sd_f=np.sqrt(moments.variance) * scale,
             sd_y=np.sqrt(moments.variance + noise) * scale,
             components={
-                name: Component(mean * scale, np.sqrt(variance) * scale)
-                for name, (mean, variance) in moments.terms.items()
+                name: (mean * scale, np.sqrt(variance) * scale) for name, (mean, variance) in moments.terms.items()
             },
         )
 

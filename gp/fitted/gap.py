@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gp.fitted.fitted import Fitted
+from gp.forecast import Forecast
 from gp.inference.exact import Exact
 from gp.inference.method import Method
 from gp.model.model import GaussianProcess
@@ -40,5 +41,5 @@ def _scores(method: Method, gp: GaussianProcess, others: GaussianProcess) -> tup
     """Return NLPD and rmse of the rows `others`, in internal units, from those of `gp`."""
     moments = method.condition(gp).moments(others.x)
     sd_y = np.sqrt(moments.variance + others.noise_variance(others.x))
-    forecast = others.scope.y, moments.mean, sd_y
-    return float(nlpd(*forecast).mean()), math.sqrt(squared_error(*forecast).mean())
+    y, forecast = others.scope.y, Forecast.normal(moments.mean, sd_y)
+    return float(nlpd(y, forecast).mean()), math.sqrt(squared_error(y, forecast).mean())

@@ -101,14 +101,14 @@ def draw_truth(axes: Axes, x: np.ndarray, f: np.ndarray) -> None:
 def draw_curve(axes: Axes, curve: Curve, study: Study, *, label: str = "mean") -> None:
     """Draw a posterior's mean over the bands of function and observation."""
     band = f"{study.percent} band of"
-    draw_band(axes, curve.x, curve.mean, curve.half_y, color=PALE_BLUE, label=f"{band} a new observation")
-    draw_band(axes, curve.x, curve.mean, curve.half_f, color=MID_BLUE, label=f"{band} the function")
+    draw_band(axes, curve.x, curve.y, color=PALE_BLUE, label=f"{band} a new observation")
+    draw_band(axes, curve.x, curve.f, color=MID_BLUE, label=f"{band} the function")
     axes.plot(curve.x, curve.mean, color=BLUE, label=label, linewidth=1.2)
 
 
-def draw_band(axes: Axes, x: np.ndarray, mean: np.ndarray, half_width: np.ndarray, *, label: str, color: str) -> None:
-    """Fill mean ± half_width along sorted `x`."""
-    axes.fill_between(x, mean - half_width, mean + half_width, linewidth=0, label=label, color=color)
+def draw_band(axes: Axes, x: np.ndarray, band: tuple[np.ndarray, np.ndarray], *, label: str, color: str) -> None:
+    """Fill the band (lower, upper) along sorted `x`."""
+    axes.fill_between(x, *band, linewidth=0, label=label, color=color)
 
 
 def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:

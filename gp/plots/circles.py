@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gp.forecast import Forecast
 from gp.plots.canvas import (
     BLUE,
     GREEN,
@@ -46,10 +47,11 @@ def coupling(study: Study) -> Figure | None:
         axes, below = panels[:, j]
         x = np.unique(test.x[:, j])
         curves = {name: _part(test.x[:, j], values, x, centred=d > 1) for name, values in parts.items()}
-        sd = _part_sd(study, prediction, j, x)
-        if sd is not None:
+        part = _part_forecast(study, prediction, j, x)
+        if part is not None:
             label = f"{study.percent} band of the function"
-            draw_band(axes, x, curves["mean"], study.quantile * sd, color=MID_BLUE, label=label)
+            low, high = (curves["mean"] + end - part.mean for end in part.interval(study.interval))
+            draw_band(axes, x, (low, high), color=MID_BLUE, label=label)
         axes.plot(x, curves["mean"], color=BLUE, linewidth=1.4, label="mean")
         draw_truth(axes, x, curves["true function"])
         for name in list(parts)[2:]:
@@ -70,17 +72,17 @@ def _part(column: np.ndarray, values: np.ndarray, x: np.ndarray, *, centred: boo
     return means - values.mean() if centred else means
 
 
-def _part_sd(study: Study, prediction: Posterior, j: int, x: np.ndarray) -> np.ndarray | None:
-    """Return the sd of the function (d = 1), or of the component that reads only angle j; None if unknown."""
+def _part_forecast(study: Study, prediction: Posterior, j: int, x: np.ndarray) -> Forecast | None:
+    """Return that of the function (d = 1), or of the component that reads only angle j; None if unknown."""
     if study.train.d == 1:
-        return prediction.sd_f
+        return prediction.f.at(np.argsort(prediction.x[:, 0], kind="stable"))
     column, others = prediction.x[:, j], np.delete(prediction.x, j, axis=1)
     first = (others == others[0]).all(axis=1)
     for component in prediction.components.values():
         changes = np.ptp(component.mean[first]) > 0
         stays = all(np.ptp(component.mean[column == at]) < 1e-9 * (1 + np.ptp(component.mean)) for at in x)
         if changes and stays:
-            return component.sd_f[first][np.argsort(column[first])]
+            return component.at(np.flatnonzero(first)[np.argsort(column[first])])
     return None
 
 

@@ -49,7 +49,7 @@ def components(study: Study) -> Figure | None:
     panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False)[:, 0]
     label = f"{study.percent} band of the component"
     for axes, (name, part) in zip(panels, parts.items(), strict=True):
-        draw_band(axes, part.x, part.mean, part.half, color=MID_BLUE, label=label)
+        draw_band(axes, part.x, part.band, color=MID_BLUE, label=label)
         axes.plot(part.x, part.mean, color=BLUE, label="mean", linewidth=1.2)
         axes.set_title(name, loc="left")
         axes.margins(x=0.01)

@@ -35,16 +35,17 @@ def predicted(study: Study) -> Figure | None:
     judged = values.judged(study)
     if judged is None:
         return None
-    observed, mean, band = judged.observed, judged.mean, study.quantile * judged.sd_y
+    observed, forecast = judged.observed, judged.forecast
+    mean, (low, high) = forecast.mean, forecast.interval(study.interval)
     figure = new_figure(study, 5.6, 6.4)
     axes = figure.subplots()
-    outside = judged.outside(study.quantile)
+    outside = forecast.outside(observed, study.interval)
     points, bars = (chosen(len(mean), at_most) for at_most in (DRAWN_AT_MOST, BARS_AT_MOST))
     for side, color, name in ((~outside, BLUE, "inside"), (outside, VERMILLION, "outside")):
         label = f"{name} the {study.percent} band: {side.sum()} of {len(side)}"
         rows, barred = points[side[points]], bars[side[bars]]
         scatter(axes, mean[rows], observed[rows], label=label, color=color, s=point_size(len(points)))
-        ends = (mean - band)[barred], (mean + band)[barred]
+        ends = low[barred], high[barred]
         axes.hlines(observed[barred], *ends, colors=color, alpha=0.3, linewidth=1, zorder=1)
     if len(bars) < len(mean):
         axes.set_title(f"{len(points)} points and {len(bars)} bars drawn of {len(mean)}", fontsize=10)
@@ -58,7 +59,7 @@ def predicted(study: Study) -> Figure | None:
 
 @styled
 def residuals(study: Study) -> Figure | None:
-    """Return (observed − mean)/sd_y against the prediction, their histogram and N(0, 1)."""
+    """Return standardized residuals against the prediction, their histogram and N(0, 1)."""
     judged = values.judged(study)
     residual = None if judged is None else judged.residuals
     if judged is None or residual is None:
@@ -66,7 +67,7 @@ def residuals(study: Study) -> Figure | None:
     z = study.quantile
     figure = new_figure(study, 7.5, 4.4)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2.6, 1))
-    scatter(left, judged.mean, residual, label=f"{judged.rows} data", color=BLUE)
+    scatter(left, judged.forecast.mean, residual, label=f"{judged.rows} data", color=BLUE)
     left.axhline(0, color=BLACK, linewidth=1)
     left.axhline(z, color=VERMILLION, linestyle="--", linewidth=1, label=f"±{z:.3g}: {study.percent} of N(0, 1)")
     for axes, side in ((left, -z), (right, z), (right, -z)):
@@ -75,7 +76,7 @@ def residuals(study: Study) -> Figure | None:
     right.hist(residual, bins=n_bins, density=True, orientation="horizontal", color=SKY, label="their histogram")
     normal = np.linspace(-4, 4, 400)
     right.plot(np.exp(-0.5 * normal**2) / math.sqrt(2 * math.pi), normal, color=BLACK, label="N(0, 1)")
-    left.set(xlabel=f"predicted {study.target}", ylabel="standardized residual\n(observed − predicted) / sd_y")
+    left.set(xlabel=f"predicted {study.target}", ylabel=f"standardized residual\n{judged.residual}")
     right.set_xlabel("density")
     legend_below(figure, left, right)
     return figure

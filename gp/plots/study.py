@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast, draws_file
 from gp.posterior import Posterior
 from gp.spec import Fault, InputError
 
@@ -23,8 +24,8 @@ class Study:
 
     `prediction` is at the rows of `test`, `grid` on a dense grid (d = 1 or 2), `slices` along each input
     (gp.grid.slices).  `baseline` is another prediction at the rows of `test`, by the method `baseline_name`.  `trace`
-    has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` has y, mean and sd_y of each
-    training row, predicted from all others.  `calibration` has nominal and observed coverage of the held-out rows or,
+    has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` is the forecast of each
+    training row's y from all others.  `calibration` has nominal and observed coverage of the held-out rows or,
     if no y is held out, of `loo`.  Inputs that are angles have `periods`.  `hyperparameters` (by name) are in the
     data's units, and `intervals` are their 95 % intervals, {lower, upper}.  `interval` is the probability of every
     band.
@@ -36,7 +37,7 @@ class Study:
     prediction: Posterior | None = None
     grid: Posterior | None = None
     trace: pd.DataFrame | None = None
-    loo: pd.DataFrame | None = None
+    loo: Forecast | None = None
     calibration: pd.DataFrame | None = None
     slices: Posterior | None = None
     baseline: Posterior | None = None
@@ -68,18 +69,23 @@ class Study:
             return None
         names, fit = (_read(find(path), _json) or {} for path in ("synthesize/names.json", "train/fit.json"))
         test = _read(find("synthesize/test.csv"), Dataset.load)
-        prediction = _read(find("predict/test.csv"), Posterior.load)
+
+        def posterior(name: str) -> Posterior | None:
+            draws = str(draws_file(Path(name)))
+            return _read(find(name), lambda path: Posterior.load(path, find(draws)))
+
+        prediction = posterior("predict/test.csv")
         at_test = test is not None and prediction is not None and np.array_equal(prediction.x, test.x)
         return cls(
             train=train,
             target=names.get("target", "y"),
             test=test,
             prediction=prediction if current or at_test else None,
-            grid=_read(find("predict/grid.csv"), Posterior.load),
+            grid=posterior("predict/grid.csv"),
             trace=_read(find("train/trace.csv"), pd.read_csv),
-            loo=_read(find("train/loo.csv"), pd.read_csv),
+            loo=_read(find("predict/loo.csv"), lambda path: Forecast.load(path, find("predict/loo.draws.npz"))),
             calibration=_read(find("evaluate/calibration.csv"), pd.read_csv),
-            slices=_read(find("predict/slices.csv"), Posterior.load),
+            slices=posterior("predict/slices.csv"),
             baseline=_read(find("synthesize/baseline.csv"), Posterior.load),
             baseline_name=names.get("baseline", {}).get("name", ""),
             periods=names.get("periods", {}),
@@ -91,7 +97,7 @@ class Study:
 
     @property
     def quantile(self) -> float:
-        """Return the half width of the interval in standard deviations: 1.96 for 0.95."""
+        """Return the half width of a normal's interval in standard deviations: 1.96 for 0.95."""
         return NormalDist().inv_cdf((1 + self.interval) / 2)
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, bdtrik
 
+from gp.forecast import Forecast
 from gp.plots.study import Study
 from gp.posterior import Posterior
 
@@ -17,21 +18,21 @@ TAILS = (0.025, 0.975)  # tail probabilities of a band that contains 95 % of cal
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A posterior along sorted `x`: `mean`, and half widths of the bands of function and observation, (m,)."""
+    """A posterior along sorted `x`: `mean`, and the bands (lower, upper) of function and observation, (m,) each."""
 
     x: np.ndarray
     mean: np.ndarray
-    half_f: np.ndarray
-    half_y: np.ndarray
+    f: tuple[np.ndarray, np.ndarray]
+    y: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One term of a posterior along sorted `x`: its `mean`, and the half width of its band, (m,)."""
+    """One term of a posterior along sorted `x`: its `mean`, and its `band` (lower, upper), (m,) each."""
 
     x: np.ndarray
     mean: np.ndarray
-    half: np.ndarray
+    band: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +46,21 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The rows by which the fit is judged, "held-out" or "left-out", and their forecasts, each (m,)."""
+    """The rows by which the fit is judged, "held-out" or "left-out": what was `observed` (m,), and its forecast."""
 
     rows: str
     observed: np.ndarray
-    mean: np.ndarray
-    sd_y: np.ndarray
+    forecast: Forecast
 
     @property
     def residuals(self) -> np.ndarray | None:
-        """Return (observed − mean) / sd_y, None if an sd is 0."""
-        return (self.observed - self.mean) / self.sd_y if self.sd_y.all() else None
+        """Return (observed − mean) / sd_y, of mixtures the normal score of the observation; None if an sd is 0."""
+        return self.forecast.normal_score(self.observed) if self.forecast.sds.all() else None
 
-    def outside(self, quantile: float) -> np.ndarray:
-        """Return for each row whether it is more than `quantile` standard deviations from its mean."""
-        return np.asarray(np.abs(self.observed - self.mean) > quantile * self.sd_y)
+    @property
+    def residual(self) -> str:
+        """Return what a residual is, in words."""
+        return "(observed − predicted) / sd_y" if self.forecast.is_normal else "normal score of the observation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def components(study: Study, at_most: int) -> dict[str, Component]:
         return {}
     rows = along(found.x[:, 0], at_most)
     return {
-        name: Component(found.x[rows, 0], part.mean[rows], study.quantile * part.sd_f[rows])
+        name: Component(found.x[rows, 0], part.mean[rows], part.at(rows).interval(study.interval))
         for name, part in found.components.items()
     }
 
@@ -155,11 +156,8 @@ def judged(study: Study) -> Judged | None:
     """Return the held-out rows with their forecasts, or else the training rows, each predicted from all others."""
     if study.test is not None and study.test.y is not None:
         p = study.prediction
-        return None if p is None else Judged("held-out", study.test.y, p.mean, p.sd_y)
-    if study.loo is None:
-        return None
-    observed, mean, sd_y = (study.loo[name].to_numpy(dtype=np.float64) for name in ("y", "mean", "sd_y"))
-    return Judged("left-out", observed, mean, sd_y)
+        return None if p is None else Judged("held-out", study.test.y, p.y)
+    return None if study.loo is None else Judged("left-out", study.train.observed, study.loo)
 
 
 def calibration(study: Study) -> Calibration | None:
@@ -201,5 +199,5 @@ def _curve(study: Study, found: Posterior, at_most: int, j: int = 0, part: slice
     """Return the rows `part` of a posterior along input j, from left to right."""
     rows = np.arange(len(found.x))[part]
     rows = rows[along(found.x[rows, j], at_most)]
-    half_f, half_y = (study.quantile * sd[rows] for sd in (found.sd_f, found.sd_y))
-    return Curve(found.x[rows, j], found.mean[rows], half_f, half_y)
+    bands = (of.at(rows).interval(study.interval) for of in (found.f, found.y))
+    return Curve(found.x[rows, j], found.mean[rows], *bands)

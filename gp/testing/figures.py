@@ -13,7 +13,7 @@ from gp.dataset import Dataset, default_columns
 from gp.grid import slices
 from gp.plots import Plot, Study, save
 from gp.plots.canvas import DRAWN_AT_MOST
-from gp.posterior import Component, Posterior
+from gp.posterior import Posterior
 from gp.scores import calibration
 from gp.testing.laws import require
 
@@ -29,8 +29,8 @@ def posterior_at(x: np.ndarray, terms: tuple[str, ...] = ()) -> Posterior:
     """Return a smooth posterior whose sd grows outside the unit box."""
     f = np.sin(2 * np.pi * x[:, 0])
     sd_f = 0.05 + np.abs(x - np.clip(x, 0, 1)).sum(axis=1)
-    parts = {name: Component(f / len(terms), sd_f / len(terms)) for name in terms}
-    return Posterior(x, _columns(x.shape[1]), f, sd_f, np.hypot(sd_f, 0.1), parts)
+    parts = {name: (f / len(terms), sd_f / len(terms)) for name in terms}
+    return Posterior.normal(x, _columns(x.shape[1]), f, sd_f, np.hypot(sd_f, 0.1), parts)
 
 
 def observed_study(d: int, n: int = 60, m: int = 25, terms: tuple[str, ...] = ()) -> Study:
@@ -48,7 +48,7 @@ def observed_study(d: int, n: int = 60, m: int = 25, terms: tuple[str, ...] = ()
         prediction=prediction,
         grid=posterior_at(points[d], terms) if d in points else None,
         trace=pd.DataFrame({"evaluation": range(40), "nats_per_datum": np.exp(-np.arange(40) / 10) - 1}),
-        calibration=calibration(y_test, prediction.mean, prediction.sd_y),
+        calibration=calibration(y_test, prediction.y),
         title="a study",
     )
 
@@ -83,14 +83,14 @@ def circle_study(d: int) -> Study:
     grid = np.column_stack([axis.ravel() for axis in axes])
     x, names = rng.uniform(0, 2 * np.pi, (500, d)), tuple(f"angle {j}" for j in range(d))
     truth, waves = np.sin(grid).sum(axis=1) + 1, np.sin(grid)
-    parts = {f"part {j}": Component(waves[:, j], np.full(len(grid), 0.1)) for j in range(d)}
+    parts = {f"part {j}": (waves[:, j], np.full(len(grid), 0.1)) for j in range(d)}
     sd = np.full(len(grid), 0.2)
     return Study(
         train=Dataset(x, names, y=np.sin(x).sum(axis=1) + rng.normal(size=500)),
         target="velocity",
         test=Dataset(grid, names, f=truth),
-        prediction=Posterior(grid, names, truth + 0.05, sd, 2 * sd, parts if d > 1 else {}),
-        baseline=Posterior(grid, names, truth - 0.05, sd, 2 * sd),
+        prediction=Posterior.normal(grid, names, truth + 0.05, sd, 2 * sd, parts if d > 1 else {}),
+        baseline=Posterior.normal(grid, names, truth - 0.05, sd, 2 * sd),
         baseline_name="a Fourier series",
         periods=dict.fromkeys(names, 2 * np.pi),
     )

@@ -11,7 +11,7 @@ from review.compare.scores import Block, Two, blocks
 from review.lock.revisions import NotHere, Revision, find
 from review.page import number
 
-READ = ("synthesize/train.csv", "synthesize/test.csv", "train/fit.json", "train/loo.csv", "predict/test.csv")
+READ = ("synthesize/train.csv", "synthesize/test.csv", "train/fit.json", "predict/loo.csv", "predict/test.csv")
 MIXED, ADDED, REMOVED, CHANGED, SAME = "mixed", "added", "removed", "changed", "unchanged"
 UNREADABLE = "unreadable"
 LONGEST = 500  # characters of a value that are shown

@@ -44,8 +44,7 @@ def posteriors(two: Two) -> Any:
 
 
 def _band(name: str, curve: Curve, colour: Any, label: str, target: str) -> Any:
-    low, high = curve.mean - curve.half_y, curve.mean + curve.half_y
-    data = records(x=curve.x, mean=curve.mean, low=low, high=high, revision=[name] * len(curve.x))
+    data = records(x=curve.x, mean=curve.mean, low=curve.y[0], high=curve.y[1], revision=[name] * len(curve.x))
     x = altair.X("x:Q", title=label, scale=altair.Scale(zero=False, nice=False))
     chart = altair.Chart(data).encode(x=x, color=colour)
     band = chart.mark_area(opacity=BAND, clip=True).encode(y=altair.Y("low:Q", title=target), y2="high:Q")
@@ -70,7 +69,8 @@ def predicted(two: Two) -> Any:
         return None
     some = chosen(len(rows[0].x), DRAWN_AT_MOST // 2)
     names = np.repeat([two.base.name, two.head.name], len(some))
-    mean, observed = (np.concatenate([getattr(r.forecast, part)[some] for r in rows]) for part in ("mean", "observed"))
+    mean = np.concatenate([side.scored.forecast.mean[some] for side in rows])
+    observed = np.concatenate([side.scored.observed[some] for side in rows])
     ends = [float(min(mean.min(), observed.min())), float(max(mean.max(), observed.max()))]
     diagonal = altair.Chart(records(x=np.array(ends), y=np.array(ends))).mark_line(color=QUIET, strokeDash=[4, 3])
     points = altair.Chart(records(x=mean, y=observed, revision=names)).mark_circle(size=36, opacity=0.7)
@@ -85,7 +85,7 @@ def gains(two: Two) -> Any:
     (title, rows), base, head = _judged(two), two.base, two.head
     if rows is None:
         return None
-    before, after = (nlpd(row.forecast.observed, row.forecast.mean, row.forecast.sd) for row in rows)
+    before, after = (nlpd(row.scored.observed, row.scored.forecast) for row in rows)
     change = after - before
     if len(change) < FEWEST or not change.any():
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gp.forecast import Forecast
 from gp.scores import METRICS, Metric
 
 NOISE = 2.0  # a difference must exceed this many standard errors
@@ -15,12 +16,11 @@ TOO_FEW = "too few rows to judge"
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
-    """The forecast N(mean, sd²) of each row, and what was observed, each (m,), in y's units."""
+class Scored:
+    """What was `observed` in each row (m,), in y's units, and its forecast."""
 
     observed: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
+    forecast: Forecast
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Difference:
     verdict: str = UNJUDGED
 
 
-def differences(base: Forecast, head: Forecast) -> list[Difference]:
+def differences(base: Scored, head: Scored) -> list[Difference]:
     """Return the compared scores of two forecasts of the same rows, each with its verdict, in their order."""
     return [compare(name, metric, base, head) for name, metric in compared().items()]
 
@@ -45,16 +45,16 @@ def compared() -> dict[str, Metric]:
     return {name: metric for name, metric in METRICS.items() if not metric.detail}
 
 
-def compare(name: str, metric: Metric, base: Forecast, head: Forecast) -> Difference:
+def compare(name: str, metric: Metric, base: Scored, head: Scored) -> Difference:
     """Return the difference of a metric, with the standard error of the paired, row-by-row differences.
 
     For a root mean, the squares are compared, and their difference is divided by the sum of the two roots.  Other pools
     have no such standard error, so they are not judged; neither is a metric without a better direction.
     """
-    old, new = (metric(side.observed, side.mean, side.sd) for side in (base, head))
+    old, new = (metric(side.observed, side.forecast) for side in (base, head))
     if metric.pool not in ("mean", "root_mean"):
         return Difference(name, old, new, new - old)
-    before, after = (metric.row_score(side.observed, side.mean, side.sd) for side in (base, head))
+    before, after = (metric.row_score(side.observed, side.forecast) for side in (base, head))
     change, se = mean_and_error(after - before, stretch(base, head))
     verdict = UNJUDGED if metric.better is None else judge(_worsening(metric, before, after), se, before)
     scale = ((old + new) or 1.0) if metric.pool == "root_mean" else 1.0
@@ -86,13 +86,13 @@ def mean_and_error(values: np.ndarray, tau: float = 1.0) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) * math.sqrt(tau / len(values)))
 
 
-def stretch(base: Forecast, head: Forecast) -> float:
+def stretch(base: Scored, head: Scored) -> float:
     """Return the autocorrelation time of the two forecasts' errors, in rows; 1 if rows are independent.
 
     Errors of neighbouring rows share a sign if a forecast misses a curve, or extrapolates a series.  The function uses
     errors and not differences of scores: if one model suits some inputs better than the other, that is not noise.
     """
-    return max(autocorrelation_time((side.observed - side.mean) / side.sd) for side in (base, head))
+    return max(autocorrelation_time(side.forecast.normal_score(side.observed)) for side in (base, head))
 
 
 def autocorrelation_time(values: np.ndarray) -> float:

@@ -9,21 +9,20 @@ import numpy as np
 
 from gp.plots.study import Study
 from gp.scores import BLOCKS, inside_box
-from review.compare.paired import Difference, Forecast, compared, differences
+from review.compare.paired import Difference, Scored, compared, differences
 from review.lock.revisions import NotHere, Revision, find
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Inputs `x` (m, d) and a forecast there; a single input is sorted, so that neighbours are adjacent."""
+    """Inputs `x` (m, d) and what is `scored` there; a single input is sorted, so that neighbours are adjacent."""
 
     x: np.ndarray
-    forecast: Forecast
+    scored: Scored
 
     def same_as(self, other: "Rows") -> bool:
         """Return whether these are forecasts of the very same rows."""
-        ours, theirs = self.forecast.observed, other.forecast.observed
-        return np.array_equal(self.x, other.x) and np.array_equal(ours, theirs)
+        return np.array_equal(self.x, other.x) and np.array_equal(self.scored.observed, other.scored.observed)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def blocks(two: Two) -> list[Block]:
         before, after = two.block(key)
         if before and after:
             rows, why = two.rows(key)
-            scores = differences(*(side.forecast for side in rows)) if rows else _side_by_side(before, after)
+            scores = differences(*(side.scored for side in rows)) if rows else _side_by_side(before, after)
             made.append(Block(key, title, target, int(after["n"]), scores, why))
     return made
 
@@ -107,14 +106,14 @@ def held_out(study: Study) -> Rows | None:
     test, posterior = study.test, study.prediction
     if test is None or test.y is None or posterior is None:
         return None
-    return _sorted(test.x, Forecast(test.y, posterior.mean, posterior.sd_y))
+    return _sorted(test.x, Scored(test.y, posterior.y))
 
 
 def left_out(study: Study) -> Rows | None:
     """Return the training rows, each with its forecast from all other rows."""
     if study.loo is None:
         return None
-    return _sorted(study.train.x, Forecast(*(study.loo[name].to_numpy() for name in ("y", "mean", "sd_y"))))
+    return _sorted(study.train.x, Scored(study.train.observed, study.loo))
 
 
 def truth(*, inside: bool) -> Callable[[Study], Rows | None]:
@@ -125,16 +124,16 @@ def truth(*, inside: bool) -> Callable[[Study], Rows | None]:
         if test is None or test.f is None or posterior is None:
             return None
         side = inside_box(test.x, study.train.x) == inside
-        return _sorted(test.x[side], Forecast(test.f[side], posterior.mean[side], posterior.sd_f[side]))
+        return _sorted(test.x[side], Scored(test.f[side], posterior.f.at(side)))
 
     return load
 
 
-def _sorted(x: np.ndarray, forecast: Forecast) -> Rows:
+def _sorted(x: np.ndarray, scored: Scored) -> Rows:
     if x.shape[1] > 1:
-        return Rows(x, forecast)
+        return Rows(x, scored)
     order = np.argsort(x[:, 0], kind="stable")
-    return Rows(x[order], Forecast(forecast.observed[order], forecast.mean[order], forecast.sd[order]))
+    return Rows(x[order], Scored(scored.observed[order], scored.forecast.at(order)))
 
 
 # Place in metrics.json (gp.scores.BLOCKS) → function that returns the rows of these scores.

@@ -20,11 +20,15 @@ def predicted(study: Study) -> list[Figure]:
     judged = values.judged(study)
     if judged is None or study.train.d == 1:
         return []
-    rows, n = judged.rows, len(judged.mean)
-    some, outside = chosen(n, BARS_AT_MOST), judged.outside(study.quantile)
-    o, m, half = judged.observed[some], judged.mean[some], study.quantile * judged.sd_y[some]
-    data = records(o=o, m=m, low=m - half, high=m + half, c=np.where(outside[some], VERMILLION, BLUE))
-    ends = [float(min((m - half).min(), o.min())), float(max((m + half).max(), o.max()))]
+    rows, n = judged.rows, len(judged.observed)
+    some, outside = chosen(n, BARS_AT_MOST), judged.forecast.outside(judged.observed, study.interval)
+    o, m, (low, high) = (
+        judged.observed[some],
+        judged.forecast.mean[some],
+        judged.forecast.at(some).interval(study.interval),
+    )
+    data = records(o=o, m=m, low=low, high=high, c=np.where(outside[some], VERMILLION, BLUE))
+    ends = [float(min(low.min(), o.min())), float(max(high.max(), o.max()))]
     x, y, color = alt.X("m:Q").scale(domain=ends), alt.Y("o:Q").scale(domain=ends), alt.Color("c:N").scale(None)
     told = tips(o="observed", m="predicted", low="from", high="to")
     layers = [
@@ -77,7 +81,7 @@ def calibration(study: Study) -> list[Figure]:
 
 
 def residuals(study: Study) -> list[Figure]:
-    """Return (observed − mean)/sd_y against the prediction, and their quantiles against those of N(0, 1)."""
+    """Return standardized residuals against the prediction, and their quantiles against those of N(0, 1)."""
     judged = values.judged(study)
     residual = None if judged is None else judged.residuals
     if judged is None or residual is None:
@@ -86,14 +90,17 @@ def residuals(study: Study) -> list[Figure]:
     rules = alt.Chart(records(y=np.array([-z, z]))).mark_rule(color=VERMILLION, strokeDash=[6, 4], clip=True)
     span = alt.X("x:Q").scale(zero=False, padding=10)
     layers = [
-        points(judged.mean[some], residual[some], "dot", BLUE, ("predicted", "standardized residual")).encode(x=span),
+        points(judged.forecast.mean[some], residual[some], "dot", BLUE, ("predicted", "standardized residual")).encode(
+            x=span
+        ),
         rules.encode(x=alt.value(0), x2=alt.value("width"), y="y:Q"),
         alt.Chart(records(y=[0.0]))
         .mark_rule(color=INK, clip=True)
         .encode(x=alt.value(0), x2=alt.value("width"), y="y:Q"),
     ]
-    title = "(observed − predicted) / sd_y"
-    against = layered(layers, f"predicted {study.target}", title, "standardized residuals against predictions")
+    against = layered(
+        layers, f"predicted {study.target}", judged.residual, "standardized residuals against predictions"
+    )
     keys = (
         Key("dot", BLUE, f"{rows} rows{drawn(some, len(residual))}"),
         Key("dashed", VERMILLION, f"±{z:.3g}: {study.percent} of N(0, 1)"),

@@ -85,8 +85,9 @@ def slices(study: Study) -> list[Figure]:
     curves = values.slices(study, LINE_POINTS)
     if not curves:
         return []
-    low = min(float((curve.mean - curve.half_y).min()) for curve in curves.values())
-    high = max(float((curve.mean + curve.half_y).max()) for curve in curves.values())
+    low, high = (
+        float(pick([pick(curve.y[end]) for curve in curves.values()])) for end, pick in ((0, np.min), (1, np.max))
+    )
     made = []
     for j, (label, curve) in enumerate(curves.items()):
         layers, keys = _bands(study, curve, label)
@@ -101,7 +102,7 @@ def components(study: Study) -> list[Figure]:
     made: list[Figure] = []
     keys = (Key("line", BLUE, "mean"), Key("band", BAND_OF_F, f"{study.percent} band of the component"))
     for name, part in values.components(study, LINE_POINTS).items():
-        data = records(x=part.x, mean=part.mean, low=part.mean - part.half, high=part.mean + part.half)
+        data = records(x=part.x, mean=part.mean, low=part.band[0], high=part.band[1])
         base = alt.Chart(data).encode(x="x:Q")
         layers = [
             base.mark_area(color=BAND_OF_F, clip=True).encode(y="low:Q", y2="high:Q"),
@@ -115,13 +116,7 @@ def components(study: Study) -> list[Figure]:
 
 def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]]:
     """Return layers and legend of a curve over the input `label`: both bands, the mean, and the tooltip."""
-    columns = {
-        "mean": curve.mean,
-        "f_low": curve.mean - curve.half_f,
-        "f_high": curve.mean + curve.half_f,
-        "y_low": curve.mean - curve.half_y,
-        "y_high": curve.mean + curve.half_y,
-    }
+    columns = {"mean": curve.mean, "f_low": curve.f[0], "f_high": curve.f[1], "y_low": curve.y[0], "y_high": curve.y[1]}
     base = alt.Chart(records(x=curve.x, **columns)).encode(x=alt.X("x:Q").scale(zero=False, nice=False))
     titles = {
         "x": label,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gp.forecast import Forecast
 from gp.scores import headings, score, trivial_forecast
 from review.page import number
 from review.results import Results
@@ -170,7 +171,7 @@ def _trivial_of_train(results: Results) -> dict[str, float] | None:
     if train is None or train.y is None:
         return None
     mean, sd = trivial_forecast(train)
-    return score(train.y, np.full(train.n, mean), np.full(train.n, sd), (mean, sd))
+    return score(train.y, Forecast.normal(np.full(train.n, mean), np.full(train.n, sd)), (mean, sd))
 
 
 def summary(results: Results) -> Summary:

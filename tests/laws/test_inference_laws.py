@@ -321,7 +321,7 @@ def test_the_sd_of_the_function_for_that_of_an_observation_is_caught(monkeypatch
 
     def swapped(self, *arguments):
         right = predict(self, *arguments)
-        return Posterior(right.x, right.columns, right.mean, right.sd_y, right.sd_f, right.components)
+        return Posterior(right.x, right.columns, right.y, right.f, right.components)
 
     monkeypatch.setattr(Fitted, "predict", swapped)
     with pytest.raises(AssertionError, match="sd_y² is sd_f² of the function and the noise's variance"):

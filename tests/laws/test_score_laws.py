@@ -17,17 +17,17 @@ def test_a_metric_keeps_the_laws(name):
 
 WRONG = {
     "a unit that is none of its own": (dataclasses.replace(METRICS["rmse"], unit=""), "of unit ''"),
-    "a sum": (Metric(lambda y, m, s: np.full(len(y), float(len(y))), "sum"), "rows counted twice"),
+    "a sum": (Metric(lambda y, f: np.full(len(y), float(len(y))), "sum"), "rows counted twice"),
     "the wrong direction": (dataclasses.replace(METRICS["crps"], better="higher"), "higher is better"),
     "a level that intervals do not have": (Metric(coverage(0.8), "coverage", better=0.9), r"come near 0\.9"),
-    "an order of rows": (Metric(lambda y, m, s: (y - m) * np.arange(len(y)), "order", unit="y"), "the order of rows"),
-    "no residual": (Metric(lambda y, m, s: np.abs(y), "size", unit="y"), "a constant added"),
+    "an order of rows": (Metric(lambda y, f: (y - f.mean) * np.arange(len(y)), "order", unit="y"), "the order of rows"),
+    "no residual": (Metric(lambda y, f: np.abs(y), "size", unit="y"), "a constant added"),
     "an improper density": (
-        Metric(lambda y, m, s: nlpd(y, m, s) + np.log(s), "improper", unit="", better="lower"),
+        Metric(lambda y, f: nlpd(y, f) + np.log(f.sd), "improper", unit="", better="lower"),
         "of unit ''",
     ),
     "a score that likes large sds": (
-        Metric(lambda y, m, s: np.abs(y - m) / s, "errors in sds", better="lower"),
+        Metric(lambda y, f: np.abs(y - f.mean) / f.sd, "errors in sds", better="lower"),
         "it is proper",
     ),
 }

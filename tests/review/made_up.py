@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from gp.dataset import Dataset
+from gp.forecast import Forecast
 from gp.plots import Study
-from gp.posterior import Component, Posterior
+from gp.posterior import Posterior
 from review.results import Results
 
 NASTY = "</script><script>document.title='stolen'</script>"
@@ -33,8 +34,8 @@ N, M = 30, 50
 def posterior(x, columns, components=()):
     """Return sin of the first column with bands that grow."""
     mean, sd = np.sin(x[:, 0]), 0.1 + 0.01 * np.arange(len(x))
-    parts = {name: Component(0.5 * mean, 0.5 * sd) for name in components}
-    return Posterior(x, tuple(columns), mean, sd, np.hypot(sd, 0.1), parts)
+    parts = dict.fromkeys(components, (0.5 * mean, 0.5 * sd))
+    return Posterior.normal(x, tuple(columns), mean, sd, np.hypot(sd, 0.1), parts)
 
 
 def study(name="sine", d=1, columns=None, target="height", held_out=True, **changes):
@@ -60,7 +61,7 @@ def study(name="sine", d=1, columns=None, target="height", held_out=True, **chan
         "prediction": posterior(tested, columns),
         "grid": None if grid is None else posterior(grid, columns, components=("trend", "season") if d == 1 else ()),
         "slices": posterior(lines, columns) if d > 2 else None,
-        "loo": pd.DataFrame({"y": y, "mean": np.sin(x[:, 0]), "sd_y": np.full(N, 0.12)}),
+        "loo": Forecast.normal(np.sin(x[:, 0]), np.full(N, 0.12)),
         "trace": pd.DataFrame({"evaluation": range(20), "nats_per_datum": np.exp(-np.arange(20.0))}),
         "calibration": pd.DataFrame({"nominal": [0.25, 0.5, 0.75], "observed": [0.3, 0.5, 0.7]}),
     }

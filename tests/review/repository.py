@@ -7,13 +7,19 @@ import subprocess
 import numpy as np
 from ruamel.yaml import YAML
 
+from gp.forecast import Forecast
 from gp.scores import score
 from review.compare.__main__ import review
-from review.compare.paired import Forecast
+from review.compare.paired import Scored
 from review.lock.revisions import open_revision
 
 STUDY = {"seed": 0, "data": {"n": 40}, "model": {"kernel": {"kind": "rbf"}}}
 N = 200
+
+
+def scored(observed, mean, sd):
+    """Return what was observed, and its forecasts N(mean, sd²)."""
+    return Scored(observed, Forecast.normal(mean, sd))
 
 
 def forecast(noise, seed=0, n=N):
@@ -21,7 +27,7 @@ def forecast(noise, seed=0, n=N):
     rng = np.random.default_rng(seed)
     truth = np.sin(np.arange(n))
     observed = truth + 0.1 * np.random.default_rng(9).normal(size=n)
-    return Forecast(observed, truth + noise * rng.normal(size=n), np.full(n, np.hypot(0.1, noise)))
+    return scored(observed, truth + noise * rng.normal(size=n), np.full(n, np.hypot(0.1, noise)))
 
 
 class Repository:
@@ -48,7 +54,9 @@ class Repository:
         """Give a study held-out rows and a forecast of them, and one of its training rows, if there is one."""
         x = np.arange(len(held_out.observed)) if x is None else x
         test = "x,y\n" + "".join(f"{a},{b}\n" for a, b in zip(x, held_out.observed, strict=True))
-        rows = "".join(f"{a},{b},0.1,{c}\n" for a, b, c in zip(x, held_out.mean, held_out.sd, strict=True))
+        rows = "".join(
+            f"{a},{b},0.1,{c}\n" for a, b, c in zip(x, held_out.forecast.mean, held_out.forecast.sd, strict=True)
+        )
         predicted = f"x,mean,sd_f,sd_y\n{rows}"
         self.studies[study] = params
         self.outs[study] = {
@@ -57,15 +65,15 @@ class Repository:
             "train/fit.json": json.dumps({"alarms": list(alarms)}),
         }
         if left_out:
-            rows = zip(left_out.observed, left_out.mean, left_out.sd, strict=True)
-            self.outs[study]["train/loo.csv"] = "y,mean,sd_y\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
-            scores = score(left_out.observed, left_out.mean, left_out.sd)
+            rows = zip(left_out.observed, left_out.forecast.mean, left_out.forecast.sd, strict=True)
+            self.outs[study]["predict/loo.csv"] = "y,mean,sd_y\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
+            scores = score(left_out.observed, left_out.forecast)
             metrics |= {"loo": {"n": len(left_out.observed), **scores}}
-        test = {"n": len(x), **score(held_out.observed, held_out.mean, held_out.sd)}
+        test = {"n": len(x), **score(held_out.observed, held_out.forecast)}
         certificate = {"alarms": len(alarms), "converged": 1}
         file = self.path / f"data/{study}/evaluate/metrics.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        fit = {"log_marginal_likelihood": 1.5, "hyperparameters": {"noise.sd": float(held_out.sd[0])}}
+        fit = {"log_marginal_likelihood": 1.5, "hyperparameters": {"noise.sd": float(held_out.forecast.sd[0])}}
         file.write_text(json.dumps({"test": test, "certificate": certificate, "fit": fit} | metrics))
 
     def commit(self, branch=None):

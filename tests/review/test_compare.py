@@ -5,13 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from repository import STUDY, N, Repository, forecast
+from repository import STUDY, N, Repository, forecast, scored
 from ruamel.yaml import YAML
 
 from gp.spec import InputError
 from review.compare.changes import changes, signed
 from review.compare.markdown import text
-from review.compare.paired import Forecast
 from review.lock.revisions import WORKSPACE, open_revision
 
 
@@ -77,11 +76,12 @@ def test_a_worse_kernel_is_called_worse_with_its_parameter_and_its_error(reposit
 def test_left_out_rows_are_judged_beside_held_out_ones(repository):
     few = np.arange(10)
     near, far = (
-        Forecast(made.observed[few], made.mean[few], made.sd[few]) for made in (forecast(0.1), forecast(0.1, 1))
+        scored(made.observed[few], made.forecast.mean[few], made.forecast.sd[few])
+        for made in (forecast(0.1), forecast(0.1, 1))
     )
     repository.add("sine", near, left_out=forecast(0.02, n=10))
     repository.commit()
-    worse = Forecast(near.observed, near.observed + 1.0, near.sd)
+    worse = scored(near.observed, near.observed + 1.0, near.forecast.sd)
     repository.add("sine", far, left_out=worse)
     repository.commit("branch")
     markdown = repository.review().markdown
@@ -197,7 +197,12 @@ def test_both_posteriors_are_in_one_picture(repository):
     assert {name: len(rows) for name, rows in curves.items()} == {"main": N, "branch": N}
     x, mean, low, high, _ = curves["branch"][0].split(",")
     made = forecast(0.3, seed=1)
-    expected = [0, made.mean[0], made.mean[0] - 1.96 * made.sd[0], made.mean[0] + 1.96 * made.sd[0]]
+    expected = [
+        0,
+        made.forecast.mean[0],
+        made.forecast.mean[0] - 1.96 * made.forecast.sd[0],
+        made.forecast.mean[0] + 1.96 * made.forecast.sd[0],
+    ]
     np.testing.assert_allclose([float(value) for value in (x, mean, low, high)], expected, rtol=1e-3)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from repository import forecast
+from repository import forecast, scored
 
 from gp.row_scores import nlpd
 from gp.scores import METRICS, Metric, absolute_error
@@ -12,7 +12,6 @@ from review.compare.paired import (
     UNJUDGED,
     WITHIN,
     WORSE,
-    Forecast,
     autocorrelation_time,
     compare,
     compared,
@@ -25,7 +24,7 @@ from review.compare.paired import (
 def test_scores_of_rows_are_those_of_metrics(name):
     base, head = forecast(0.05), forecast(0.2, seed=1)
     found = compare(name, METRICS[name], base, head)
-    expected = [METRICS[name](side.observed, side.mean, side.sd) for side in (base, head)]
+    expected = [METRICS[name](side.observed, side.forecast) for side in (base, head)]
     np.testing.assert_allclose([found.base, found.head], expected, rtol=1e-12)
     assert found.change == pytest.approx(expected[1] - expected[0], rel=1e-9)
 
@@ -43,7 +42,7 @@ def test_forecasts_equally_good_differ_within_noise():
 
 def test_coverage_is_better_the_nearer_to_nominal_from_either_side():
     base = forecast(0.1, seed=1)
-    wide, narrow = (Forecast(base.observed, base.mean, base.sd * factor) for factor in (4, 0.3))
+    wide, narrow = (scored(base.observed, base.forecast.mean, base.forecast.sd * factor) for factor in (4, 0.3))
     metric = METRICS["coverage_95"]
     assert compare("coverage_95", metric, narrow, base).verdict == BETTER
     assert compare("coverage_95", metric, base, narrow).verdict == WORSE
@@ -67,7 +66,9 @@ def test_a_maximum_is_shown_and_not_judged():
 
 def test_rounding_of_another_machine_is_no_difference():
     base = forecast(0.1)
-    assert {d.verdict for d in differences(base, Forecast(base.observed, base.mean, base.sd * (1 + 1e-9)))} == {WITHIN}
+    assert {
+        d.verdict for d in differences(base, scored(base.observed, base.forecast.mean, base.forecast.sd * (1 + 1e-9)))
+    } == {WITHIN}
 
 
 def test_few_rows_are_not_judged():
@@ -83,7 +84,10 @@ def test_standard_error_of_independent_rows_is_the_usual_one():
 
 def test_ten_copies_of_each_row_tell_no_more_than_one():
     once = [forecast(0.1, seed=1, n=400), forecast(0.2, seed=2, n=400)]
-    often = [Forecast(*(np.repeat(part, 10) for part in (made.observed, made.mean, made.sd))) for made in once]
+    often = [
+        scored(*(np.repeat(part, 10) for part in (made.observed, made.forecast.mean, made.forecast.sd)))
+        for made in once
+    ]
     for single, copied in zip(differences(*once), differences(*often), strict=True):
         assert copied.change == pytest.approx(single.change)
         assert copied.se == pytest.approx(single.se, rel=0.15)
@@ -103,10 +107,10 @@ def test_a_model_that_suits_some_inputs_better_is_better_though_not_everywhere()
     rng = np.random.default_rng(0)
     sd = np.repeat([0.1, 1.0], 60)  # the noise grows half way
     observed, mean = sd * rng.normal(size=120), np.zeros(120)
-    one_level, both_levels = (Forecast(observed, mean, level) for level in (np.full(120, 0.7), sd))
+    one_level, both_levels = (scored(observed, mean, level) for level in (np.full(120, 0.7), sd))
     found = {item.name: item for item in differences(one_level, both_levels)}["nlpd"]
     assert found.verdict == BETTER
-    rows = [nlpd(made.observed, made.mean, made.sd) for made in (one_level, both_levels)]
+    rows = [nlpd(made.observed, made.forecast) for made in (one_level, both_levels)]
     difference = rows[1] - rows[0]
     assert found.se == pytest.approx(difference.std(ddof=1) / np.sqrt(120), rel=0.2)
 
@@ -117,7 +121,7 @@ def test_standard_error_is_what_repeated_draws_scatter_by():
     for seed in range(200):
         rng = np.random.default_rng(seed)
         error = np.convolve(rng.normal(size=408), np.full(9, 1 / 3), mode="valid")
-        made = (Forecast(error, np.full(400, shift), np.ones(400)) for shift in (0.0, 0.3))
+        made = (scored(error, np.full(400, shift), np.ones(400)) for shift in (0.0, 0.3))
         found = {item.name: item for item in differences(*made)}["nlpd"]
         changes.append(found.change)
         errors.append(found.se)

@@ -5,8 +5,9 @@ import pytest
 from conftest import STAGES
 from made_up import study
 from matplotlib.figure import Figure
-from repository import Repository, forecast
+from repository import Repository, forecast, scored
 
+from gp.forecast import Forecast
 from gp.plots import PLOTS
 from gp.scores import METRICS, Metric, score, study_scores
 from review.report.__main__ import report
@@ -14,12 +15,12 @@ from review.results import read_all
 from stages import plot, table
 
 
-def signed_error(observed, mean, sd):
-    return observed - mean
+def signed_error(observed, forecast):
+    return observed - forecast.mean
 
 
-def absolute_z(observed, mean, sd):
-    return np.abs(observed - mean) / sd
+def absolute_z(observed, forecast):
+    return np.abs(observed - forecast.mean) / forecast.sd
 
 
 NEW = {
@@ -38,7 +39,7 @@ def name(request, monkeypatch):
 def test_a_new_metric_reaches_metrics_json_table_and_report(name):
     made = study().study
     blocks = study_scores(made.prediction, made.train, made.test)
-    expected = NEW[name](made.test.y, made.prediction.mean, made.prediction.sd_y)
+    expected = NEW[name](made.test.y, made.prediction.y)
     assert blocks["test"][name] == pytest.approx(expected)
     heading = {"bias": "bias → 0.0", "log_z": "distance in sds ↑"}[name]
     assert table.scores({"sine": blocks})[heading].iloc[0] == blocks["test"][name]
@@ -48,19 +49,19 @@ def test_a_new_metric_reaches_metrics_json_table_and_report(name):
 
 def test_a_new_metric_reaches_the_review_judged_by_its_own_direction(name, tmp_path):
     repository, near, far = Repository(tmp_path), forecast(0.02), forecast(0.3, seed=1)
-    shifted = type(far)(far.observed, far.mean + 1, far.sd)
+    shifted = scored(far.observed, far.forecast.mean + 1, far.forecast.sd)
     repository.add("sine", near)
     repository.commit()
     repository.add("sine", shifted)
     repository.commit("branch")
-    assert name in score(near.observed, near.mean, near.sd)
+    assert name in score(near.observed, near.forecast)
     row = next(line for line in repository.review().markdown.splitlines() if line.startswith(f"| {NEW[name].title}"))
     assert ("**worse**" if name == "bias" else "**better**") in row
 
 
 def test_a_detail_stays_out_of_table_and_review(monkeypatch, tmp_path):
     monkeypatch.setitem(METRICS, "bias", Metric(signed_error, "bias", unit="y", better=0.0, detail=True))
-    blocks = {"test": score(*(np.array(values) for values in ([1.0, 2.0], [0.0, 0.0], [1.0, 1.0])))}
+    blocks = {"test": score(np.array([1.0, 2.0]), Forecast.normal([0.0, 0.0], [1.0, 1.0]))}
     assert blocks["test"]["bias"] == 1.5
     assert "bias → 0.0" not in table.scores({"sine": blocks})
     repository = Repository(tmp_path)

@@ -93,7 +93,7 @@ class Oscillators(Source):
         """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
         series = fit_fourier(train.x, train.observed)
         mean, sd_f = series.predict(x)
-        posterior = Posterior(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
+        posterior = Posterior.normal(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
         return Baseline("Fourier series, its order by evidence", posterior, {"order": series.order})
 
     def truth(self, x: np.ndarray) -> np.ndarray:
