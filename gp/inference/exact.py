@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from gp.inference.flat_mean import FlatMean
 from gp.inference.information import average_information
 from gp.inference.method import Method, Optimizer, Search
 from gp.inference.orderings import pairs
-from gp.inference.profile import Profile
+from gp.inference.profile import Profile, profile_of
 from gp.inference.solved import Solved, solve
 from gp.model.model import GaussianProcess
 from gp.parallel import available_memory, one_thread
@@ -135,6 +136,43 @@ class Exact(Method):
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread(), torch.no_grad():
             return solve(gp.distinct)
+
+    def integrating(self, gp: GaussianProcess) -> tuple[Method, np.ndarray]:
+        """Return exact inference with those mean coefficients integrated out that have neither bounds nor a prior."""
+        places = profile_of(gp).positions
+        return (_Integrated(rows=self.rows), places) if len(places) else (self, places)
+
+
+class _Integrated(Exact):
+    """Exact inference whose mean coefficients are integrated out (gp.inference.flat_mean)."""
+
+    profiles: ClassVar[bool] = False
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the restricted log likelihood, nats, and its raw gradient: zero for what is integrated out."""
+        with one_thread(), torch.set_grad_enabled(gradient):
+            solved = _with_flat_mean(gp)
+            return solved.log_likelihood, solved.pull_back() if gradient else np.zeros(0)
+
+    def condition(self, gp: GaussianProcess) -> Solved:
+        """Return the model conditioned on its rows; it is left at the estimate of its mean coefficients."""
+        with one_thread(), torch.no_grad():
+            return _with_flat_mean(gp)
+
+
+def _with_flat_mean(gp: GaussianProcess) -> Solved:
+    """Return the model solved with its mean coefficients integrated out, and move it to their estimate."""
+    profile = profile_of(gp)
+    solved = solve(gp.distinct, profile.design)
+    flat = FlatMean.of(profile.tensors, profile.design, solved.whitened)
+    change = flat.change(solved.alpha)
+    vector = gp.parameters.vector
+    vector[profile.positions] += change / profile.reference
+    gp.parameters.set(vector)
+    alpha = solved.alpha - flat.whitened @ (flat.whitened.T @ solved.residual)
+    return replace(solved, residual=solved.residual - flat.design @ change, alpha=alpha, flat=flat)
 
 
 @dataclass(frozen=True, eq=False)

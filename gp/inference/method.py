@@ -198,6 +198,14 @@ class Method(Spec):
         """Return the model over the rows that hyperparameters are fitted to; here all rows."""
         return gp
 
+    def integrating(self, gp: GaussianProcess) -> tuple["Method", np.ndarray]:
+        """Return the method that integrates mean coefficients out, and their places in the raw vector.
+
+        Its `evaluate` and `condition` leave the model at their estimate.  Where it has no such form (here) it is the
+        method itself, and nothing is integrated out.
+        """
+        return self, np.zeros(0, dtype=int)
+
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from gp.model.model import GaussianProcess
 
@@ -26,6 +27,7 @@ class Profile:
     design: np.ndarray
     reference: np.ndarray  # (q,) what one raw unit of a coefficient is
     bounds: np.ndarray  # (p, 2)
+    tensors: tuple[torch.Tensor, ...]  # that hold the coefficients, in the order of their columns
 
     @cached_property
     def _moved(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,4 +106,5 @@ def profile_of(gp: GaussianProcess) -> Profile:
         amplitude = np.zeros_like(amplitude)  # the scale's optimum would depend on a mean that is none
     sizes = [p.units.reference for p, yes in zip(free, linear, strict=True) if yes]
     reference = np.concatenate(sizes) if sizes else np.zeros(0)
-    return Profile(amplitude, positions, design, reference, np.array(gp.parameters.bounds).reshape(-1, 2))
+    tensors = tuple(p.tensor for p, yes in zip(free, linear, strict=True) if yes)
+    return Profile(amplitude, positions, design, reference, np.array(gp.parameters.bounds).reshape(-1, 2), tensors)

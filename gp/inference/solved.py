@@ -6,7 +6,7 @@ needs only the inverse's diagonal.  LAPACK is SciPy's.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
+from gp.inference.flat_mean import FlatMean
 from gp.inference.method import Moments, moments_of_terms, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal
@@ -35,6 +36,7 @@ class Solved:
 
     `noise` (n,) is each row's variance, `residual` is y − m (n,), `alpha` (K + noise)⁻¹(y − m) (n,), and `whitened`
     (K + noise)⁻¹Φ (n, q).  Where rows are means of the data's (gp.model.repeats), `scatter` (n,) is theirs about these.
+    With a `flat` mean its coefficients are integrated out, and the model holds their estimate.
     Noise that has no closed form is in `graph` as well, within autograd's graph where gradients are wanted.
     """
 
@@ -47,6 +49,7 @@ class Solved:
     alpha: np.ndarray
     whitened: np.ndarray
     scatter: np.ndarray | None
+    flat: FlatMean | None = None
 
     @cached_property
     def factor(self) -> np.ndarray:
@@ -65,6 +68,7 @@ class Solved:
         value = -0.5 * fit - 0.5 * self.log_determinant - 0.5 * self.gp.n * math.log(2 * math.pi)
         if self.gp.repeats and self.scatter is not None:
             value += float(self.gp.repeats.log_density(self.noise, self.scatter).sum())
+        value += self.flat.log_likelihood if self.flat else 0.0
         excess = self.graph[1] if self.graph else None
         return value if excess is None else value + excess.item()
 
@@ -75,9 +79,13 @@ class Solved:
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (R&W 2006 Alg. 2.1, lines 4–6)."""
-        return moments_of_terms(
-            self.gp, x, lambda kernels: {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
-        )
+
+        def marginals(kernels: Mapping[str, Kernel]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+            own = self.flat.columns(self.gp, x) if self.flat else None
+            # A term of a sum has no mean function of its own.
+            return {name: self._marginals(kernel, x, None if name else own) for name, kernel in kernels.items()}
+
+        return moments_of_terms(self.gp, x, marginals)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
@@ -94,6 +102,10 @@ class Solved:
         alpha, repeats = self.alpha, self.gp.repeats
         with one_thread(), torch.no_grad():
             precision, noise = inverse_diagonal(self.factor), self.noise
+            if self.flat:
+                # A row that alone tells a coefficient is not predicted from the others: its sd is then a million.
+                left = precision - (self.flat.whitened**2).sum(axis=1)
+                precision = np.maximum(left, 1e-12 * precision)
             new = self.gp.noise(self.gp.x).numpy()
         if repeats:
             group, ratio = repeats.group, repeats.ratio
@@ -111,6 +123,9 @@ class Solved:
         """
         alpha, parameters = self.alpha, self.gp.parameters
         by_noise = 0.5 * (alpha**2 - self.matrix.invert())
+        if self.flat:
+            self.matrix.subtract(self.flat.whitened)
+            by_noise += 0.5 * (self.flat.whitened**2).sum(axis=1)
         if self.gp.repeats and self.scatter is not None:
             by_noise += self.gp.repeats.slope(self.noise, self.scatter)
         gradient = np.zeros(len(parameters.reference))
@@ -146,8 +161,11 @@ class Solved:
         if pivots.min() < 10 * self.gp.n * np.finfo(float).eps * pivots.max():
             raise _without_factor(self.gp)
 
-    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)) for `kernel`, each (m,)."""
+    def _marginals(self, kernel: Kernel, x: torch.Tensor, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)) for `kernel`, each (m,).
+
+        A flat mean, whose `columns` at x are (m, r), adds what is unknown of its coefficients  (R&W 2006 eq. 2.42).
+        """
         mean, variance = np.empty(len(x)), np.empty(len(x))
         buffer = np.empty((min(ROWS, len(x)), self.gp.n))
         for rows in slices(len(x), ROWS):
@@ -155,10 +173,15 @@ class Solved:
             for tile in _tiles(*cross.shape):
                 cross[tile], _ = blocks.block(*tile)
             mean[rows] = cross @ self.alpha
+            unknown = None
+            if self.flat:
+                unknown = (0.0 if columns is None else columns[rows]) - cross @ self.flat.whitened
             with lapack_threads(self.gp.n):
                 blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)  # v = L⁻¹k, in place
             prior = blocks.diagonal()
             variance[rows] = positive_part(prior - np.einsum("ij,ij->i", cross, cross), prior)
+            if unknown is not None:
+                variance[rows] += (unknown**2).sum(axis=1)
         return mean, variance
 
 

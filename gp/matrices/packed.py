@@ -149,6 +149,11 @@ class PackedMatrix:
         rfp.invert(self._elements, self._n)
         return self.pivots
 
+    def subtract(self, columns: np.ndarray) -> None:
+        """Subtract `columns` columnsᵀ, (n, k) each, from the inverse, after `invert`."""
+        for column in columns.T:
+            self._elements = -rfp.outer_less(np.ascontiguousarray(column), self._elements)
+
     def times(self, columns: np.ndarray) -> np.ndarray:
         """Return the inverse times `columns` (n, k), after `invert`."""
         return rfp.products(self._elements, columns)

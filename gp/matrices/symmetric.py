@@ -47,6 +47,10 @@ class Symmetric(Protocol):
         """Overwrite the factor by C⁻¹, and return its diagonal, (n,)."""
         ...
 
+    def subtract(self, columns: np.ndarray) -> None:
+        """Subtract `columns` columnsᵀ, (n, k) each, from C⁻¹, after `invert`; `pull` then takes what is left for it."""
+        ...
+
     def times(self, columns: np.ndarray) -> np.ndarray:
         """Return C⁻¹ `columns` (n, k), after `invert`."""
         ...
@@ -120,6 +124,9 @@ class Tiled:
     def invert(self) -> np.ndarray:
         self._matrix = invert(self._matrix)
         return np.diagonal(self._matrix)
+
+    def subtract(self, columns: np.ndarray) -> None:
+        blas.dsyrk(-1.0, columns, beta=1.0, c=self._matrix.T, lower=0, overwrite_c=1)
 
     def times(self, columns: np.ndarray) -> np.ndarray:
         multiplied: np.ndarray = blas.dsymm(1.0, self._matrix.T, columns, lower=0)
