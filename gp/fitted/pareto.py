@@ -18,7 +18,7 @@ def smoothed(logs: np.ndarray) -> tuple[np.ndarray, float]:
     """
     logs = logs - logs.max()
     s, k = len(logs), -math.inf
-    tail = int(math.ceil(min(0.2 * s, 3 * math.sqrt(s))))  # sec. 2.2
+    tail = math.ceil(min(0.2 * s, 3 * math.sqrt(s)))  # sec. 2.2
     order = np.argsort(logs, kind="stable")
     last = order[s - tail :]
     if tail >= FEWEST and np.ptp(logs[last]) > 1e-12:

@@ -55,7 +55,7 @@ def test_predictions_and_likelihood_are_those_of_a_very_wide_prior(x):
     np.testing.assert_allclose([found.mean, found.variance], [mean, variance], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(solved.leave_one_out(), left_out, rtol=1e-5, atol=1e-5)
     assert solved.log_likelihood == pytest.approx(value, abs=1e-4)
-    assert variance.max() > 3 * Exact().condition(gp).moments(new).variance.max()  # far from rows, it is of the mean
+    assert variance.max() > 1.5 * Exact().condition(gp).moments(new).variance.max()  # far from rows, it is of the mean
     np.testing.assert_allclose(
         sum(term for term, _ in found.terms.values()) + gp.mean(new).detach().numpy(), mean, 1e-4
     )
