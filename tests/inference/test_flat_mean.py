@@ -61,8 +61,10 @@ def test_predictions_and_likelihood_are_those_of_a_very_wide_prior(x):
     )
 
 
+@pytest.mark.parametrize("few", [0, 512], ids=["by tiles", "packed"])
 @pytest.mark.parametrize("x", [X, np.round(3 * X) / 3], ids=["distinct", "repeated"])
-def test_the_gradient_is_that_of_the_restricted_likelihood(x):
+def test_the_gradient_is_that_of_the_restricted_likelihood(x, few, monkeypatch):
+    monkeypatch.setattr("gp.matrices.symmetric.FEW", few)
     gp = build(x=x)
     method, places = Exact().integrating(gp)
     assert [gp.parameters.names[i] for i in places] == ["mean.bias", "mean.weights.a", "mean.weights.b"]
