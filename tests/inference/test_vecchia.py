@@ -1,4 +1,4 @@
-"""Vecchia: judged by the exact GP (all rows as neighbours), and by textbook conditionals of brute-force neighbours."""
+"""Vecchia: judged by the exact GP (all rows as neighbours), and by dense matrices of brute-force neighbours."""
 
 import math
 from dataclasses import replace
@@ -9,15 +9,18 @@ import torch
 from gpytorch.kernels import Kernel
 from reference import Reference
 from reference import matrix as reference_matrix
+from scipy.stats import multivariate_normal
 
 from gp.dataset import Dataset
 from gp.fitted.fit import fit, log_marginal_likelihood
 from gp.fitted.fitted import Fitted
 from gp.fitted.gap import gap_to_exact
 from gp.inference.exact import Exact
-from gp.inference.nearest import vecchia
+from gp.inference.inducing.bound import JITTER
+from gp.inference.nearest import groups
+from gp.inference.nearest.groups import SEED
 from gp.inference.nearest.scaling import scales
-from gp.inference.nearest.vecchia import SEED, WIDER, Vecchia
+from gp.inference.nearest.vecchia import WIDER, Vecchia
 from gp.inference.orderings import max_min_order, random_order
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.kernels.stationary import Stationary
@@ -91,10 +94,10 @@ def _assert_exact(method, gp, x):
 
 
 @EACH_KERNEL
-@pytest.mark.parametrize("ordering", ["maxmin", "random"])
-def test_with_all_neighbours_it_is_the_exact_gp(kernel, ordering):
+@pytest.mark.parametrize(("ordering", "inducing"), [("maxmin", 0), ("random", 200), ("maxmin", 10)])
+def test_with_all_neighbours_it_is_the_exact_gp(kernel, ordering, inducing):
     gp = _gp(kernel, *_data(50))
-    _assert_exact(Vecchia(neighbours=49, ordering=ordering), gp, _new_inputs())
+    _assert_exact(Vecchia(neighbours=49, ordering=ordering, inducing=inducing), gp, _new_inputs())
 
 
 def test_with_all_neighbours_it_is_exact_for_known_noise_and_a_linear_mean():
@@ -137,17 +140,16 @@ def test_the_likelihood_is_the_product_of_textbook_conditionals_of_nearest_rows(
         prior = reference_matrix(KERNELS[name], x[[row]], x[[row]], COLUMNS)[0, 0]
         variance = NOISE**2 + (sd_f[0] ** 2 if position else prior)
         expected -= 0.5 * (math.log(2 * math.pi * variance) + (y[row] - mean[0]) ** 2 / variance)
-    assert Vecchia(neighbours=m, ordering=ordering).evaluate(gp, gradient=False)[0] == pytest.approx(expected, rel=SAME)
+    method = Vecchia(neighbours=m, ordering=ordering, inducing=0)
+    assert method.evaluate(gp, gradient=False)[0] == pytest.approx(expected, rel=SAME)
 
 
 def test_predictions_are_textbook_ones_of_nearest_rows():
     m, (x, y) = 3, _data(60)
     x /= x.std(axis=0)
     gp, scales = _gp(MATERN, x, y), np.array(SCALES["matern"])
-    moments, (means, sds) = (
-        Vecchia(neighbours=m).condition(gp).moments(gp.x + 0.1),
-        Vecchia(neighbours=m).condition(gp).leave_one_out(),
-    )
+    conditioned = Vecchia(neighbours=m, inducing=0).condition(gp)
+    moments, (means, sds) = conditioned.moments(gp.x + 0.1), conditioned.leave_one_out()
     for i in range(60):
         new, others = x[[i]] + 0.1, np.delete(np.arange(60), i)
         near = _nearest(gp, scales, new[0], np.arange(60), WIDER * m)
@@ -158,12 +160,84 @@ def test_predictions_are_textbook_ones_of_nearest_rows():
         assert [means[i], sds[i]] == pytest.approx([mean[0], math.hypot(sd_f[0], NOISE)], rel=SAME)
 
 
+def test_beside_inducing_inputs_it_is_the_dense_full_scale_approximation():
+    m, new, (x, y) = 3, _new_inputs(), _data(60)
+    x /= x.std(axis=0)
+    gp, scales, residual = _gp(MATERN, x, y), np.array(SCALES["matern"]), y - LEVEL
+    method = Vecchia(neighbours=m, inducing=9)
+    conditioned, z = method.condition(gp), method._groups(gp).z.numpy()
+    assert z.shape == (9, 2)
+
+    def kernel(a, b):
+        return reference_matrix(MATERN, a, b, COLUMNS)
+
+    lower = np.linalg.cholesky(kernel(z, z) + JITTER * MATERN["outputscale"] * np.eye(9))
+    features = np.linalg.solve(lower, kernel(z, x))
+    rest = kernel(x, x) - features.T @ features + NOISE**2 * np.eye(60)
+    # (I − W) r is independent from row to row, with these variances; W has the weights of each row's neighbours.
+    order, weights, variances = max_min_order(x * scales, SEED), np.eye(60), np.diag(rest).copy()
+    for position, row in enumerate(order[1:], start=1):
+        near = _nearest(gp, scales, x[row], order[:position], m)
+        weights[row, near] = -np.linalg.solve(rest[np.ix_(near, near)], rest[near, row])
+        variances[row] += weights[row, near] @ rest[near, row]
+    inverse = np.linalg.inv(weights)
+    covariance = features.T @ features + inverse @ np.diag(variances) @ inverse.T
+    expected = multivariate_normal(np.full(60, LEVEL), covariance).logpdf(y)
+    assert method.evaluate(gp, gradient=False)[0] == pytest.approx(expected, rel=SAME)
+    assert conditioned.log_likelihood == pytest.approx(expected, rel=SAME)
+
+    # The posterior of v, and with it that of each input given its nearest rows.
+    spread = features @ np.linalg.inv(covariance)
+    mean_v, cov_v = spread @ residual, np.eye(9) - spread @ features.T
+    moments = conditioned.moments(new)
+    for i, at in enumerate(new.numpy()):
+        near, own = (
+            _nearest(gp, scales, at, np.arange(60), WIDER * m),
+            np.linalg.solve(lower, kernel(z, at[None]))[:, 0],
+        )
+        cross = kernel(x[near], at[None])[:, 0] - features[:, near].T @ own
+        weight = np.linalg.solve(rest[np.ix_(near, near)], cross)
+        b = own - features[:, near] @ weight
+        variance = MATERN["outputscale"] - own @ own - weight @ cross + b @ cov_v @ b
+        expected = [LEVEL + weight @ residual[near] + b @ mean_v, variance]
+        assert [moments.mean[i], moments.variance[i]] == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("noise", [0.3, 3.0])
+def test_a_smooth_function_in_noise_needs_more_than_neighbours(noise):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 10, size=(1500, 1))
+    y = np.sin(2 * x[:, 0]) + noise * rng.normal(size=1500)
+    kernel = {"kind": "rbf", "lengthscale": 0.7, "outputscale": 1.0}
+    written = {"standardize": {"x": False, "y": False}, "kernel": kernel, "noise": {"sd": noise}}
+    gp = parse(Model, written).build(Dataset(x=x, y=y, columns=COLUMNS[:1]))
+    new = torch.linspace(0, 10, 200)[:, None]
+    exact = Exact().condition(gp).moments(new)
+
+    def off(inducing):
+        found = Vecchia(inducing=inducing).condition(gp).moments(new)
+        return np.sqrt(np.mean((found.mean - exact.mean) ** 2 / exact.variance)), found.variance / exact.variance
+
+    apart, ratio = off(100)
+    assert apart < 0.01
+    np.testing.assert_allclose(ratio, 1, atol=0.02)
+    assert off(0)[0] > 0.5
+
+
+def test_leave_one_out_is_near_the_exact_one():
+    gp = _gp(SUM, *_data(400))
+    (mean, sd), (exact_mean, exact_sd) = (method.condition(gp).leave_one_out() for method in (Vecchia(), Exact()))
+    assert np.sqrt(np.mean(((mean - exact_mean) / exact_sd) ** 2)) < 0.02
+    np.testing.assert_allclose(sd, exact_sd, rtol=0.03)
+
+
 @EACH_KERNEL
-@pytest.mark.parametrize("known", [False, True])
-def test_gradients_are_finite_differences(kernel, known):
+@pytest.mark.parametrize(("known", "inducing"), [(False, 0), (True, 8), (False, 8)])
+def test_gradients_are_finite_differences(kernel, known, inducing):
     mean = {"kind": "linear", "bias": 0.2, "weights": [0.3, 0.9]}
     noise_sd = np.linspace(0.1, 0.6, 40) if known else None
-    gp, method = _gp(kernel, *_data(40), mean=mean, noise_sd=noise_sd), Vecchia(neighbours=4)
+    gp = _gp(kernel, *_data(40), mean=mean, noise_sd=noise_sd)
+    method = Vecchia(neighbours=4, inducing=inducing)
     vector, step = gp.parameters.vector, 1e-5
     _, gradient = method.evaluate(gp)
     for k in range(len(vector)):
@@ -176,10 +250,10 @@ def test_gradients_are_finite_differences(kernel, known):
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch):
-    gp, method = _gp(SUM, *_data(100)), Vecchia(neighbours=5)
+    gp, method = _gp(SUM, *_data(100)), Vecchia(neighbours=5, inducing=20)
     value, gradient = method.evaluate(gp)
     moments = method.condition(gp).moments(_new_inputs())
-    monkeypatch.setattr(vecchia, "ELEMENTS", 7 * 36)
+    monkeypatch.setattr(groups, "ELEMENTS", 7 * 36)
     blocked, blocked_gradient = method.evaluate(gp)
     assert blocked == pytest.approx(value, rel=SAME)
     np.testing.assert_allclose(blocked_gradient, gradient, rtol=SAME, atol=SAME * np.abs(gradient).max())
@@ -192,7 +266,7 @@ def test_more_neighbours_bring_it_closer_to_the_exact_gp(kernel):
     exact, best = Exact().evaluate(gp, gradient=False)[0], Exact().condition(gp).moments(x)
     errors = []
     for m in (3, 12, 48):
-        method = Vecchia(neighbours=m)
+        method = Vecchia(neighbours=m, inducing=0)
         moments = method.condition(gp).moments(x)
         value, _ = method.evaluate(gp, gradient=False)
         errors.append([abs(value - exact), np.abs(moments.mean - best.mean).max()])
@@ -251,7 +325,7 @@ def test_somebodys_own_kernel_tells_its_lengthscales_by_declaring_them():
 
 
 def test_neighbours_stay_while_hyperparameters_move_and_a_model_built_anew_has_its_own():
-    method, kernels = Vecchia(neighbours=5), (MATERN, MATERN | {"lengthscale": [1.6, 0.4]})
+    method, kernels = Vecchia(neighbours=5, inducing=0), (MATERN, MATERN | {"lengthscale": [1.6, 0.4]})
     gp, other = (_gp(kernel, *_data(100)) for kernel in kernels)
     here, there = gp.parameters.vector, other.parameters.vector
     before, _ = method.evaluate(gp)
@@ -266,7 +340,7 @@ def test_training_ends_with_the_neighbours_of_its_own_end():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, size=(300, 2))
     y = np.sin(20 * x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=300)
-    fitted = fit(x, y, inference={"kind": "vecchia", "neighbours": 10}, train={"restarts": 0})
+    fitted = fit(x, y, inference={"kind": "vecchia", "neighbours": 10, "inducing": 0}, train={"restarts": 0})
     start = fitted.model.build(fitted.data)
     assert scales(start) != scales(fitted.gp)
     best = max(fitted.search.values)  # an end is of before its last digits were found
@@ -301,7 +375,7 @@ def test_rows_that_have_no_factor_are_refused_with_the_fix():
 
 
 def test_an_evaluation_that_failed_halfway_leaves_no_gradient_behind(monkeypatch):
-    monkeypatch.setattr(vecchia, "ELEMENTS", 1)  # a block for each row
+    monkeypatch.setattr(groups, "ELEMENTS", 1)  # a block for each row
     x, y = _data(40)
     model, method = _gp(RBF, np.vstack([x, x[:1]]), np.append(y, y[0])), Vecchia(neighbours=5)
     vector = model.parameters.start
@@ -340,7 +414,7 @@ QUICK = {"model": {"kernel": {"kind": "rbf", "ard": True}}, "train": {"restarts"
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(*_data(1500), inference={"kind": "vecchia"}, **QUICK)
+    return fit(*_data(1500), inference={"kind": "vecchia", "inducing": 50}, **QUICK)
 
 
 def test_a_fit_ends_near_the_exact_one(fitted):
@@ -380,7 +454,9 @@ def test_a_loaded_model_is_the_same(fitted, tmp_path):
 @pytest.mark.parametrize("train", [{"restarts": 0}, {"kind": "adam", "steps": 20}], ids=["lbfgs", "adam"])
 def test_a_fit_is_the_same_bytes_every_time(train, tmp_path):
     for name in "ab":
-        fit(*_data(200), inference={"kind": "vecchia", "neighbours": 5}, train=train).save(tmp_path / name)
+        fit(*_data(200), inference={"kind": "vecchia", "neighbours": 5, "inducing": 20}, train=train).save(
+            tmp_path / name
+        )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

@@ -150,8 +150,7 @@ class Inducing:
             with torch.no_grad():
                 by_mean = precision * residual
                 by_projected = torch.outer(q.mean, by_mean) + (a - q.factor @ spread) * precision
-                by_cross = torch.linalg.solve_triangular(self.factor.T, by_projected, upper=True)
-                self._by_factor_of_prior -= by_cross @ a.T
+                by_cross = self._by_cross(a, by_projected)
                 if with_q:
                     self.by_mean += a @ by_mean
                     self.by_factor -= a @ (spread * precision).T
@@ -159,6 +158,18 @@ class Inducing:
             cotangents = ((rows.prior, -0.5 * precision), (rows.mean, by_mean), (rows.noise, by_noise))
             backward([*rows.cross.cotangents(by_cross), *cotangents])
         return value
+
+    def pull_projected(self, cross: Covariance, projected: torch.Tensor, by_projected: torch.Tensor) -> None:
+        """Pullback to k(Z, x), and to the factor of K_ZZ, of a = L⁻¹k(Z, x) (m, b), given the cotangent by a."""
+        with torch.no_grad():
+            by_cross = self._by_cross(projected, by_projected)
+        backward(list(cross.cotangents(by_cross)))
+
+    def _by_cross(self, projected: torch.Tensor, by_projected: torch.Tensor) -> torch.Tensor:
+        """Return the cotangent by k(Z, x), given that by a = L⁻¹k(Z, x), and accumulate that by L."""
+        by_cross = torch.linalg.solve_triangular(self.factor.T, by_projected, upper=True)
+        self._by_factor_of_prior -= by_cross @ projected.T
+        return by_cross
 
     def pull_back(self) -> None:
         """Pullback through the Cholesky factor of K_ZZ  (Murray 2016, "Differentiation of the Cholesky

@@ -1,1 +1,1 @@
-"""Inference from nearest neighbours: Vecchia's approximation."""
+"""Inference from nearest neighbours, beside inducing inputs: Vecchia's approximation at full scale."""

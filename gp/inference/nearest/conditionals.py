@@ -4,7 +4,6 @@ Each of b groups has k points; the last point is conditioned on the others.  A k
 half as many as the elements of full matrices.
 """
 
-import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -94,71 +93,66 @@ def lower_pairs(k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tril_indices(k, -1)
 
 
-def factorised(pairs: np.ndarray, diagonal: np.ndarray) -> torch.Tensor | None:
+def factorised(pairs: np.ndarray, diagonal: np.ndarray, features: torch.Tensor) -> torch.Tensor | None:
     """Return the Cholesky factors (b, k, k) of matrices whose elements are `pairs` (p, b), and `diagonal` (k, b).
 
-    Returns None if one of them has no factor.
+    The products aᵀa' of `features` (b, k, m) are subtracted first.  Returns None if one of them has no factor.
     """
     k, b = diagonal.shape
-    matrices = np.zeros((b, k, k))
-    matrices[:, *lower_pairs(k)] = pairs.T
-    matrices[:, np.arange(k), np.arange(k)] = diagonal.T
-    factors, info = torch.linalg.cholesky_ex(torch.from_numpy(matrices))
+    filled = np.zeros((b, k, k))
+    filled[:, *lower_pairs(k)] = pairs.T
+    filled[:, np.arange(k), np.arange(k)] = diagonal.T
+    matrices = torch.from_numpy(filled)
+    if features.shape[2]:
+        matrices.baddbmm_(features, features.mT, alpha=-1)
+    factors, info = torch.linalg.cholesky_ex(matrices)
     return None if (info != 0).any() else factors
 
 
-def by_rounding(factors: torch.Tensor) -> bool:
-    """Return whether a matrix was factorised only thanks to rounding; a search must not end there."""
+def by_rounding(factors: torch.Tensor, size: float) -> bool:
+    """Return whether a matrix of elements up to `size` was factorised only thanks to rounding.
+
+    A search must not end there.  The matrix may be a difference of larger ones: `size` is then theirs.
+    """
     pivots = factors.diagonal(dim1=1, dim2=2).square()
     limit = 10 * factors.shape[1] * np.finfo(float).eps
-    return bool((pivots.amin(1) < limit * pivots.amax(1)).any())
+    return bool((pivots.amin(1) < limit * size).any())
 
 
 @dataclass(frozen=True, eq=False)
 class Conditionals:
-    """The last of k points given the others, for b groups, from `factors` (b, k, k) and residuals y − m (k, b).
+    """The last of k points given the others, for b groups, from the `factors` (b, k, k) of their covariances C.
 
-    With N the others, i the last, u = (−K_NN⁻¹k_Ni, 1) and g = (K_NN⁻¹r_N, 0): its residual is N(r_i − e, F) where
-    e = uᵀr and F = uᵀKu.
+    With N the others and i the last, u = (−C_NN⁻¹c_Ni, 1), (b, k): of values r, e = uᵀr is what the others leave
+    unexplained, and F = uᵀCu its variance.
     """
 
     factors: torch.Tensor
-    projected: torch.Tensor  # L_N⁻¹ r_N, (b, k − 1)
-    error: torch.Tensor  # e, (b,)
+    u: torch.Tensor
 
     @classmethod
-    def of(cls, factors: torch.Tensor, residual: np.ndarray) -> "Conditionals":
+    def of(cls, factors: torch.Tensor) -> "Conditionals":
         """Return the conditionals."""
-        r = torch.from_numpy(np.ascontiguousarray(residual.T))
-        projected = torch.linalg.solve_triangular(factors[:, :-1, :-1], r[:, :-1, None], upper=False)[..., 0]
-        return cls(factors, projected, r[:, -1] - (factors[:, -1, :-1] * projected).sum(1))
+        solved = torch.linalg.solve_triangular(factors[:, :-1, :-1].mT, factors[:, -1, :-1, None], upper=True)[..., 0]
+        return cls(factors, torch.cat([-solved, torch.ones(len(factors), 1)], dim=1))
 
     @property
     def variance(self) -> torch.Tensor:
         """Return F, (b,)."""
         return self.factors[:, -1, -1].square()
 
-    def log_density(self) -> float:
-        """Return Σ log N(e | 0, F), nats."""
-        variance = self.variance
-        return -0.5 * float(((2 * math.pi * variance).log() + self.error.square() / variance).sum())
+    def unexplained(self, values: torch.Tensor) -> torch.Tensor:
+        """Return uᵀv of values v (b, k) or (b, k, m)."""
+        return torch.linalg.vecdot(self.u, values) if values.dim() == 2 else (self.u[:, None] @ values)[:, 0]
 
-    def gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the log density's derivatives by pairs (p, b), diagonal (k, b) and residuals (k, b).
+    def pull(self, by_u: torch.Tensor, by_variance: torch.Tensor) -> torch.Tensor:
+        """Return h (b, k), with which a function of u and F changes by uᵀ dC h.
 
-        dF = uᵀ dK u and de = −gᵀ dK u + uᵀ dr, so that it changes by ½(e²/F² − 1/F) uᵀ dK u + e/F gᵀ dK u − e/F uᵀ dr:
-        of the element K_ab, and its mirror image, by u_a h_b + u_b h_a with h = ½(e²/F² − 1/F) u + e/F g.
+        Its derivatives are `by_u` t (b, k) and `by_variance` s (b,).  As du = −(C_NN⁻¹dC_N: u, 0) and dF = uᵀdC u,
+        that is h = s u − (C_NN⁻¹t_N, 0).
         """
-        lower, b = self.factors[:, :-1, :-1], len(self.error)
-        both = torch.stack([self.factors[:, -1, :-1], self.projected], dim=2)
-        solved = torch.linalg.solve_triangular(lower.mT, both, upper=True)
-        u, g = torch.ones(len(lower[0]) + 1, b), torch.zeros(len(lower[0]) + 1, b)
-        u[:-1], g[:-1] = -solved[..., 0].T, solved[..., 1].T
-        ratio = self.error / self.variance
-        h = (0.5 * (ratio.square() - 1 / self.variance) * u + ratio * g).numpy()
-        first, second = lower_pairs(len(h))
-        v = u.numpy()
-        by_pair = v.take(first, axis=0)
-        by_pair *= h.take(second, axis=0)
-        by_pair += v.take(second, axis=0) * h.take(first, axis=0)
-        return by_pair, v * h, -ratio.numpy() * v
+        h = by_variance[:, None] * self.u
+        lower = self.factors[:, :-1, :-1]
+        whitened = torch.linalg.solve_triangular(lower, by_u[:, :-1, None], upper=False)
+        h[:, :-1] -= torch.linalg.solve_triangular(lower.mT, whitened, upper=True)[..., 0]
+        return h

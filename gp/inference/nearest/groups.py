@@ -1,0 +1,84 @@
+"""Each row's neighbours among those before it, and the inducing inputs: what stays while hyperparameters move."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from scipy.spatial import KDTree
+
+from gp.inference.nearest.scaling import scaled_inputs, scales, units
+from gp.inference.orderings import max_min_order, nearest_before, random_order
+from gp.matrices.tiles import slices
+from gp.model.model import GaussianProcess
+
+SEED = 0  # of orderings: a saved model has the same as the fitted one
+SAMPLE = 20  # rows for each inducing input, at most, in which k-means looks for clusters
+ROUNDS = 20  # of k-means
+ELEMENTS = 2**20  # of small matrices at a time
+FEATURES = 2**24  # numbers that the features of all rows may be: 128 MB, of which an evaluation needs three
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The `rows` (k + 1, n) of n groups: each row with its k neighbours before it, in the order of the rows.
+
+    A group's last element is the row itself.  The first k rows have fewer than k before them: their neighbours from
+    position i on, of row i in the order, are no neighbours (`mask`).  `z` (m, d) are the inducing inputs, chosen with
+    distances in the kernel's units at these `scales`.
+    """
+
+    scales: tuple[int, ...]
+    rows: np.ndarray
+    z: torch.Tensor
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield the rows (k + 1, b) of some groups, and which are none (k + 1, b), if any."""
+        k, n = len(self.rows) - 1, self.rows.shape[1]
+        size = at_once(k + 1, len(self.z))
+        for part in slices(k, size):
+            position = np.arange(k + 1)[:, None]
+            yield self._rows(part), (position >= np.arange(k)[part]) & (position < k)
+        for part in slices(n - k, size):
+            yield self._rows(slice(part.start + k, part.stop + k)), None
+
+    def _rows(self, part: slice) -> np.ndarray:
+        return self.rows[:, part].astype(np.intp)
+
+
+def at_once(k: int, m: int) -> int:
+    """Return how many groups of k rows, with m features each, are gone through at a time."""
+    return max(ELEMENTS // (k * max(k, m)), 1)
+
+
+def find_groups(gp: GaussianProcess, neighbours: int, inducing: int, ordering: str) -> Groups:
+    """Return the groups of the model's rows, for distances in its kernel's units."""
+    at, n, k = scaled_inputs(gp), gp.n, min(neighbours, gp.n - 1)
+    order = max_min_order(at, SEED) if ordering == "maxmin" else random_order(n, SEED)
+    rows = np.empty((k + 1, n), dtype=np.int32)
+    rows[-1] = order
+    rows[:-1, k:] = order[nearest_before(at[order], k)].T
+    # Groups of rows that are near share neighbours, which then are in a core's cache.
+    rank = np.empty(n, dtype=np.intp)
+    rank[KDTree(at).indices] = np.arange(n)
+    rows[:, k:] = rows[:, k + np.argsort(rank[order[k:]], kind="stable")]
+    for i in range(k):
+        rows[:-1, i] = order[np.minimum(np.arange(k), i)]
+    m = min(inducing, n, FEATURES // n)
+    return Groups(scales(gp), rows, torch.from_numpy(_centres(at, m) * units(gp)))
+
+
+def _centres(at: np.ndarray, m: int) -> np.ndarray:
+    """Return m centres (m, d) of clusters of the points `at` (n, d), by k-means (Lloyd 1982) from seeded rows."""
+    if len(at) <= m or not m:
+        return at[: len(at) if m else 0]
+    rng = np.random.default_rng(SEED)
+    if len(at) > SAMPLE * m:
+        at = at[np.sort(rng.choice(len(at), size=SAMPLE * m, replace=False))]
+    start = at[np.sort(rng.choice(len(at), size=m, replace=False))]
+    with warnings.catch_warnings():
+        # A cluster without rows keeps its centre.
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        return np.asarray(kmeans2(at, start, iter=ROUNDS, minit="matrix")[0])

@@ -1,0 +1,135 @@
+"""The posterior of any input given its nearest training rows and the inducing inputs, and leave-one-out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+from scipy.spatial import KDTree
+
+from gp.inference.method import Marginals, Moments, moments_of_terms, positive_part
+from gp.inference.nearest.conditionals import Pairs, factorised, lower_pairs
+from gp.inference.nearest.full_scale import FullScale, FullScalePosterior, no_factor
+from gp.inference.nearest.groups import at_once
+from gp.inference.orderings import nearest, nearest_others
+from gp.matrices.tiles import diagonal, slices
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """A function at b inputs given their nearest rows and v: N(mean + bᵀv, variance), b (b, m) being `features`."""
+
+    mean: torch.Tensor
+    features: torch.Tensor
+    variance: torch.Tensor
+    prior: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class NearestPosterior:
+    """The posterior of each input given the low-rank part and its `near` nearest rows, in `tree` in `units` (d,)."""
+
+    gp: GaussianProcess
+    full_scale: FullScale
+    solved: FullScalePosterior
+    tree: KDTree
+    units: np.ndarray
+    near: int
+    condition_number: None = None  # no n×n matrix is factorised
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return the approximate log marginal likelihood of the internal targets in nats."""
+        return self.solved.log_likelihood
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d)."""
+        return moments_of_terms(self.gp, x, lambda kernels: self._marginals(kernels, x))
+
+    def _marginals(self, kernels: Mapping[str, Kernel], x: torch.Tensor) -> Marginals:
+        found = {name: (np.empty(len(x)), np.empty(len(x))) for name in kernels}
+        k, q, points = min(self.near, self.gp.n), self.solved.q, x.numpy() / self.units
+        for part in self._parts(len(x), k):
+            local = self._given(kernels, x[part], nearest(self.tree, points[part], k))
+            for name, of in local.items():
+                spread = (of.features @ q.factor).square().sum(1)
+                found[name][0][part] = of.mean + of.features @ q.mean
+                found[name][1][part] = positive_part(of.variance + spread, of.prior)
+        return found
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the data's rows, in internal units."""
+        mean = self.moments(self.gp.x).mean
+        return mean[self.gp.repeats.group] if self.gp.repeats else mean
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given v without it, and its nearest others, internal units, noise included.
+
+        Those may come before it or after.  To those at other inputs, a row's own group adds its other rows.
+        """
+        gp, k, q = self.gp, min(self.near, self.gp.n - 1), self.solved.q
+        mean, variance = np.empty(gp.n), np.empty(gp.n)
+        with one_thread(), torch.no_grad():
+            weight, features, precision = self._sites
+            # The precision of a target given v, less what v tells of it.
+            own = precision - (features @ q.factor).square().sum(1)
+            for part in self._parts(gp.n, k):
+                rows = np.arange(gp.n)[part]
+                local = self._given({"": gp.kernel}, gp.x[part], nearest_others(self.tree, rows, k))[""]
+                # Without the row's site, S grows by S c cᵀS/own, and μ loses S c α/own.
+                moved = torch.linalg.vecdot(local.features @ q.factor, features[part] @ q.factor) / own[part]
+                mean[part] = local.mean + local.features @ q.mean - moved * weight[part]
+                spread = (local.features @ q.factor).square().sum(1) + moved.square() * own[part]
+                variance[part] = positive_part(local.variance + spread, local.prior)
+            mean, noise = gp.mean(gp.x).numpy() + mean, gp.noise_variance(gp.x)
+            if gp.repeats:
+                mean, variance = gp.repeats.with_others(mean, variance, gp.training_noise()[0].numpy())
+                noise = noise[gp.repeats.group]
+        return mean, np.sqrt(variance + noise)
+
+    @cached_property
+    def _sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return α = K⁻¹(y − m) (n,), and c = QA (n, m) and diag Q (n,), Q being the targets' precision given v.
+
+        With q = Q(y − m), a target given v and all others is N(y − (q − cᵀv)/Q_ii, 1/Q_ii), and α = q − cᵀμ.
+        """
+        n, m = self.full_scale.features.shape
+        weight, features, precision = torch.zeros(n), torch.zeros(n, m), torch.zeros(n)
+        for group in self.full_scale.blocks():
+            rows, u, variance = torch.from_numpy(group.rows.T), group.given.u, group.given.variance[:, None]
+            precision.index_add_(0, rows.reshape(-1), (u.square() / variance).reshape(-1))
+            weight.index_add_(0, rows.reshape(-1), (u * group.e[:, None] / variance).reshape(-1))
+            scaled = (u / variance)[:, :, None] * group.b[:, None]
+            features.index_add_(0, rows.reshape(-1), scaled.flatten(0, 1))
+        return weight - features @ self.solved.q.mean, features, precision
+
+    def _parts(self, n: int, k: int) -> Iterator[slice]:
+        return slices(n, at_once(k, self.full_scale.features.shape[1]))
+
+    def _given(self, terms: Mapping[str, Kernel], x: torch.Tensor, near: np.ndarray) -> dict[str, Local]:
+        """Return each term at x (b, d) given v and the training rows `near` (b, k)."""
+        whole, gp, rows, k = self.full_scale, self.gp, near.T, near.shape[1]
+        points = np.concatenate([np.ascontiguousarray(gp.scope.x.T)[:, rows], x.numpy().T[:, None]], axis=1)
+        residual, features = whole.of_rows(rows)
+        factors = factorised(
+            Pairs(points, *lower_pairs(k)).covariance(gp.kernel).numpy(), whole.variance[rows], features
+        )
+        if factors is None:
+            raise no_factor(gp)
+        to_new, found = Pairs(points, np.arange(k), np.full(k, k)), {}
+        for name, kernel in terms.items():
+            own, prior = whole.features_of(kernel, x), diagonal(kernel, x)
+            cross = to_new.covariance(kernel).T - (own[:, None] @ features.mT)[:, 0]
+            whitened = torch.linalg.solve_triangular(factors, cross[:, :, None], upper=False)
+            weights = torch.linalg.solve_triangular(factors.mT, whitened, upper=True)[:, :, 0]
+            found[name] = Local(
+                mean=torch.linalg.vecdot(weights, residual),
+                features=own - (weights[:, None] @ features)[:, 0],
+                variance=prior - own.square().sum(1) - whitened.square().sum((1, 2)),
+                prior=prior,
+            )
+        return found
