@@ -108,8 +108,8 @@ def _doubts(revision: Revision, study: str) -> Iterator[str]:
     """Yield reasons to doubt that a study's results were made with its parameters."""
     if stale := revision.not_run(study):
         yield f"{revision.name}: {', '.join(stale)} changed since outputs were made: `dvc repro`, and commit dvc.lock"
-    if strays := revision.strays(study, READ):
-        yield f"{', '.join(strays)}: on disk is not what dvc.lock records: `dvc checkout`, or `dvc repro`"
+    if outputs_that_differ := revision.outputs_that_differ(study, READ):
+        yield f"{', '.join(outputs_that_differ)}: on disk is not what dvc.lock records: `dvc checkout`, or `dvc repro`"
 
 
 def _level(metrics: Mapping[str, Any] | None) -> str:

@@ -55,7 +55,7 @@ def compare(name: str, metric: Metric, base: Scored, head: Scored) -> Difference
     if metric.pool not in ("mean", "root_mean"):
         return Difference(name, old, new, new - old)
     before, after = (metric.row_score(side.observed, side.forecast) for side in (base, head))
-    change, se = mean_and_error(after - before, stretch(base, head))
+    change, se = mean_and_error(after - before, correlation_length(base, head))
     verdict = UNJUDGED if metric.better is None else judge(_worsening(metric, before, after), se, before)
     scale = ((old + new) or 1.0) if metric.pool == "root_mean" else 1.0
     return Difference(name, old, new, change / scale, se / scale, verdict)
@@ -86,7 +86,7 @@ def mean_and_error(values: np.ndarray, tau: float = 1.0) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) * math.sqrt(tau / len(values)))
 
 
-def stretch(base: Scored, head: Scored) -> float:
+def correlation_length(base: Scored, head: Scored) -> float:
     """Return the autocorrelation time of the two forecasts' errors, in rows; 1 if rows are independent.
 
     Errors of neighbouring rows share a sign if a forecast misses a curve, or extrapolates a series.  The function uses

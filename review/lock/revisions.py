@@ -149,11 +149,11 @@ class Revision:
             why = "is a symbolic link that leads out of the project"
             raise InputError(Fault("", why, "remove it: nothing there is read", f"{path} of {self.name}"))
 
-    def strays(self, study: str, paths: tuple[str, ...]) -> list[str]:
+    def outputs_that_differ(self, study: str, paths: tuple[str, ...]) -> list[str]:
         """Return which of these outputs on disk differ from dvc.lock."""
-        return list(self._strays(study, paths)) if self.commit is None else []
+        return list(self._outputs_that_differ(study, paths)) if self.commit is None else []
 
-    def _strays(self, study: str, paths: tuple[str, ...]) -> Iterator[str]:
+    def _outputs_that_differ(self, study: str, paths: tuple[str, ...]) -> Iterator[str]:
         for path in paths:
             file = self.root / f"data/{study}/{path}"
             try:

@@ -30,13 +30,13 @@ def predicted(study: Study) -> list[Figure]:
     data = records(o=o, m=m, low=low, high=high, c=np.where(outside[some], VERMILLION, BLUE))
     ends = [float(min(low.min(), o.min())), float(max(high.max(), o.max()))]
     x, y, color = alt.X("m:Q").scale(domain=ends), alt.Y("o:Q").scale(domain=ends), alt.Color("c:N").scale(None)
-    told = tips(o="observed", m="predicted", low="from", high="to")
+    tooltip = tips(o="observed", m="predicted", low="from", high="to")
     layers = [
         alt.Chart(data).mark_rule(opacity=0.3, clip=True).encode(alt.X("low:Q"), y, x2="high", color=color),
         alt.Chart(records(m=np.array(ends), o=np.array(ends)))
         .mark_line(color=INK, strokeWidth=1, clip=True)
         .encode(x, y),
-        alt.Chart(data).mark_circle(size=34, opacity=0.9, clip=True).encode(x, y, color=color, tooltip=told),
+        alt.Chart(data).mark_circle(size=34, opacity=0.9, clip=True).encode(x, y, color=color, tooltip=tooltip),
     ]
     titles = f"predicted {study.target}", f"observed {study.target}"
     chart = layered(layers, *titles, f"observed against predicted {study.target}, {rows} rows", HEIGHT + 60)
@@ -146,8 +146,8 @@ def loss(study: Study) -> list[Figure]:
         return []
     line = alt.Chart(records(x=trained[0].astype(int), y=trained[1]))
     drawn_line = line.mark_line(color=BLUE, point={"size": 12, "color": BLUE}, clip=True)
-    told = tips(x="evaluation", y="nats per datum")
-    layers = [drawn_line.encode(alt.X("x:Q"), alt.Y("y:Q").scale(zero=False, padding=6), tooltip=told)]
+    tooltip = tips(x="evaluation", y="nats per datum")
+    layers = [drawn_line.encode(alt.X("x:Q"), alt.Y("y:Q").scale(zero=False, padding=6), tooltip=tooltip)]
     chart = layered(layers, "evaluation", "nats per datum", "what training minimised", PANEL)
     return [Figure("loss", "What training minimised: negative log marginal likelihood", chart, ("loss",))]
 

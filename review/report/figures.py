@@ -69,8 +69,8 @@ def surface(study: Study) -> list[Figure]:
         colour = alt.Color("v:Q", scale=scale)
         colour = colour.title(f"{study.target}: {name}").legend(direction="horizontal")
         axes = (alt.X("x:Q").scale(zero=False, nice=False), alt.Y("z:Q").scale(zero=False, nice=False))
-        told = tips(v=f"{study.target}: {name}")
-        mapped = alt.Chart(data).mark_rect(clip=True).encode(*axes, x2="x2", y2="z2", color=colour, tooltip=told)
+        tooltip = tips(v=f"{study.target}: {name}")
+        mapped = alt.Chart(data).mark_rect(clip=True).encode(*axes, x2="x2", y2="z2", color=colour, tooltip=tooltip)
         dots = alt.Chart(records(x=train.x[some, 0], z=train.x[some, 1]))
         dots = dots.mark_circle(size=18, color="white", stroke="black", strokeWidth=0.7, opacity=1, clip=True)
         layers = [mapped, dots.encode(x="x:Q", y="z:Q")]
@@ -127,14 +127,14 @@ def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]
         "y_high": "to ",  # must differ from the titles of the other lines
     }
     nearest = alt.selection_point(nearest=True, on="pointerover", fields=["x"], empty=False)
-    told = base.mark_circle(color=BLUE, size=60, clip=True).encode(
+    tooltip = base.mark_circle(color=BLUE, size=60, clip=True).encode(
         y="mean:Q", tooltip=tips(**titles), opacity=alt.when(nearest).then(alt.value(1)).otherwise(alt.value(0))
     )
     layers = [
         base.mark_area(color=BAND_OF_Y, clip=True).encode(y=alt.Y("y_low:Q").scale(zero=False), y2="y_high:Q"),
         base.mark_area(color=BAND_OF_F, clip=True).encode(y="f_low:Q", y2="f_high:Q"),
         base.mark_line(color=BLUE, strokeWidth=1.6, clip=True).encode(y="mean:Q"),
-        told.add_params(nearest),
+        tooltip.add_params(nearest),
     ]
     band = f"{study.percent} band of"
     bands = Key("band", BAND_OF_F, f"{band} the function"), Key("band", BAND_OF_Y, f"{band} a new observation")

@@ -313,10 +313,10 @@ def _training(monkeypatch, heights, **settings):
     gp, looks = _gp(RBF, 100), iter(heights)
     monkeypatch.setattr(Training, "_held_out", lambda *_: next(looks, heights[-1]))
     training = Training(gp, gp.scope.x[:4], ModelRows(gp), Svgp(batch_size=20, **settings).minibatches, 0)
-    state = training.begin(0)
+    state = training.initial_state(0)
     places = []
-    look = Training._look
-    monkeypatch.setattr(Training, "_look", lambda self, s: (places.append(s.place), look(self, s)))
+    look = Training._check_progress
+    monkeypatch.setattr(Training, "_check_progress", lambda self, s: (places.append(s.place), look(self, s)))
     training.run(state, Checkpoint(None, ""))
     return state, places
 

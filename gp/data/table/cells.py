@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from gp.data.table.dates import DateFormat, IsoDate, decimal_years
+from gp.data.table.diagnosis import Diagnosis
 from gp.data.table.faults import BadCell, Faults, show
 from gp.data.table.format import Format
-from gp.data.table.looks import Looks
 
 Role = Literal["value", "mark"]  # a value is a number, a boolean or a date
 
@@ -107,7 +107,7 @@ class TextColumn:
         written = {f"{value:g}" for value in self._na_numbers} | {repr(value) for value in self._na_numbers}
         self._na = MISSING | {value.strip() for value in form.na_values if isinstance(value, str)} | written
         self._parts: list[np.ndarray] = []
-        self._looks = Looks(name, form)
+        self._diagnosis = Diagnosis(name, form)
         self.trimmed = False  # whether a cell had blanks around it
 
     def take(self, cells: Sequence[str], lines: Sequence[int]) -> None:
@@ -124,8 +124,8 @@ class TextColumn:
         """Return all that was taken, (n,); say what the cells look like that could not be."""
         values = np.concatenate([np.empty(0), *self._parts])
         if count := self._faults.count(self._name, "text"):
-            looks, fix = self._looks.describe(count, values)
-            self._faults.explain(self._name, "text", looks, fix)
+            diagnosis, fix = self._diagnosis.describe(count, values)
+            self._faults.explain(self._name, "text", diagnosis, fix)
         return values
 
     def _plain(self, cells: Sequence[str]) -> np.ndarray | None:
@@ -149,27 +149,27 @@ class TextColumn:
         """Return numbers, NaN where they are one of `na_values`."""
         if not self._na_numbers:
             return values
-        gone = np.isin(values, self._na_numbers)
-        for i in np.flatnonzero(gone).tolist():
-            self._gone(cells[i], lines[i])
-        return np.where(gone, np.nan, values)
+        missing = np.isin(values, self._na_numbers)
+        for i in np.flatnonzero(missing).tolist():
+            self._add_missing(cells[i], lines[i])
+        return np.where(missing, np.nan, values)
 
     def _one_by_one(self, cells: Sequence[str], lines: Sequence[int]) -> np.ndarray:
         parser = self._parser or self._numbers  # no cell so far says what the column holds
         parsed: list[Any] = [None] * len(cells)
         for i, cell in enumerate(cells):
             if cell in self._na:
-                self._gone(cell, lines[i])
+                self._add_missing(cell, lines[i])
                 continue
             try:
                 value = parser.parse(cell)
             except BadCell as bad:
                 self._faults.add(lines[i], bad.kind, bad.why, bad.fix, column=self._name)
                 if bad.kind == "text":
-                    self._looks.add(cell, lines[i])
+                    self._diagnosis.add(cell, lines[i])
                 continue
             if value in self._na_numbers:
-                self._gone(cell, lines[i])
+                self._add_missing(cell, lines[i])
             else:
                 parsed[i] = value
         # None becomes NaN in the one, NaT in the other.
@@ -177,7 +177,7 @@ class TextColumn:
             return decimal_years(np.array(parsed, dtype="M8[us]"))
         return np.array(parsed, dtype=np.float64)
 
-    def _gone(self, cell: str, line: int) -> None:
+    def _add_missing(self, cell: str, line: int) -> None:
         if self._missing == "error":
             self._faults.add(line, "missing", f"missing value (got {cell!r})", MISSING_FIX, column=self._name)
 

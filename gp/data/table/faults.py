@@ -38,10 +38,10 @@ class Faults:
         else:
             self._found[column, kind] = _Found(line, why, fix, count)
 
-    def explain(self, column: str, kind: str, looks: str, fix: str) -> None:
+    def explain(self, column: str, kind: str, diagnosis: str, fix: str) -> None:
         """Set what is wrong and what to do for one column and kind of fault, once all its cells are known."""
         found = self._found[column, kind]
-        found.why, found.fix = found.why + looks, fix
+        found.why, found.fix = found.why + diagnosis, fix
 
     def count(self, column: str, kind: str) -> int:
         """Return the number of such faults."""

@@ -90,7 +90,7 @@ class Training:
         self._held = draw(self._n, count, np.random.default_rng([seed, 1]))
         self._held_rows = gather(rows, self._held)
 
-    def begin(self, evaluations: int) -> State:
+    def initial_state(self, evaluations: int) -> State:
         """Return the state before the first step."""
         place = np.concatenate([self._parameters.vector, (self._z.detach().numpy() / self._unit).reshape(-1)])
         prior, zero = Natural.prior(len(self._z)), np.zeros_like(place)
@@ -105,19 +105,19 @@ class Training:
                 self._step(state, batch)
                 bar.update()
                 if state.step % CHECK == 0:
-                    self._look(state)
+                    self._check_progress(state)
                     bar.set_postfix(held_out_nats=f"{state.values[-1] / self._n:.4f}")
                     if state.drops > DROPS:
                         break
                 checkpoint.offer(state.arrays)
             state.epoch, state.batch = state.epoch + 1, 0
         if state.step % CHECK != 0:
-            self._look(state)
+            self._check_progress(state)
         bar.close()
 
     def at_best(self, state: State) -> torch.Tensor:
         """Put the best hyperparameters into the model; return the best inducing inputs."""
-        self._put(state.best_place)
+        self._set_model(state.best_place)
         return self._z.detach().clone()
 
     def _rest_of_epoch(self, state: State) -> Iterator[Batch]:
@@ -127,7 +127,7 @@ class Training:
             if k >= done:
                 yield batch
 
-    def _put(self, place: np.ndarray) -> None:
+    def _set_model(self, place: np.ndarray) -> None:
         p = len(place) - self._z.numel()
         self._parameters.set(place[:p])
         with torch.no_grad():
@@ -137,7 +137,7 @@ class Training:
         """Take one step, at one minibatch."""
         weight = (self._n - len(self._held)) / len(batch.y)
         shrunk = DROP**state.drops
-        self._put(state.place)
+        self._set_model(state.place)
         natural = Natural(torch.from_numpy(state.linear), torch.from_numpy(state.precision))
         state.step += 1
         with torch.enable_grad():
@@ -171,7 +171,7 @@ class Training:
         place[: len(low)] = np.clip(place[: len(low)], low, high)
         state.place = place
 
-    def _look(self, state: State) -> None:
+    def _check_progress(self, state: State) -> None:
         """Evaluate the held-out bound; keep the best place; without a rise for long, reduce the step sizes."""
         value, best = self._held_out(state), max(state.values, default=-np.inf)
         state.values = np.append(state.values, value)
@@ -183,7 +183,7 @@ class Training:
 
     def _held_out(self, state: State) -> float:
         """Return the bound estimated from the held-out rows, plus the log prior (nats)."""
-        self._put(state.place)
+        self._set_model(state.place)
         q = Natural(torch.from_numpy(state.linear), torch.from_numpy(state.precision)).gaussian()
         with torch.no_grad():
             inducing, weight = Inducing(self._gp, self._z), self._n / len(self._held)

@@ -89,7 +89,7 @@ class Svgp(Method):
             evaluations = self._find_start(gp, optimizer, seed, start)
         with one_thread():
             training = Training(gp, start, rows, self.minibatches, seed)
-            state = State.of(arrays) if arrays else training.begin(evaluations)
+            state = State.of(arrays) if arrays else training.initial_state(evaluations)
             if arrays is None:
                 kept.write(state.arrays())
             training.run(state, kept)

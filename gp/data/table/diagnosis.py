@@ -1,4 +1,4 @@
-"""Looks: what a column's cells that are no numbers look like, and the key or the edit that makes them readable."""
+"""Diagnosis: what a column's cells that are no numbers may be, and the key or the edit that makes them readable."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ _BOTH = re.compile(r"[+-]?\d{1,3}(?P<thousands>[,.'’ \u00a0\u202f_])\d{3}((?P=
 _UNIT = re.compile(r"([$€£¥]?) ?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? ?(\D{1,12})?", re.ASCII)
 
 
-class Looks:
+class Diagnosis:
     """The distinct cells of one column that are no numbers (at most _KEPT)."""
 
     def __init__(self, name: str, form: Format) -> None:
