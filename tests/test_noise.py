@@ -163,6 +163,18 @@ def test_a_changing_noise_is_found():
     assert fitted.log_marginal_likelihood > constant.log_marginal_likelihood + 20
 
 
+@pytest.mark.parametrize("kind", ["heteroscedastic", "student_t"])
+def test_a_fit_with_parameters_of_each_row_does_not_depend_on_how_it_rounds(kind):
+    # Equal but for the order of the rows, and so for every rounding error.
+    model = {"noise": {"kind": kind}, "kernel": {"kind": "rbf"}}
+    one, other = (
+        gp.fit(X[order], Y[order], model=model, train={"restarts": 0}) for order in (slice(None), slice(None, None, -1))
+    )
+    assert other.hyperparameters == pytest.approx(one.hyperparameters, rel=1e-7)
+    assert other.log_marginal_likelihood == pytest.approx(one.log_marginal_likelihood, abs=1e-9)
+    assert other.predict([0.3, 1.1]).sd_y == pytest.approx(one.predict([0.3, 1.1]).sd_y, rel=1e-7)
+
+
 def test_student_t_bound_is_below_the_density_of_one_row():
     k, sd, nu, y = 1.3, 0.4, 4.0, 2.0
     fixed = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": k}}

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from gp.dataset import Dataset
+from gp.fitted.curvature import at_best_rows, curvature_at, of_hyperparameters
 from gp.fitted.optima import Rival, rivals
 from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem, Search, polish
-from gp.training.newton import Objective, at_active_bound, measure_curvature, newton_gain
+from gp.training.newton import at_active_bound, newton_gain
 
 CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search has converged
 ALL_NOISE = 0.99  # share of y's variance
@@ -164,15 +165,16 @@ def certify(
     at_bound = at_active_bound(vector, gradient.round(PLACES), parameters.bounds)
     names = parameters.names
     inside = np.flatnonzero(~at_bound[: len(names)])
-    curvature = _curvature(problem, vector, len(names))
-    hessian = _of_hyperparameters(curvature, len(names))[np.ix_(inside, inside)]
+    curvature = curvature_at(problem, vector)
+    hessian = of_hyperparameters(curvature, len(names))[np.ix_(inside, inside)]
     intervals, undetermined = _intervals(parameters, vector, inside, hessian)
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
     irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(data.observed)))
     excused = {name for names in irrelevant.values() for name in names}
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)
-    shortfall = newton_gain(gradient[inside], hessian)
+    best_rows, gradient_there = at_best_rows(problem, vector, value, gradient)
+    shortfall = max(0.0, best_rows - value) + newton_gain(gradient_there[inside], hessian)
     # The largest log likelihood of a constant plus noise.
     noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.observed), 1e-300)))
     return Certificate(
@@ -206,41 +208,6 @@ def _was_found_last(search: Search | None) -> bool:
         return False
     *others, last = (value for _, value in search.ends)
     return last > max(others) + SAME
-
-
-MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are fixed while curvature is measured
-
-
-def _curvature(objective: Objective, vector: np.ndarray, p: int) -> np.ndarray:
-    """Return −∂² of the objective by the vector; by its first p elements, the hyperparameters, where it is MANY."""
-    if len(vector) > MANY:
-        return measure_curvature(_Held(objective, vector[p:], objective.n), vector[:p])
-    return measure_curvature(objective, vector)
-
-
-def _of_hyperparameters(curvature: np.ndarray, p: int) -> np.ndarray:
-    """Return the curvature (p, p) of the profile objective: auxiliary parameters are maximised out.
-
-    That is the Schur complement H_hh − H_ha H_aa⁻¹ H_ah.  Where they are too many for that they are fixed instead, and
-    intervals come out too narrow.
-    """
-    if len(curvature) == p:
-        return curvature
-    cross = curvature[p:, :p]
-    return curvature[:p, :p] - cross.T @ np.linalg.lstsq(curvature[p:, p:], cross, rcond=None)[0]
-
-
-@dataclass(eq=False)
-class _Held:
-    """The objective as a function of the hyperparameters alone."""
-
-    objective: Objective
-    auxiliary: np.ndarray
-    n: int
-
-    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = self.objective(np.concatenate([vector, self.auxiliary]))
-        return value, gradient[: len(vector)]
 
 
 def _intervals(

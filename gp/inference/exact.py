@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gp.inference.flat_mean import FlatMean
 from gp.inference.information import average_information
-from gp.inference.method import Method, Optimizer, Search
+from gp.inference.method import ByNoise, Method, Optimizer, Search
 from gp.inference.orderings import pairs
 from gp.inference.profile import Profile, profile_of
 from gp.inference.solved import Solved, solve
@@ -131,6 +131,11 @@ class Exact(Method):
             gp.parameters.set(moved.vector)
             slope = profile.gradient(slope, moved.stopped) if gradient else slope
         return value, slope, curvature
+
+    def evaluate_by_noise(self, gp: GaussianProcess) -> ByNoise:
+        """Return the log marginal likelihood, and its first and second derivatives by the logs of the rows' noise."""
+        with one_thread():
+            return self.condition(gp).by_log_noise()
 
     def condition(self, gp: GaussianProcess) -> Solved:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -158,6 +158,18 @@ class Search:
     screened: Screened | None = None
 
 
+class ByNoise(NamedTuple):
+    """The log marginal likelihood (nats) at given noise variances of the rows, `variance` (n,).
+
+    `slope` (n,) and `curvature` (n, n) are the first and second derivatives of log N(y | m, K + noise) by their logs.
+    """
+
+    value: float
+    variance: np.ndarray
+    slope: np.ndarray
+    curvature: np.ndarray
+
+
 class Optimizer(Protocol):
     """The user's optimizer and its seed, as training gives it to a method (gp.training)."""
 
@@ -243,6 +255,13 @@ class Method(Spec):
 
     def evaluate_informed(self, gp: GaussianProcess, *, profile: Profile) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the values of `evaluate`, and an approximate curvature −∂² in the raw vector, (p, p)."""
+        raise NotImplementedError
+
+    def evaluate_by_noise(self, gp: GaussianProcess) -> "ByNoise":
+        """Return the log marginal likelihood of a dense method, and its derivatives by the logs of the rows' noise.
+
+        Raises NotPositiveDefinite.
+        """
         raise NotImplementedError
 
     def condition(self, gp: GaussianProcess) -> Conditioned:

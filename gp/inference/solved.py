@@ -16,9 +16,9 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
 from gp.inference.flat_mean import FlatMean
-from gp.inference.method import Moments, moments_of_terms, positive_part, without_factor
+from gp.inference.method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
 from gp.matrices.algebra import closed_form
-from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal
+from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
 from gp.matrices.packed import PackedMatrix
 from gp.matrices.symmetric import Symmetric, symmetric
 from gp.matrices.tiles import TILE, slices
@@ -151,6 +151,20 @@ class Solved:
     def by_autograd(self) -> bool:
         """Return whether any gradient is left in the model's tensors, by autograd."""
         return self.graph is not None or not isinstance(self.matrix, PackedMatrix)
+
+    def by_log_noise(self) -> ByNoise:
+        """Return the likelihood and its derivatives by the logs of the rows' noise; the factor is overwritten.
+
+        With C = (K + noise)⁻¹ and R = noise the first derivatives are ½ R_i (α_i² − C_ii), and the second
+        R_i (½ C_ij² − α_i C_ij α_j) R_j, to whose diagonal the first are added.  A flat mean lessens C.
+        """
+        noise, inverse = self.noise, np.tril(invert(self.factor))
+        inverse += np.tril(inverse, -1).T
+        if self.flat:
+            inverse -= self.flat.whitened @ self.flat.whitened.T
+        first = 0.5 * noise * (self.alpha**2 - np.diagonal(inverse))
+        second = np.outer(noise, noise) * (0.5 * inverse**2 - np.outer(self.alpha, self.alpha) * inverse)
+        return ByNoise(self.log_likelihood, noise, first, second + np.diag(first))
 
     def refuse_rounding(self) -> None:
         """Raise NotPositiveDefinite where the matrix was factorised only thanks to rounding.

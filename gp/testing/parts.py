@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from gp.dataset import Dataset
+from gp.inference.exact import Exact
 from gp.inference.profile import profile_of
 from gp.model.means import Mean
 from gp.model.model import GaussianProcess
@@ -15,6 +16,8 @@ from gp.testing.dense import check_likelihood
 from gp.testing.laws import require, require_equal
 from gp.testing.models import SETTINGS, model_of
 from gp.testing.specs import as_spec, without_values
+from gp.training.objective import Problem
+from gp.training.rows import Settled
 
 EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
 LARGE = 3.0  # amplitudes are multiplied by this factor
@@ -76,8 +79,8 @@ def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
 
     The laws: variances are positive and finite, and each depends on its own row only; `by_row` and `scalable` are true;
     amplitudes scale the variances, and do not change the excess of its bound; the likelihood's gradient equals finite
-    differences; hyperparameters have units; a saved noise model is the same when loaded.  Raises AssertionError with
-    the law that failed.
+    differences; parameters of each row come to where the bound is largest; hyperparameters have units; a
+    saved noise model is the same when loaded.  Raises AssertionError with the law that failed.
     """
     spec = as_spec(Noise, noise)
     data, name = models.rows(columns), f"noise {spec.kind}"
@@ -92,6 +95,7 @@ def check_noise(noise: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
             _check_variances(name, gp)
             _check_scale(name, gp, vector)
             check_likelihood(name, gp, vector)
+            _check_rows(name, gp, vector)
         models.check_gradient(name, gp)
         models.check_profile(name, gp)
     models.check_units(name, "noise", spec, data)
@@ -127,6 +131,15 @@ def _check_variances(name: str, gp: GaussianProcess) -> None:
             require_equal(law, excess, 0.0)
             some_rows = gp.subset(order.numpy())
             require_equal(law, some_rows.training_noise()[0].numpy(), own[order.numpy()], rtol=EXACT)
+
+
+def _check_rows(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:
+    if gp.noise.by_row:
+        problem = Problem(gp, Exact())
+        settled = Settled(problem, vector)
+        _, gradient = problem(settled.full(vector[: settled.p]))
+        law = f"{name}: where the rows settle, the bound has no gradient by the parameters of the rows"
+        require_equal(law, np.abs(gradient[settled.p :]).max(), 0.0, atol=1e-6)
 
 
 def _check_scale(name: str, gp: GaussianProcess, vector: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from gp.parameters.scope import spread
 from gp.spec import PositiveFloat, Spec
 from gp.training.newton import Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
+from gp.training.rows import Settled
 from gp.training.starts import Screening
 
 
@@ -119,12 +120,23 @@ class Lbfgs(Spec):
     def _near(self, problem: Problem, start: np.ndarray) -> list[Optimum]:
         """Return the optimum near `start`; nothing where it comes to none."""
         with one_thread():  # as a worker has
+            if problem.settles_rows:
+                return self._near_settled(problem, problem.maximise_profiled(start))
             if problem.has_auxiliary:
                 return _approach(problem, start, within=self.tolerance)
             if problem.is_informed:
                 return self._climb_informed(problem, start)
             near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
             return [optimum for end in near for optimum in self._climb(problem, end, is_last=False)]
+
+    def _near_settled(self, problem: Problem, start: np.ndarray) -> list[Optimum]:
+        """Return the optimum near `start`, found in the hyperparameters alone; its curvature is that in these."""
+        settled = Settled(problem, start)
+        try:
+            ends = self._near(settled, start[: settled.p])
+            return [replace(end, vector=settled.full(end.vector)) for end in ends]
+        finally:
+            problem.evaluations += settled.evaluations
 
     def _climb(self, problem: Problem, start: Optimum, *, is_last: bool) -> list[Optimum]:
         """Return the optimum near `start`; nothing where the objective fails there.
@@ -163,6 +175,9 @@ def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Opt
     Nothing where the objective fails everywhere.  Curvature is measured unless auxiliary parameters make it too large.
     """
     values: list[float] = []
+    if not len(start):
+        value, _ = problem(start)
+        return [Optimum(start, value, (value,), np.zeros((0, 0)), n=problem.n)]
 
     def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
         try:
@@ -193,7 +208,6 @@ WITHIN = 2.0  # nats behind the best within which an end is taken on
 LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
 SAME = 0.1  # nats within which two ends are one
 REFINED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
-RIDGE = 1e-8  # nats a step below which L-BFGS-B stops in the end, where there are parameters of each row
 
 
 def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
@@ -239,25 +253,25 @@ def _groups(optima: list[Optimum]) -> list[list[Optimum]]:
 
 
 def _refined(problem: Problem, optimum: Optimum) -> Optimum:
-    """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap.
-
-    Parameters of each row lie on a ridge, along which L-BFGS-B stops early: it goes on from there, its memory fresh.
-    """
-    by_row = problem.gp.noise.by_row
-    if (problem.n > REFINED_ROWS and problem.inference.grows) or (problem.has_auxiliary and not by_row):
+    """Return the optimum at the end of a climb to all the digits that matter, where evaluations are cheap."""
+    if (problem.n > REFINED_ROWS and problem.inference.grows) or (problem.has_auxiliary and not problem.settles_rows):
         return optimum
-    if by_row:
-        ends = _approach(problem, optimum.vector, within=RIDGE)
+    if problem.settles_rows:
+        settled = Settled(problem, optimum.vector)
+        end = refine(settled, optimum.vector[: settled.p], optimum.curvature, settled.parameters.bounds)
+        end = replace(end, vector=settled.full(end.vector))
+        problem.evaluations += settled.evaluations
     else:
         curvature = None if problem.is_informed else optimum.curvature
-        ends = [refine(problem, optimum.vector, curvature, problem.parameters.bounds)]
-    return max(
-        [optimum, *(replace(end, values=(*optimum.values, *end.values)) for end in ends)], key=lambda end: end.value
-    )
+        end = refine(problem, optimum.vector, curvature, problem.parameters.bounds)
+    return max(optimum, replace(end, values=(*optimum.values, *end.values)), key=lambda end: end.value)
 
 
 def polish(problem: Problem, vector: np.ndarray, curvature: np.ndarray) -> float:
     """Return the value (nats) of the optimum near `vector`, where the `curvature` is known (unless auxiliary)."""
+    if problem.settles_rows:
+        settled = Settled(problem, vector)
+        return polish(settled, vector[: settled.p], curvature)
     if problem.has_auxiliary:
         return max((optimum.value for optimum in _approach(problem, vector, within=1e-3)), default=-np.inf)
     optimum = climb(problem, vector, curvature, problem.parameters.bounds, tolerance=1e-3)

@@ -35,7 +35,7 @@ LONGEST = 4.0  # largest trust radius
 SMALL = 0.25  # longest step whose change of the gradient tells more about the curvature than the objective itself
 FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a direction counts as flat
 ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
-REFINED = 1e-13  # predicted gain (nats) at which hyperparameters are known to six digits
+REFINED = 1e-15  # predicted gain (nats) at which hyperparameters are known to more than six digits
 LAST_STEPS = 20  # to reach REFINED, at most
 RETURNS = 2  # of elements that ran off, at most so many in a climb
 

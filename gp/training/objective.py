@@ -95,6 +95,11 @@ class Problem:
         return Problem(self.gp.subset(rows), self.inference.for_rows(len(rows)), profiled=bool(self._options))
 
     @property
+    def settles_rows(self) -> bool:
+        """Return whether there are parameters of each row whose optimum is known (gp.training.rows)."""
+        return self.has_auxiliary and self.gp.noise.by_row and self.inference.is_dense
+
+    @property
     def has_auxiliary(self) -> bool:
         """Return whether there are auxiliary parameters."""
         return any(parameter.auxiliary for parameter in self.parameters.free)

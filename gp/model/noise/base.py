@@ -40,6 +40,21 @@ class NoiseModel(torch.nn.Module):
         """
         return None
 
+    def stationary(self, variance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Return the raw parameters of the rows, (n,), logs, that the bound asks for at their `variance` (n,).
+
+        `slope` (n,) is ∂ log N(y | m, K + diag(variance)) / ∂ log variance.  Only where noise has such parameters.  If
+        they are those that the variance comes from, the bound is stationary.
+        """
+        raise NotImplementedError
+
+    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        """Return the raw parameters of the rows, (n,), after a Newton step towards where the bound is stationary.
+
+        `slope` (n,) and `curvature` (n, n) are first and second derivatives of log N by the logs of their variances.
+        """
+        raise NotImplementedError
+
     def slopes(self, variance: np.ndarray) -> dict[torch.Tensor, np.ndarray] | None:
         """Return ∂variance/∂θ (n, size) of the training rows for each raw parameter θ, given their variance (n,).
 

@@ -59,6 +59,26 @@ class HeteroscedasticNoise(NoiseModel):
         divergence = 0.5 * (weights @ shift + log_determinant - precisions @ variance)
         return (2 * self.raw_sd + shift - 0.5 * variance).exp(), -0.25 * variance.sum() - divergence
 
+    def stationary(self, variance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Return log 2Λ at Λ = ½ + ∂ log N/∂ log R.
+
+        The bound's derivative by Λ is M (½ + ∂ log N/∂ log R − Λ), M = K_g + ½ Σ∘Σ = ∂ log R/∂Λ.
+        """
+        return np.asarray(np.log(np.maximum(1 + 2 * slope, 1e-12)))
+
+    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        """Return log 2Λ after a Newton step for Λ = ½ + ∂ log N/∂ log R, Λ being positive.
+
+        That equation is well conditioned, while the derivative's factor M is nearly singular, as K_g is smooth.
+        """
+        with torch.no_grad():
+            prior, precisions = self.kernel(self.x).to_dense(), self._precisions
+            whitened = _whitened(prior, precisions, prior)[0]
+            moves = (prior + 0.5 * (prior - whitened.T @ whitened) ** 2).numpy()
+        now = precisions.numpy()
+        step = np.linalg.solve(np.eye(len(now)) - curvature @ moves, 0.5 + slope - now)
+        return np.asarray(np.log(2 * np.maximum(now + step, 0.1 * now)))
+
     @property
     def _precisions(self) -> torch.Tensor:
         """Return Λ's diagonal (n,)."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from gp.model.noise.base import NoiseModel
@@ -52,6 +53,20 @@ class StudentTNoise(NoiseModel):
         )
         excess = 0.5 * (mean_log - shape.log() + self.log_rates) - divergence
         return (2 * self.raw_sd).exp() * rates / shape, excess.sum()
+
+    def stationary(self, variance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Return the logs of ν/2 + ½ E(y − f)²/sd², the rates of the optimal q(w), with ½ E(y − f)² = (½ + slope) R."""
+        nu, sd = (float(raw.detach().exp()) for raw in (self.raw_nu, self.raw_sd))
+        return np.asarray(np.log(0.5 * nu + (0.5 + slope) * variance / sd**2))
+
+    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        """Return log rates after a Newton step for where the bound's derivative by them is zero.
+
+        That is slope − ν/2 + shape · ν/2 / rate.
+        """
+        half, now = 0.5 * float(self.raw_nu.detach().exp()), self.log_rates.detach().numpy()
+        pull = (half + 0.5) * half * np.exp(-now)
+        return np.asarray(now + np.linalg.solve(np.diag(pull) - curvature, slope - half + pull))
 
 
 class StudentT(Spec):
