@@ -5,18 +5,22 @@ An end is judged by its basin: a climb from it, on the same likelihood, must com
 from the truth ends (or above).
 """
 
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from tqdm import tqdm
 
 import gp
 from benchmarks.accuracy.options import Options
+from benchmarks.environments import Unavailable
 from benchmarks.machine import describe
+from benchmarks.peers import Peer
+from benchmarks.worker import Worker
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.parallel import fan_out, one_thread
 
@@ -26,8 +30,13 @@ ROWS = (60, 600)
 LENGTHSCALES, PERIODS, CYCLES, NOISE = (0.01, 10.0), (0.02, 0.5), (0.3, 3.0), (0.001, 0.7)
 SAME = 0.1  # nats
 SEEDED = 5  # every so-manyth draw is fitted by seeds 0 to 3
-PEERS_ROWS = 200  # up to which scikit-learn is asked: ten starts take it minutes beyond
-OURS, ONE, SKLEARN = "this library", "this library, one start", "scikit-learn, 9 restarts"
+PEERS_ROWS = 200  # up to which peers are asked: ten starts take them minutes beyond
+OURS, ONE = "this library", "this library, one start"
+PEERS = [
+    Peer("scikit-learn", "sklearn", "nine restarts within its bounds, y normalised", requirements="scikit-learn"),
+    Peer("GPy", "gpy", "`optimize_restarts`, ten starts, y normalised", requirements="gpy"),
+    Peer("BoTorch", "botorch", "`fit_gpytorch_mll`, one start, its own priors, y standardised", requirements="botorch"),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +48,28 @@ class Draw:
     y: np.ndarray
     setting: dict[str, Any]
 
-    def model(self, *, at_truth: bool) -> dict[str, Any]:
-        """Return the model, its hyperparameters starting at the truth or where the library likes."""
+    @property
+    def truth(self) -> dict[str, Any]:
+        """Return the hyperparameters of each term, in y's units, and the noise's sd."""
         s, share = self.setting, 1 - self.setting["noise"]
         weight = s["weight"] if self.kind == "rbf + periodic" else 1.0
+        rest = share * (1 - weight) if self.kind == "rbf + periodic" else share
+        return {
+            "smooth": {"lengthscale": s["lengthscale"], "outputscale": share * weight},
+            "cycle": {"lengthscale": s["cycle"], "period_length": s["period"], "outputscale": rest},
+            "noise_sd": float(np.sqrt(s["noise"])),
+        }
+
+    def model(self, at: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the model, its hyperparameters starting where the library likes, or `at` those of each term."""
         smooth: dict[str, Any] = {"kind": "matern" if self.kind == "matern" else "rbf", "ard": True}
-        column = "x" if self.x.shape[1] == 1 else "x1"
-        cycle: dict[str, Any] = {"kind": "periodic", "columns": [column]}
-        if at_truth:
-            smooth |= {"lengthscale": s["lengthscale"], "outputscale": share * weight}
-            rest = share * (1 - weight) if self.kind == "rbf + periodic" else share
-            cycle |= {"lengthscale": s["cycle"], "period_length": s["period"], "outputscale": rest}
+        cycle: dict[str, Any] = {"kind": "periodic", "columns": ["x" if self.x.shape[1] == 1 else "x1"]}
+        if at:
+            smooth |= at.get("smooth", {})
+            cycle |= at.get("cycle", {})
         both = {"kind": "sum", "terms": {"smooth": smooth, "cycle": cycle}}
         kernel = {"periodic": cycle, "rbf + periodic": both}.get(self.kind, smooth)
-        return {"kernel": kernel, **({"noise": {"sd": float(np.sqrt(s["noise"]))}} if at_truth else {})}
+        return {"kernel": kernel, **({"noise": {"sd": at["noise_sd"]}} if at else {})}
 
 
 def draw(number: int) -> Draw:
@@ -85,70 +102,68 @@ def draw(number: int) -> Draw:
 
 def run(options: Options) -> dict[str, Any]:
     """Return for each draw and method where the truth's climb and its own end, and its CPU seconds."""
-    machine, count = describe(), FEW if options.quick else DRAWS
-    parts = fan_out(_rows, [(number,) for number in range(count)], label="draws")
-    return {"machine": machine, "rows": [row for rows in parts for row in rows]}
+    machine, draws = describe(), range(FEW if options.quick else DRAWS)
+    parts = fan_out(_ours, [(number,) for number in draws], label="draws")
+    rows, skipped = [row for part in parts for row in part], {}
+    truths = {row["draw"]: row["truth"] for row in rows}
+    asked = [number for number in draws if len(draw(number).y) <= PEERS_ROWS]
+    with tempfile.TemporaryDirectory() as folder:
+        for peer in PEERS:
+            try:
+                worker = Worker(peer, 1)
+            except Unavailable as reason:
+                skipped[peer.label] = str(reason)
+                continue
+            for number in tqdm(asked, desc=peer.label, disable=None, leave=False):
+                of = draw(number)
+                found = _by_peer(worker, of, Path(folder) / f"{number}.npz")
+                rows.append(_about(of, number, truths[number]) | {"method": peer.label} | found)
+                if "failed" in found:  # the process may be gone
+                    worker.close()
+                    worker = Worker(peer, 1)
+            worker.close()
+    return {"machine": machine, "rows": rows, "skipped": skipped}
 
 
-def _rows(number: int) -> list[dict[str, Any]]:
-    of = draw(number)
-    n, d = of.x.shape
-    truth = _climbed(of, of.model(at_truth=True))
-    about = {"draw": number, "kind": of.kind, "d": d, "n": n, "truth": truth}
-    rows = []
+def _about(of: Draw, number: int, truth: float | None) -> dict[str, Any]:
+    return {"draw": number, "kind": of.kind, "d": of.x.shape[1], "n": len(of.y), "truth": truth}
+
+
+def _ours(number: int) -> list[dict[str, Any]]:
+    of, rows = draw(number), []
+    about = _about(of, number, _climbed(of, of.truth))
     with one_thread():
         for method, train in ((OURS, None), (ONE, {"restarts": 0})):
             began = time.process_time()
-            fitted = gp.fit(of.x, of.y, model=of.model(at_truth=False), train=train)
+            fitted = gp.fit(of.x, of.y, model=of.model(), train=train)
             row = {"method": method, "cpu": time.process_time() - began, "value": fitted.log_marginal_likelihood}
             row |= {"evaluations": fitted.search.evaluations}
             if method == OURS and number % SEEDED == 0:
-                others = [gp.fit(of.x, of.y, model=of.model(at_truth=False), seed=seed) for seed in (1, 2, 3)]
+                others = [gp.fit(of.x, of.y, model=of.model(), seed=seed) for seed in (1, 2, 3)]
                 row["seeds"] = float(
                     np.ptp([fitted.log_marginal_likelihood, *(f.log_marginal_likelihood for f in others)])
                 )
             rows.append(about | row)
-        if n <= PEERS_ROWS and (of.kind != "rbf + periodic" or d == 1):
-            rows.append(about | _by_sklearn(of))
     return rows
 
 
-def _climbed(of: Draw, model: dict[str, Any]) -> float | None:
-    """Return where (nats) a climb from the model's hyperparameters ends; None where it cannot begin."""
+def _climbed(of: Draw, at: dict[str, Any]) -> float | None:
+    """Return where (nats) a climb from these hyperparameters ends; None where it cannot begin."""
     try:
-        return float(gp.fit(of.x, of.y, model=model, train={"restarts": 0}).log_marginal_likelihood)
+        return float(gp.fit(of.x, of.y, model=of.model(at), train={"restarts": 0}).log_marginal_likelihood)
     except NotPositiveDefinite:
         return None
 
 
-def _by_sklearn(of: Draw) -> dict[str, Any]:
-    """Return the optimum of the basin in which scikit-learn's fit ends, its starts and bounds its own."""
-    import warnings  # noqa: PLC0415
-
-    smooth = {"matern": kernels.Matern([1.0] * of.x.shape[1], nu=2.5)}.get(of.kind, kernels.RBF([1.0] * of.x.shape[1]))
-    cycle = kernels.ConstantKernel() * kernels.ExpSineSquared()
-    kernel = {"periodic": cycle, "rbf + periodic": kernels.ConstantKernel() * smooth + cycle}.get(
-        of.kind, kernels.ConstantKernel() * smooth
-    )
-    began = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = GaussianProcessRegressor(
-            kernel + kernels.WhiteKernel(), alpha=0.0, n_restarts_optimizer=9, normalize_y=True, random_state=0
-        ).fit(of.x, of.y)
-    cpu, found = time.process_time() - began, model.kernel_.k1
-    variance = float(np.var(of.y))
-    ends = of.model(at_truth=True)
-    parts = [found.k1, found.k2] if of.kind == "rbf + periodic" else [found]
-    specs = list(ends["kernel"]["terms"].values()) if of.kind == "rbf + periodic" else [ends["kernel"]]
-    for part, spec in zip(parts, specs, strict=True):
-        lengthscale = np.atleast_1d(part.k2.length_scale).tolist()
-        spec |= {"outputscale": float(part.k1.constant_value) * variance, "lengthscale": lengthscale}
-        if spec["kind"] == "periodic":
-            # scikit-learn's lengthscale is the book's, as ours.
-            spec["period_length"] = float(part.k2.periodicity)
-    ends["noise"] = {"sd": float(np.sqrt(model.kernel_.k2.noise_level * variance))}
-    return {"method": SKLEARN, "cpu": cpu, "value": _climbed(of, ends)}
+def _by_peer(worker: Worker, of: Draw, arrays: Path) -> dict[str, Any]:
+    """Return the optimum of the basin in which a peer's search ends, and its CPU seconds; or why there is none."""
+    np.savez(arrays, x=of.x, y=of.y, x_new=of.x[:1])
+    try:
+        worker.prepare("search", arrays, [], kernel=of.kind)
+        reply = worker.run()
+    except Unavailable as reason:
+        return {"failed": str(reason)}
+    return {"cpu": reply["cpu"], "value": _climbed(of, reply["result"]["hyperparameters"])}
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -156,39 +171,48 @@ def tables(result: dict[str, Any]) -> str:
     frame = pd.DataFrame(result["rows"])
     frame["gap"] = frame["truth"].fillna(-np.inf) - frame["value"].fillna(-np.inf)
     frame["found"] = frame["gap"] <= SAME
-    few = frame.loc[frame["method"] == SKLEARN, "draw"]
+    if "failed" in frame:
+        frame = frame[frame["failed"].isna()]
+    ours, peers = frame[frame["method"] == OURS], [peer for peer in PEERS if (frame["method"] == peer.label).any()]
+    few = ours["n"] <= PEERS_ROWS
+    columns = {OURS: ours, ONE: frame[frame["method"] == ONE], f"{OURS}, up to {PEERS_ROWS} rows": ours[few]}
+    columns |= {peer.label: frame[frame["method"] == peer.label] for peer in peers}
     lines = [
         f"{frame['draw'].nunique()} draws of known hyperparameters over the unit cube: lengthscales "
         f"{LENGTHSCALES[0]:g} to {LENGTHSCALES[1]:g}, periods {PERIODS[0]:g} to {PERIODS[1]:g}, noise "
         f"{NOISE[0]:g} to {NOISE[1]:g} of the "
-        f"variance, {ROWS[0]} to {ROWS[1]} rows. Share of fits that end no more than {SAME:g} nats below the optimum "
-        "to which a climb from the truth leads (a climb from each end comes first); in brackets the draws.",
+        f"variance, {ROWS[0]} to {ROWS[1]} rows (peers: up to {PEERS_ROWS}). Share of fits that end no more than "
+        f"{SAME:g} nats below the optimum to which a climb from the truth leads (a climb from each end, on the same "
+        "likelihood, comes first); in brackets the draws.",
         "",
-        f"| kernel | inputs | {OURS} | {ONE} | {OURS}, draws of the last column | {SKLEARN} |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| kernel | inputs | {' | '.join(columns)} |",
+        f"| --- | --- |{' --- |' * len(columns)}",
     ]
-    groups = [(kind, d, frame[(frame["kind"] == kind) & (frame["d"] == d)]) for kind, d in KINDS]
-    for kind, d, of in [*groups, ("all", "", frame)]:
-        asked = of[of["draw"].isin(few)]
-        cells = [_share(of, OURS), _share(of, ONE), _share(asked, OURS), _share(asked, SKLEARN)]
-        lines.append(f"| {kind} | {d} | {' | '.join(cells)} |")
-    ours, seeded = frame[frame["method"] == OURS], frame["seeds"].dropna()
-    asked = frame[frame["draw"].isin(few)]
-    cpu = asked.groupby("method")["cpu"].median()
+    for kind, d in KINDS:
+        parts = [of[(of["kind"] == kind) & (of["d"] == d)] for of in columns.values()]
+        lines.append(f"| {kind} | {d} | {' | '.join(map(_share, parts))} |")
+    lines.append(f"| all |  | {' | '.join(map(_share, columns.values()))} |")
+    seeded, alike = ours["seeds"].dropna(), set(ours.loc[few, "draw"])
+    for of in columns.values():
+        alike &= set(of["draw"])
+    cpu = [f"{name} {of.loc[of['draw'].isin(alike), 'cpu'].median():.2f}" for name, of in columns.items() if len(of)]
     missed = ours.loc[~ours["found"], "gap"].sort_values(ascending=False)
+    beyond = int((ours["gap"] < -SAME).sum())
     said = ", ".join(f"{gap:.2f}" for gap in missed) or "none"
+    settings = "; ".join(f"{peer.label}: {peer.settings}" for peer in peers)
+    skipped = "".join(f" {name} was left out: {why}." for name, why in result["skipped"].items())
     return "\n".join(
         [
             *lines,
             "",
-            f"What {OURS} missed, nats: {said}. Seeds 0 to 3 differ by at most {seeded.max():.2g} nats ({len(seeded)} "
-            f"draws). Median CPU seconds of the last column's draws (up to {PEERS_ROWS} rows): {OURS} {cpu[OURS]:.2f}, "
-            f"one start {cpu[ONE]:.2f}, {SKLEARN} {cpu[SKLEARN]:.2f}. The model `rbf + periodic` of several inputs, "
-            "whose cycle is along the first, cannot be written in scikit-learn.",
+            f"What {OURS} missed, nats: {said}. It ended more than {SAME:g} nats above the truth's optimum in {beyond} "
+            f"draws. Seeds 0 to 3 differ by at most {seeded.max():.2g} nats ({len(seeded)} draws). Median CPU seconds "
+            f"of the {len(alike)} draws that all could fit: {', '.join(cpu)}. Settings: {settings}. A draw that a peer "
+            "cannot express (in scikit-learn, a cycle along the first of several inputs), or whose fit fails there, is "
+            f"left out of its column.{skipped}",
         ]
     )
 
 
-def _share(frame: pd.DataFrame, method: str) -> str:
-    found = frame.loc[frame["method"] == method, "found"]
-    return f"{found.mean():.0%} ({len(found)})" if len(found) else "–"
+def _share(frame: pd.DataFrame) -> str:
+    return f"{frame['found'].mean():.0%} ({len(frame)})" if len(frame) else "–"

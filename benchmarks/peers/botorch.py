@@ -6,7 +6,9 @@ import gpytorch
 import torch
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from gpytorch import settings
+from gpytorch.kernels import PeriodicKernel, ScaleKernel
 
 from benchmarks.peers.gpytorch import PACKAGES, found, place
 from benchmarks.peers.protocol import Call, Problem, serve
@@ -41,5 +43,37 @@ def fit(problem: Problem) -> Call:
     return call
 
 
+def search(problem: Problem) -> Call:
+    """Return a search for the hyperparameters of `problem.kernel` by `fit_gpytorch_mll`.
+
+    The smooth kernel and the noise have BoTorch's own priors and starts, y is standardised as BoTorch does it, and x is
+    in the unit cube; its default kernel is scaled here, and its periodic kernel has no prior.
+    """
+    x, y, kinds = torch.from_numpy(problem.x), torch.from_numpy(problem.y)[:, None], problem.kernel.split(" + ")
+
+    def call(i: int) -> dict[str, Any]:
+        terms = {}
+        if kinds[0] != "periodic":
+            base = get_covar_module_with_dim_scaled_prior(x.shape[1], use_rbf_kernel=kinds[0] == "rbf")
+            terms["smooth"] = ScaleKernel(base)
+        if kinds[-1] == "periodic":
+            terms["cycle"] = ScaleKernel(PeriodicKernel(active_dims=[0]))
+        model = SingleTaskGP(x, y, covar_module=sum(list(terms.values())[1:], next(iter(terms.values()))))
+        with settings.max_cholesky_size(10**9):
+            fit_gpytorch_mll(gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model))
+        variance = y.var().item()
+        hyperparameters: dict[str, Any] = {"noise_sd": (model.likelihood.noise.item() * variance) ** 0.5}
+        for name, kernel in terms.items():
+            lengthscale = kernel.base_kernel.lengthscale.reshape(-1)
+            term = {"outputscale": kernel.outputscale.item() * variance, "lengthscale": lengthscale.tolist()}
+            if name == "cycle":  # GPyTorch's lengthscale is the square of the book's
+                period = kernel.base_kernel.period_length.item()
+                term |= {"lengthscale": lengthscale.sqrt().tolist(), "period_length": period}
+            hyperparameters[name] = term
+        return {"hyperparameters": hyperparameters}
+
+    return call
+
+
 if __name__ == "__main__":
-    serve({"fit": fit}, ("botorch", *PACKAGES))
+    serve({"fit": fit, "search": search}, ("botorch", *PACKAGES))

@@ -46,6 +46,36 @@ def fit(problem: Problem) -> Call:
     return call
 
 
+def search(problem: Problem) -> Call:
+    """Return a search for the hyperparameters of `problem.kernel` by `optimize_restarts`, ten starts at random."""
+    d, kinds = problem.x.shape[1], problem.kernel.split(" + ")
+    parts = {}
+    if kinds[0] != "periodic":
+        parts["smooth"] = {"rbf": GPy.kern.RBF, "matern": GPy.kern.Matern52}[kinds[0]](d, ARD=True)
+    if kinds[-1] == "periodic":
+        parts["cycle"] = GPy.kern.StdPeriodic(1, active_dims=[0])
+
+    def call(i: int) -> dict[str, Any]:
+        np.random.seed(0)  # noqa: NPY002  what it draws its starts by
+        copies = {name: part.copy() for name, part in parts.items()}
+        kernel = copies["smooth"] + copies["cycle"] if len(copies) == 2 else next(iter(copies.values()))
+        model = GPy.models.GPRegression(problem.x, problem.y[:, None], kernel, normalizer=True)
+        model.optimize_restarts(num_restarts=10, robust=True, verbose=False)
+        variance = float(np.var(problem.y))
+        hyperparameters: dict[str, Any] = {"noise_sd": float(model.likelihood.variance.values[0] * variance) ** 0.5}
+        for name, part in zip(copies, kernel.parts if len(copies) == 2 else [kernel], strict=True):
+            term = {"outputscale": float(part.variance.values[0]) * variance}
+            if name == "cycle":  # exp(−½ sin²/l²), ours exp(−2 sin²/ℓ²)
+                term |= {"lengthscale": [2 * float(part.lengthscale.values[0])]}
+                term |= {"period_length": float(part.period.values[0])}
+            else:
+                term |= {"lengthscale": part.lengthscale.values.tolist()}
+            hyperparameters[name] = term
+        return {"hyperparameters": hyperparameters}
+
+    return call
+
+
 def prediction(problem: Problem) -> Call:
     """Return mean and sd of the function at the new points, by blocks."""
     model = _build(problem, problem.settings[0], mean=False)
@@ -73,4 +103,5 @@ def _place(model: GPy.models.GPRegression, setting: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    serve({"evaluation": evaluation, "fit": fit, "prediction": prediction}, ("GPy", "paramz", "scipy", "numpy"))
+    tasks = {"evaluation": evaluation, "fit": fit, "prediction": prediction, "search": search}
+    serve(tasks, ("GPy", "paramz", "scipy", "numpy"))

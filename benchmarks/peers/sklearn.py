@@ -1,10 +1,12 @@
 """scikit-learn."""
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, ExpSineSquared, Kernel, Matern, WhiteKernel
 
 from benchmarks.peers.protocol import Call, Problem, in_blocks, serve
 
@@ -52,6 +54,38 @@ def fit(problem: Problem) -> Call:
     return call
 
 
+def search(problem: Problem) -> Call:
+    """Return a search for the hyperparameters of `problem.kernel` by nine restarts within its own bounds."""
+    d = problem.x.shape[1]
+    if d > 1 and "+" in problem.kernel:
+        raise ValueError("a kernel cannot read one of several columns")
+    base = Matern(np.ones(d), nu=2.5) if problem.kernel == "matern" else RBF(np.ones(d))
+    terms = {"smooth": ConstantKernel() * base, "cycle": ConstantKernel() * ExpSineSquared()}
+    if problem.kernel == "rbf + periodic":
+        kernel = terms["smooth"] + terms["cycle"]
+    else:
+        terms = {name: terms[name] for name in ["cycle" if problem.kernel == "periodic" else "smooth"]}
+        (kernel,) = terms.values()
+
+    def call(i: int) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = GaussianProcessRegressor(
+                kernel + WhiteKernel(), alpha=0.0, n_restarts_optimizer=9, normalize_y=True, random_state=0
+            ).fit(problem.x, problem.y)
+        learnt, variance = model.kernel_.k1, float(np.var(problem.y))
+        hyperparameters: dict[str, Any] = {"noise_sd": float(np.sqrt(model.kernel_.k2.noise_level * variance))}
+        for name, part in zip(terms, [learnt.k1, learnt.k2] if len(terms) == 2 else [learnt], strict=True):
+            lengthscale = np.atleast_1d(part.k2.length_scale).tolist()
+            term = {"outputscale": float(part.k1.constant_value) * variance, "lengthscale": lengthscale}
+            # Its periodic kernel is the book's, exp(−2 sin²/ℓ²), as ours.
+            period = {"period_length": float(part.k2.periodicity)} if name == "cycle" else {}
+            hyperparameters[name] = term | period
+        return {"hyperparameters": hyperparameters}
+
+    return call
+
+
 def prediction(problem: Problem) -> Call:
     """Return mean and sd of the function at the new points, by blocks."""
     setting = problem.settings[0]
@@ -71,4 +105,7 @@ def _kernel(setting: dict[str, Any]) -> Kernel:
 
 
 if __name__ == "__main__":
-    serve({"evaluation": evaluation, "fit": fit, "prediction": prediction}, ("scikit-learn", "scipy", "numpy"))
+    serve(
+        {"evaluation": evaluation, "fit": fit, "prediction": prediction, "search": search},
+        ("scikit-learn", "scipy", "numpy"),
+    )
