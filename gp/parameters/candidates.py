@@ -6,12 +6,13 @@ tried in order, one row at a time.  They are computed when training asks for the
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
 
-from gp.parameters.periodogram import periods
+from gp.parameters.periodogram import gains, periods
 
 STEP = 2.0  # ratio of successive lengthscales
 MOST_STEPS = 24  # in a ladder of lengthscales; a range wider than STEP^24 gets larger steps
@@ -20,6 +21,9 @@ QUERIED = 1000  # rows whose nearest neighbour is searched
 NEIGHBOURS = 8  # neighbours of a row that are searched for the nearest with other inputs
 NOISE = np.geomspace(1e-3, 4.0, 13)  # in sds of y; if outputscale = var y, shares of variance from 1e-6 to 0.94
 PEAKS = 3  # of a periodogram, by each of its three measures of a peak
+BESIDE = 4  # periods at which a cycle begins anew beside an optimum
+RATIOS = np.array([1 / 3, 1 / 2, 1.0, 2.0, 3.0])  # of such a period to the one found so far
+SHAPES = (0.3, 1.0, 3.0)  # lengthscales of a periodic kernel
 
 
 def levels(*values: float) -> Callable[[Any], np.ndarray]:
@@ -46,17 +50,44 @@ def lengthscales(active: list[int], scope: Any, *, per_column: bool, factor: flo
     return factor * math.sqrt(len(active) if per_column else 1) * np.exp(low + share * (high - low))
 
 
-def cycles(active: list[int], scope: Any, *, per_column: bool) -> np.ndarray:
-    """Return periods (k, 1) or (k, columns): those of the periodogram's peaks, and multiples of the strongest ones.
+@dataclass(frozen=True, eq=False)
+class Cycles:
+    """Candidates of a period: one for the first of the `active` columns, or one for each of them."""
 
-    Multiples are needed because a harmonic of a signal that is not sinusoidal may be stronger than its fundamental.
-    """
-    columns = []
-    for j in active if per_column else active[:1]:
-        found = periods(scope.x[:, j], scope.y, PEAKS)
-        columns.append([*found, *(m * period for m in (2, 3) for period in found[:2])] if len(found) else [1.0])
-    most = max(map(len, columns))
-    return np.array([column + column[-1:] * (most - len(column)) for column in columns]).T
+    active: list[int]
+    per_column: bool
+
+    def __call__(self, scope: Any) -> np.ndarray:
+        """Return periods (k, 1) or (k, columns): the periodogram's peaks, and multiples of the strongest ones.
+
+        Multiples are needed because a harmonic of a signal that is not sinusoidal may be stronger than its fundamental.
+        """
+        columns = []
+        for j in self._columns:
+            found = periods(scope.x[:, j], scope.y, PEAKS)
+            columns.append([*found, *(m * period for m in (2, 3) for period in found[:2])] if len(found) else [1.0])
+        most = max(map(len, columns))
+        return np.array([column + column[-1:] * (most - len(column)) for column in columns]).T
+
+    def beside(self, scope: Any, found: np.ndarray, residual: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """Return periods (k, 1) or (k, columns), best first, of a cycle beside what a model without it explains.
+
+        `residual` (n,) is what that model's mean leaves of y, `factor` (n, n) the lower Cholesky factor of its
+        covariance.  They are the BESIDE best of the periodogram's peaks, in this metric and in none, and of multiples
+        and fractions of the periods `found` so far.
+        """
+        columns = []
+        for j, period in zip(self._columns, found, strict=True):
+            x, extent = scope.x[:, j], float(np.ptp(scope.x[:, j]))
+            peaks = [periods(x, residual, PEAKS, factor), periods(x, scope.y, PEAKS), period * RATIOS]
+            tried = np.minimum(np.concatenate(peaks), extent) if extent else np.array([period])
+            order = np.argsort(-gains(x, residual, factor, tried, SHAPES), kind="stable")
+            columns.append(tried[np.resize(order, BESIDE)])
+        return np.column_stack(columns)
+
+    @property
+    def _columns(self) -> list[int]:
+        return self.active if self.per_column else self.active[:1]
 
 
 def frequencies(active: list[int], count: int, scope: Any) -> np.ndarray:

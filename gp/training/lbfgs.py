@@ -79,7 +79,7 @@ class Lbfgs(Spec):
             return starts, found
         best = max(optima, key=lambda optimum: optimum.value)
         for _ in range(LOOKS):
-            more = screening.around(best.vector, FURTHER)
+            more = screening.around(best.vector, best.value, FURTHER)
             ends = self._start(problem, more)
             starts, found = [*starts, *more], [*found, *ends]
             better = max([best, *ends], key=lambda optimum: optimum.value)

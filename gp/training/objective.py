@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from gp.inference.method import Method
 from gp.inference.profile import profile_of
+from gp.inference.solved import solve
 from gp.inference.spectrum import Spectrum
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
@@ -79,6 +81,19 @@ class Problem:
         except NotPositiveDefinite:
             return -np.inf
         return value + self.parameters.log_prior(vector)[0]
+
+    def factored(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return y − m (n,) and the lower Cholesky factor (n, n) of the covariance at `vector`; None: unknown."""
+        if not self.inference.is_dense:
+            return None
+        self.evaluations += 1
+        self.parameters.set(vector)
+        try:
+            with torch.no_grad():
+                solved = solve(self.gp)
+        except NotPositiveDefinite:
+            return None
+        return solved.residual, solved.factor
 
     @property
     def has_spectrum(self) -> bool:

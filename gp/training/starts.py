@@ -6,58 +6,34 @@ computed where hyperparameters say that they may lie (`Learnt.candidates`):
 
 1. with all lengthscales moved together, from the gap between neighbouring inputs to beyond their range;
 2. in few inputs, with one or two lengthscales short and the others long;
-3. where a hyperparameter has a list of candidates (a periodogram's periods), with each of them at some of the first;
+3. where a hyperparameter has a list of candidates, with each of them at some of the first; for a period these are
+   the periodogram's peaks in the metric of what the rest of the model explains there (generalised least squares);
 4. from the best of all these, along one axis after another: each input's lengthscale by itself, the amplitude of each
    term of a sum;
 5. at every such point, at all levels of noise.  Where noise is one level for all rows, they take one reduction of the
    kernel matrix (gp.inference.spectrum).
 
 The starts are the highest local maxima along these lines that differ from each other.  From the best optimum that they
-lead to all axes are tried again.  Nothing is drawn at random.
+lead to all axes are tried again, and each cycle begins anew beside the rest.  Nothing is drawn at random.
 """
-
-import math
-from dataclasses import dataclass
-from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 
 from gp.inference.method import Screened
+from gp.parallel import one_thread
+from gp.parameters.candidates import Cycles
 from gp.parameters.vector import Learnt
+from gp.training.axes import COMBINED, STILL, Axis, Candidate, best_first, combined
 from gp.training.objective import Problem
 
 SWEEP = 30  # points on all axes together, but for lists; axes are thinned to it
 SWEPT = 2  # points from which all axes are tried: the best, and the best at another value of a list
 SHORT, LONG = (0.3, 0.6), 0.9  # parts of a ladder of lengthscales
-COMBINED = 64  # combinations of short lengthscales, or of lists, at most
 COARSE = 4  # joint lengthscales at which lists are tried
 LEVELS = 4  # of noise, where each takes an evaluation of its own
 AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
 APART = float(np.log(2.5))  # distance in log θ from which two starts are two
-LISTED = 0.05  # the same of what is a list of values
-
-
-class Candidate(NamedTuple):
-    """A raw vector (p,), and the objective there (nats)."""
-
-    vector: np.ndarray
-    value: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Axis:
-    """Elements of the raw vector that move together: their `positions` (m,) and the `values` (k, m) to try."""
-
-    positions: np.ndarray
-    values: np.ndarray
-    is_list: bool = False  # of values that are no scale from short to long: each may be an optimum of its own
-
-    def thinned(self, count: int) -> "_Axis":
-        """Return `count` of the values, evenly spread, if there are more."""
-        k = len(self.values)
-        chosen = np.arange(k) if count >= k else ((np.arange(count) + 0.5) * k / count).astype(int)
-        return _Axis(self.positions, self.values[chosen], self.is_list)
+CYCLES = 0.5  # the same of periods: cycles over the range of x
 
 
 class Screening:
@@ -70,6 +46,8 @@ class Screening:
         self._places = np.split(np.arange(len(self._bounds)), np.cumsum([p.size for p in free])[:-1])
         self._named = np.concatenate([np.full(p.size, p.named) for p in free])
         self._distances = [where for p, where in zip(free, self._places, strict=True) if p.is_distance and p.candidates]
+        self._periods = np.concatenate([np.full(p.size, isinstance(p.candidates, Cycles)) for p in free])
+        self._extent = float(np.ptp(problem.gp.scope.x, axis=0).max(initial=0.0))
         self._noise, self._levels = self._noise_levels()
         self._axes = self._find_axes()
         self._seen: dict[bytes, np.ndarray] = {}  # vector but for its noise → nats at each level of noise
@@ -87,37 +65,103 @@ class Screening:
             kept = [axis for axis in self._axes if not self._named[axis.positions].any()]
             own = [Candidate(start, np.inf), self._search(start, kept)]
         self._search(start, self._axes)
-        return self._new([*own, *_sorted(self._maxima)], count)
+        return self._new([*own, *best_first(self._maxima)], count)
 
-    def around(self, optimum: np.ndarray, count: int) -> list[np.ndarray]:
-        """Return at most `count` further starts: the best local maxima along all axes through an optimum."""
+    def around(self, optimum: np.ndarray, value: float, count: int) -> list[np.ndarray]:
+        """Return at most 2 `count` further starts: the best local maxima along all axes through an optimum.
+
+        Half are of cycles begun anew, if any; one above the optimum's own `value` (nats) however near it is to others.
+        """
         if len(self._axes) < 2:
             return []  # that line has been seen
         self._tried.append(Candidate(optimum, np.inf))
-        return self._new(_sorted([found for axis in self._axes for found in self._along(optimum, axis)]), count)
+        with one_thread():
+            anew = best_first(self._begun_anew(optimum))
+        above = [candidate for candidate in anew if candidate.value > value][:count]
+        beside = [found for axis in self._axes for found in self._along(optimum, axis)]
+        joint = self._together(self._distances)
+        if any(not np.isin(axis.positions, joint.positions).all() for axis in self._axes):
+            beside += self._along(optimum, self._some_short(joint))  # now that the other terms are known
+        self._tried += above
+        return [
+            *(candidate.vector for candidate in above),
+            *self._new(anew, count - len(above)),
+            *self._new(best_first(beside), count),
+        ]
+
+    def _begun_anew(self, optimum: np.ndarray) -> list[Candidate]:
+        """Return local maxima where one cycle begins anew, the other hyperparameters being those of an optimum."""
+        found, vector = list[Candidate](), self._problem.maximise_profiled(optimum)
+        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
+            if not isinstance(parameter.candidates, Cycles):
+                continue
+            _, own = self._of_term(parameter)
+            begun, shape = vector.copy(), np.setdiff1d(own, where)
+            begun[own] = self._problem.parameters.start[own]
+            axes = [axis for axis in self._axes if np.isin(axis.positions, shape).all()]
+            for value in self._beside(parameter, where, vector):
+                begun[where] = value
+                best = best_first(self._along(begun, STILL))[:1]
+                for axis in axes if best else []:
+                    best = best_first([*best, *self._along(best[0].vector, axis)])[:1]
+                found += best
+        return found
+
+    def _beside(self, parameter: Learnt, where: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Return raw periods (k, size) that are left in y by the model at `vector` without the term of this cycle.
+
+        Noise is at its best level there.  (0, size) where no covariance is known.
+        """
+        rest, amplitude = vector.copy(), self._of_term(parameter)[0]
+        rest[amplitude] = self._bounds[amplitude, 0]
+        nats = self._look(rest)
+        rest[self._noise] = self._levels[int(np.argmax(nats))]
+        factored = self._problem.factored(rest) if np.isfinite(nats).any() else None
+        if factored is None or not isinstance(parameter.candidates, Cycles):
+            return np.zeros((0, parameter.size))
+        found = parameter.candidates.beside(self._problem.gp.scope, np.exp(vector[where]), *factored)
+        return self._raw(parameter, where, found)
+
+    def _cycle(self, axis: Axis) -> tuple[Learnt, np.ndarray] | None:
+        """Return the period that moves along an axis, and its place; None: there is none."""
+        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
+            if where is axis.positions and isinstance(parameter.candidates, Cycles):
+                return parameter, where
+        return None
+
+    def _of_term(self, parameter: Learnt) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of the amplitude of the term that a hyperparameter is of, and those of its leaf."""
+        free, leaf = self._problem.parameters.free, parameter.name.rpartition(".")[0]
+        above = [
+            k for k, p in enumerate(free) if p.amplitude and f"{leaf}.".startswith(f"{p.name.rpartition('.')[0]}.")
+        ]
+        nearest = max(above, key=lambda k: len(free[k].name), default=None)
+        amplitude = np.zeros(0, dtype=int) if nearest is None else self._places[nearest]
+        own = [place for p, place in zip(free, self._places, strict=True) if p.name.rpartition(".")[0] == leaf]
+        return amplitude, np.union1d(amplitude, np.concatenate(own))
 
     def _new(self, candidates: list[Candidate], count: int) -> list[np.ndarray]:
         """Return at most `count` of the candidates, of those that differ from all that were tried."""
         known = len(self._tried)
-        self._tried = _distinct([*self._tried, *candidates])[: known + count]
+        self._tried = self._distinct([*self._tried, *candidates])[: known + count]
         return [candidate.vector for candidate in self._tried[known:]]
 
     @property
     def summary(self) -> Screened:
         """Return how many points were screened, and over which ranges."""
-        return Screened(len(self._seen), len(_distinct(_sorted(self._maxima))), self._ranges())
+        return Screened(len(self._seen), len(self._distinct(best_first(self._maxima))), self._ranges())
 
     def _noise_levels(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the noise level's place in the vector, and its raw values (k, 1); of shapes (0,), (1, 0) if fixed."""
         for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
             if parameter.tensor is self._problem.gp.noise.log_sd:
-                levels = _Axis(where, self._values(parameter, where))
+                levels = Axis(where, self._values(parameter, where))
                 return where, (levels if self._problem.has_spectrum else levels.thinned(LEVELS)).values
         return np.zeros(0, dtype=int), np.zeros((1, 0))
 
-    def _find_axes(self) -> list[_Axis]:
+    def _find_axes(self) -> list[Axis]:
         """Return an axis for each lengthscale, and one for each other hyperparameter that has candidates."""
-        axes, redundant = list[_Axis](), self._problem.profiles_scale and bool(len(self._noise))
+        axes, redundant = list[Axis](), self._problem.profiles_scale and bool(len(self._noise))
         for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
             if parameter.tensor is self._problem.gp.noise.log_sd:
                 continue
@@ -126,9 +170,9 @@ class Screening:
                 continue
             values = self._values(parameter, where)
             if parameter.is_distance:
-                axes += [_Axis(where[[j]], values[:, [j]]) for j in range(parameter.size)]
+                axes += [Axis(where[[j]], values[:, [j]]) for j in range(parameter.size)]
             else:
-                axes.append(_Axis(where, values, is_list=parameter.candidates is not None))
+                axes.append(Axis(where, values, is_list=parameter.candidates is not None))
         axes = [axis for axis in axes if len(axis.values) > 1]
         if len(axes) > SWEEP:
             return []
@@ -144,35 +188,39 @@ class Screening:
             internal = parameter.start * AMPLITUDES[:, None] ** parameter.amplitude
         else:
             return np.zeros((0, parameter.size))
+        return self._raw(parameter, where, internal)
+
+    def _raw(self, parameter: Learnt, where: np.ndarray, internal: np.ndarray) -> np.ndarray:
+        """Return internal values (k, size or 1) as raw ones within bounds, without repeats in a row."""
         low, high = self._bounds[where].T
         rows = [np.clip(parameter.raw(np.broadcast_to(row, (parameter.size,))), low, high) for row in internal]
         return np.array([row for k, row in enumerate(rows) if k == 0 or np.abs(row - rows[k - 1]).max() > 1e-9])
 
-    def _search(self, start: np.ndarray, axes: list[_Axis]) -> Candidate:
+    def _search(self, start: np.ndarray, axes: list[Axis]) -> Candidate:
         """Look along the axes from `start`; return the best that was seen."""
         moved = {int(i) for axis in axes for i in axis.positions}
         joint = self._together([where for where in self._distances if set(where.tolist()) <= moved])
-        first = [*self._along(start, _Axis(np.zeros(0, dtype=int), np.zeros((1, 0)))), *self._along(start, joint)]
+        first = [*self._along(start, STILL), *self._along(start, joint)]
         first += self._along(start, self._some_short(joint))
         others = [axis for axis in axes if axis.is_list]
         if not len(joint.values):
-            first += self._along(start, _combined(others))
+            first += self._along(start, combined(others))
         for values in joint.thinned(COARSE).values if others else []:
             vector = start.copy()
             vector[joint.positions] = values
             for axis in others:
-                first += self._along(vector, axis)
-        apart = np.full(len(self._bounds), np.inf)
-        for axis in others:
-            apart[axis.positions] = LISTED
+                cycle = self._cycle(axis)
+                found = self._beside(*cycle, vector) if cycle else axis.values
+                first += self._along(vector, Axis(axis.positions, found if len(found) else axis.values, is_list=True))
         best = Candidate(start, -np.inf)
-        for end in _distinct(_sorted(first), apart)[:SWEPT]:
+        lists = np.concatenate([axis.positions for axis in others]) if others else np.zeros(0, dtype=int)
+        for end in self._distinct(best_first(first), lists)[:SWEPT]:
             for axis in axes:
                 end = max([end, *self._along(end.vector, axis)], key=lambda candidate: candidate.value)
             best = max(best, end, key=lambda candidate: candidate.value)
         return best
 
-    def _some_short(self, joint: _Axis) -> _Axis:
+    def _some_short(self, joint: Axis) -> Axis:
         """Return all choices of one or two short lengthscales among long ones, as one axis."""
         m, values = len(joint.positions), []
         pairs = [{i, j} for i in range(m) for j in range(i + 1)]
@@ -180,21 +228,21 @@ class Screening:
             for share in SHORT:
                 short, long = (joint.values[int(part * (len(joint.values) - 1))] for part in (share, LONG))
                 values += [np.where([k in chosen for k in range(m)], short, long) for chosen in pairs]
-        return _Axis(joint.positions, np.array(values).reshape(len(values), m), is_list=True)
+        return Axis(joint.positions, np.array(values).reshape(len(values), m), is_list=True)
 
-    def _together(self, places: list[np.ndarray]) -> _Axis:
+    def _together(self, places: list[np.ndarray]) -> Axis:
         """Return all lengthscales at `places` as one axis: each at the same part of its own ladder."""
         if not places:
-            return _Axis(np.zeros(0, dtype=int), np.zeros((0, 0)))
+            return Axis(np.zeros(0, dtype=int), np.zeros((0, 0)))
         ladders = [self._values(self._problem.parameters.free[self._owner(where)], where) for where in places]
         steps = np.linspace(0, 1, max(map(len, ladders)))
         rows = [ladder[np.rint(steps * (len(ladder) - 1)).astype(int)] for ladder in ladders]
-        return _Axis(np.concatenate(places), np.hstack(rows))
+        return Axis(np.concatenate(places), np.hstack(rows))
 
     def _owner(self, where: np.ndarray) -> int:
         return next(k for k, place in enumerate(self._places) if place is where)
 
-    def _along(self, start: np.ndarray, axis: _Axis) -> list[Candidate]:
+    def _along(self, start: np.ndarray, axis: Axis) -> list[Candidate]:
         """Return the local maxima over the axis and the noise, the other elements being those of `start`."""
         vectors = np.repeat(start[None], len(axis.values), axis=0)
         vectors[:, axis.positions] = axis.values
@@ -219,6 +267,22 @@ class Screening:
             self._seen[key] = self._problem.at_levels(vector, self._noise, self._levels)
         return self._seen[key]
 
+    def _distinct(self, candidates: list[Candidate], among: np.ndarray | None = None) -> list[Candidate]:
+        """Return the candidates but those near an earlier one in all elements `among` which they may differ; None: all.
+
+        Two periods differ by half a cycle over the range of x, other hyperparameters by a factor.
+        """
+        kept, vectors = list[Candidate](), np.array([candidate.vector for candidate in candidates])
+        places = vectors.reshape(len(candidates), -1) / APART
+        places[:, self._periods] = self._extent / np.exp(APART * places[:, self._periods]) / CYCLES
+        places = places if among is None else places[:, among]
+        left = np.ones(len(candidates), dtype=bool)
+        for k, candidate in enumerate(candidates):
+            if left[k]:
+                kept.append(candidate)
+                left &= (np.abs(places - places[k]) > 1).any(axis=1)
+        return kept
+
     def _ranges(self) -> dict[str, tuple[float, float]]:
         """Return the least and largest value tried of each hyperparameter by name, in the data's units."""
         if not self._seen:
@@ -233,27 +297,3 @@ class Screening:
                     name: (float(low), float(high)) for name, low, high in zip(parameter.names, *ends, strict=True)
                 }
         return ranges
-
-
-def _combined(axes: list[_Axis]) -> _Axis:
-    """Return all combinations of the axes' values as one axis; of no axes or too many combinations, none."""
-    count = math.prod(len(axis.values) for axis in axes)
-    if not axes or count > COMBINED:
-        return _Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
-    rows = [np.concatenate(values) for values in product(*(axis.values for axis in axes))]
-    return _Axis(np.concatenate([axis.positions for axis in axes]), np.array(rows), is_list=True)
-
-
-def _distinct(candidates: list[Candidate], apart: np.ndarray | float = APART) -> list[Candidate]:
-    """Return the candidates but those near an earlier one: no element is `apart` or more."""
-    kept, vectors = list[Candidate](), np.array([candidate.vector for candidate in candidates])
-    left = np.ones(len(candidates), dtype=bool)
-    for k, candidate in enumerate(candidates):
-        if left[k]:
-            kept.append(candidate)
-            left &= (np.abs(vectors - candidate.vector) > apart).any(axis=1)
-    return kept
-
-
-def _sorted(candidates: list[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda candidate: -candidate.value)

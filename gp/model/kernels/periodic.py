@@ -10,7 +10,7 @@ from gpytorch import kernels
 
 from gp.model.kernels.leaf import Leaf, declare_amplitude, log_constraint
 from gp.model.kernels.stationary import Stationary
-from gp.parameters.candidates import cycles, frequencies, levels, widths
+from gp.parameters.candidates import SHAPES, Cycles, frequencies, levels, widths
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.periodogram import strongest_period
 from gp.parameters.scope import Scope
@@ -44,7 +44,7 @@ class Periodic(Stationary):
             bounds=Bounds(1e-2, 1e3),
             labels=scope.labels(active, per_column=self.ard),
             form=Softplus(power=2),
-            candidates=levels(0.3, 1.0, 3.0),
+            candidates=levels(*SHAPES),
         )
         _declare_period(self, scope, path, active, kernel, per_column=self.ard)
         return kernel
@@ -151,7 +151,7 @@ def _declare_period(
         bounds=Bounds(1e-4 * extent, extent, hard=True),
         units=Units(scope.x_unit(active, per_column=per_column)),
         labels=scope.labels(active, per_column=per_column),
-        candidates=partial(cycles, active, per_column=per_column),
+        candidates=Cycles(active, per_column=per_column),
     )
 
 

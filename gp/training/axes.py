@@ -1,0 +1,49 @@
+"""Axes along which a screening moves: elements of the raw vector with the values to try, and what is found there."""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+COMBINED = 64  # combinations of values at most
+
+
+class Candidate(NamedTuple):
+    """A raw vector (p,), and the objective there (nats)."""
+
+    vector: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """Elements of the raw vector that move together: their `positions` (m,) and the `values` (k, m) to try."""
+
+    positions: np.ndarray
+    values: np.ndarray
+    is_list: bool = False  # of values that are no scale from short to long: each may be an optimum of its own
+
+    def thinned(self, count: int) -> "Axis":
+        """Return `count` of the values, evenly spread, if there are more."""
+        k = len(self.values)
+        chosen = np.arange(k) if count >= k else ((np.arange(count) + 0.5) * k / count).astype(int)
+        return Axis(self.positions, self.values[chosen], self.is_list)
+
+
+STILL = Axis(np.zeros(0, dtype=int), np.zeros((1, 0)))  # nothing moves but the noise
+
+
+def combined(axes: list[Axis]) -> Axis:
+    """Return all combinations of the axes' values as one axis; of no axes or too many combinations, none."""
+    count = math.prod(len(axis.values) for axis in axes)
+    if not axes or count > COMBINED:
+        return Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
+    rows = [np.concatenate(values) for values in product(*(axis.values for axis in axes))]
+    return Axis(np.concatenate([axis.positions for axis in axes]), np.array(rows), is_list=True)
+
+
+def best_first(candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates by their value, highest first."""
+    return sorted(candidates, key=lambda candidate: -candidate.value)
