@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gp.dataset import Dataset, varied
 from gp.fitted.fit import check_noise_sd, fit_dataset
-from gp.fitted.gap import gap_to_exact
+from gp.fitted.gap import gap_to_exact, with_gap
 from gp.inference import Inference
 from gp.model.model import Model
 from gp.spec import Seed, Spec
@@ -38,9 +38,10 @@ def main(study: str, params: Params, out: Path) -> None:
         )
         fitted.save(out / "model.safetensors")
         fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
-        gap = gap_to_exact(fitted, params.seed)
-        write_json(out / "fit.json", fitted.report() | ({"gap_to_exact": gap} if gap else {}))
+        gap = fitted.gap or gap_to_exact(fitted, params.seed)
+        write_json(out / "fit.json", with_gap(fitted.report(), gap))
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
+    print(*(f"ALARM: {alarm}" for alarm in (gap.alarms if gap else ())), sep="\n", end="")
 
 
 if __name__ == "__main__":

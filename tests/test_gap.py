@@ -1,9 +1,13 @@
-"""The gap to exact inference, on rows few enough for both."""
+"""The gap to exact inference, by a factor and by conjugate gradients."""
 
 import numpy as np
+import pytest
 
 import gp
-from gp.fitted.gap import gap_to_exact
+from gp.fitted import gap as gaps
+from gp.fitted.gap import gap_to_exact, with_gap
+from gp.inference.exact import Exact
+from gp.inference.nearest import precondition
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (400, 1))
@@ -11,23 +15,82 @@ Y = 10 * np.sin(12 * X[:, 0]) + RNG.normal(size=400)
 
 
 def test_an_exact_method_has_none():
-    assert gap_to_exact(gp.fit(X, Y, train={"restarts": 0}), 0) == {}
+    fitted = gp.fit(X, Y, train={"restarts": 0})
+    assert gap_to_exact(fitted, 0) is None
+    report = {"alarms": []}
+    assert with_gap(report, None) is report
 
 
 def test_harmonic_inference_is_exact_there_too():
     kernel = {"kind": "periodic", "period_length": {"fixed": 2.0}}
     gap = gap_to_exact(gp.fit(X, Y, model={"kernel": kernel}, inference={"kind": "harmonic"}), 0)
-    assert gap["rows"] == 320
-    assert gap["scored"] == 80
-    assert gap["nlpd"] == gap["rmse"] == 0.0  # what rounding errors make of zero is not said
+    assert gap.rows == 320
+    assert gap.scored == 80
+    assert gap.nlpd == gap.rmse == gap.mean == gap.sd == 0.0  # what rounding errors make of zero is not said
+    assert not gap.alarms
 
 
-def test_too_few_inducing_inputs_show():
-    fitted = gp.fit(X, Y, inference={"kind": "svgp", "inducing": 5, "epochs": 5}, train={"restarts": 0})
-    # The exact model's hyperparameters, under which five inducing inputs are far too few.
+def _with_exact_hyperparameters(inference):
+    """Return a fit by `inference`, moved to the hyperparameters of the exact one."""
+    fitted = gp.fit(X, Y, inference=inference, train={"restarts": 0})
     exact = gp.fit(X, Y, train={"restarts": 0})
     vector = fitted.vector.copy()
     vector[: len(exact.vector)] = exact.vector
-    gap = gap_to_exact(gp.Fitted(fitted.data, fitted.model, fitted.inference, fitted.train, vector, None), 0)
-    assert gap["nlpd"] > 0.1
-    assert gap["rmse"] > 0.1
+    return gp.Fitted(fitted.data, fitted.model, fitted.inference, fitted.train, vector, None)
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    """Return a fit by five inducing inputs, which are far too few."""
+    return _with_exact_hyperparameters({"kind": "sgpr", "inducing": 5, "steps": 1})
+
+
+def test_too_few_inducing_inputs_show_and_raise_an_alarm(coarse):
+    gap = gap_to_exact(coarse, 0)
+    assert gap.nlpd > 0.1
+    assert gap.rmse > 0.1
+    assert gap.mean > 1
+    assert "raise inference.inducing" in gap.alarms[0]
+    said = with_gap({"alarms": ["one"], "certificate": {"alarms": 1}}, gap)
+    assert said["certificate"]["alarms"] == len(said["alarms"]) == 2
+    assert said["gap_to_exact"]["mean"] == gap.mean
+
+
+def test_conjugate_gradients_find_the_same_gap_as_a_factor(coarse, monkeypatch):
+    by_factor = gap_to_exact(coarse, 0)
+    monkeypatch.setattr(gaps, "DENSE", 0)
+    monkeypatch.setattr(precondition, "INDUCING", 3)  # or one step would do
+    monkeypatch.setattr(precondition, "NEIGHBOURS", 2)
+    monkeypatch.setattr(precondition, "TILE", 100)
+    by_steps = gap_to_exact(coarse, 0)
+    assert by_factor.steps is None
+    assert 1 < by_steps.steps < 50
+    assert by_steps.error < gaps.ACCURACY
+    assert by_steps.mean == pytest.approx(by_factor.mean, rel=0.01)
+    assert by_steps.sd == pytest.approx(by_factor.sd, rel=0.02)
+    assert by_steps.nlpd == pytest.approx(by_factor.nlpd, abs=0.002)
+
+
+def test_an_exact_posterior_that_was_not_found_is_said(coarse, monkeypatch):
+    monkeypatch.setattr(gaps, "DENSE", 0)
+    monkeypatch.setattr(precondition, "INDUCING", 3)
+    monkeypatch.setattr(precondition, "NEIGHBOURS", 2)
+    monkeypatch.setattr(precondition, "STEPS", 1)
+    assert "is not known: 1 steps" in gap_to_exact(coarse, 0).alarms[0]
+
+
+def test_many_rows_are_judged_in_neighbourhoods(coarse, monkeypatch):
+    monkeypatch.setattr(gaps, "ALL", 300)
+    monkeypatch.setattr(gaps, "NEAR", 150)
+    gap = gap_to_exact(coarse, 0)
+    assert gap.parts == gaps.PARTS
+    assert gap.rows + gap.scored // gaps.PARTS == 150
+    assert gap.mean > 1
+    assert gap.alarms
+
+
+def test_solutions_are_those_of_the_dense_matrix():
+    model, right = gp.fit(X[:80], Y[:80], train={"restarts": 0}).gp, RNG.normal(size=(80, 3))
+    found = precondition.solve(model, right, np.full(3, 1e-9))
+    lower = np.tril(Exact().condition(model).factor)
+    np.testing.assert_allclose(lower @ (lower.T @ found.x), right, atol=1e-6)

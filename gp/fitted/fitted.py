@@ -4,7 +4,7 @@ import math
 from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from gp.model.model import GaussianProcess, Model
 from gp.posterior import Posterior
 from gp.spec import Fault, InputError, kind_of
 from gp.training import Adam, Problem, Search, Train
+
+if TYPE_CHECKING:
+    from gp.fitted.gap import Gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class Fitted:
     search: Search | None  # None if nothing was free; without values in a loaded model
     why: str = ""  # why this method, if the user did not choose it
     ranking: pd.DataFrame | None = None  # of the kernels, if several were tried
+    gap: "Gap | None" = None  # to exact, where it was measured to choose the method
     built: InitVar[GaussianProcess | None] = None  # the model over `data`, if already built
 
     def __post_init__(self, built: GaussianProcess | None) -> None:

@@ -225,6 +225,11 @@ class Method(Spec):
         """
         return gp
 
+    def restrict(self, gp: GaussianProcess, rows: np.ndarray) -> GaussianProcess:
+        """Return the model over some of its rows, with the auxiliary parameters that it has learnt on all of them."""
+        some = gp.subset(rows)
+        return some.with_auxiliary(gp.auxiliary) if gp.auxiliary else some
+
     def n_auxiliary(self, gp: GaussianProcess) -> int:
         """Return how many numbers `prepare` adds to the raw vector."""
         return 0

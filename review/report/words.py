@@ -86,9 +86,11 @@ def _findings(fit: Any) -> Iterator[str]:
     method = fit.get("inference", {})
     yield f"Inference: {method.get('kind', 'exact')}{', as ' + method['why'] if method.get('why') else ''}."
     if gap := fit.get("gap_to_exact"):
+        places = f" in {number(gap['parts'])} neighbourhoods" if gap.get("parts", 1) > 1 else ""
         yield (
-            f"Against exact inference, both given {number(gap['rows'])} rows and asked for {number(gap['scored'])} "
-            f"others: NLPD {number(gap['nlpd'], 2)} nats and RMSE {number(gap['rmse'], 2)} worse."
+            f"Against exact inference, both given {number(gap['rows'])} rows{places} and asked for "
+            f"{number(gap['scored'])} others: NLPD {number(gap['nlpd'], 2)} nats and RMSE {number(gap['rmse'], 2)} "
+            f"worse; means {number(gap['mean'], 2)} sd_f apart, sd_f by {number(100 * gap['sd'], 2)} %."
         )
 
 

@@ -133,7 +133,7 @@ def test_a_fit_comes_close_to_the_exact_one_and_says_how_close(fitted):
     np.testing.assert_allclose(sparse.predict(at).mean, exact.predict(at).mean, atol=0.02)
     assert sparse.hyperparameters["noise.sd"] == pytest.approx(exact.hyperparameters["noise.sd"], rel=0.01)
     gap = gap_to_exact(sparse, 0)
-    assert abs(gap["nlpd"]) < 0.05
+    assert abs(gap.nlpd) < 0.05
 
 
 @pytest.mark.slow

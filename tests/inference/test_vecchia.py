@@ -437,9 +437,11 @@ def test_the_certificate_of_a_fit_stands(fitted):
 
 def test_the_gap_to_exact_is_small(fitted):
     gap = gap_to_exact(fitted, 0)
-    assert gap["rows"] == 1000
-    assert 0 < abs(gap["nlpd"]) < 0.01
-    assert abs(gap["rmse"]) < 0.01 * NOISE
+    assert gap.rows == 1200
+    assert abs(gap.nlpd) < 0.01
+    assert 0 < gap.mean < 0.1
+    assert abs(gap.rmse) < 0.01 * NOISE
+    assert not gap.alarms
 
 
 def test_a_loaded_model_is_the_same(fitted, tmp_path):

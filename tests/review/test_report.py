@@ -64,13 +64,13 @@ def test_a_chart_has_the_rows_that_were_given():
 def test_alarms_come_first_and_inference_says_why():
     doubtful = FIT | {"alarms": ["training stopped 3 nats short"], "undetermined": ["noise.sd"]}
     doubtful |= {"inference": {"kind": "sgpr", "why": "there are 9000 rows"}}
-    doubtful |= {"gap_to_exact": {"rows": 1000, "scored": 500, "nlpd": 0.0123, "rmse": 0.002}}
+    doubtful |= {"gap_to_exact": {"rows": 1000, "scored": 500, "nlpd": 0.0123, "rmse": 0.002, "mean": 0.05, "sd": 0.01}}
     said = words(report([study(fit=doubtful)]))
     assert "Not without a second look: training stopped 3 nats short Training converged" in said
     assert "sine 1 alarm" in said
     assert "noise.sd 0.1 not determined by the data" in said
     assert "Inference: sgpr, as there are 9000 rows." in said
-    assert "others: NLPD 0.012 nats and RMSE 0.002 worse." in said
+    assert "others: NLPD 0.012 nats and RMSE 0.002 worse; means 0.05 sd_f apart, sd_f by 1 %." in said
 
 
 def test_where_starts_were_looked_for_and_other_optima_are_told():

@@ -66,6 +66,12 @@ class Svgp(Method):
             best, _ = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
             return _with(gp, z, best.gaussian())
 
+    def restrict(self, gp: GaussianProcess, rows: np.ndarray) -> GaussianProcess:
+        """Return the model over some of its rows, with its inducing inputs and the q(u) that is best for these."""
+        z, some = _inducing_inputs(gp).detach(), gp.subset(rows)
+        with one_thread():
+            return _with(some, z, optimum(some, z, blocks(ModelRows(some), BLOCK))[0].gaussian())
+
     def n_auxiliary(self, gp: GaussianProcess) -> int:
         """Return how many numbers inducing inputs, mean and factor of q(v) are."""
         m = min(self.inducing, gp.distinct.n)

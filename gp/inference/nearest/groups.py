@@ -53,8 +53,8 @@ def at_once(k: int, m: int) -> int:
     return max(ELEMENTS // (k * max(k, m)), 1)
 
 
-def find_groups(gp: GaussianProcess, neighbours: int, inducing: int, ordering: str) -> Groups:
-    """Return the groups of the model's rows, for distances in its kernel's units."""
+def find_groups(gp: GaussianProcess, neighbours: int, z: torch.Tensor, ordering: str) -> Groups:
+    """Return the groups of the model's rows, for distances in its kernel's units; beside inducing inputs z (m, d)."""
     at, n, k = scaled_inputs(gp), gp.n, min(neighbours, gp.n - 1)
     order = max_min_order(at, SEED) if ordering == "maxmin" else random_order(n, SEED)
     rows = np.empty((k + 1, n), dtype=np.int32)
@@ -66,14 +66,21 @@ def find_groups(gp: GaussianProcess, neighbours: int, inducing: int, ordering: s
     rows[:, k:] = rows[:, k + np.argsort(rank[order[k:]], kind="stable")]
     for i in range(k):
         rows[:-1, i] = order[np.minimum(np.arange(k), i)]
-    m = min(inducing, n, FEATURES // n)
-    return Groups(scales(gp), rows, torch.from_numpy(_centres(at, m) * units(gp)))
+    return Groups(scales(gp), rows, z)
 
 
-def _centres(at: np.ndarray, m: int) -> np.ndarray:
-    """Return m centres (m, d) of clusters of the points `at` (n, d), by k-means (Lloyd 1982) from seeded rows."""
+def centres(gp: GaussianProcess, m: int) -> torch.Tensor:
+    """Return m inducing inputs (m, d), fewer where rows are few, or so many that their features need much memory.
+
+    They are centres of clusters, for distances in the kernel's units, by k-means (Lloyd 1982) from seeded rows.
+    """
+    at, m = scaled_inputs(gp), min(m, gp.n, FEATURES // gp.n)
+    return torch.from_numpy(_clusters(at, m) * units(gp))
+
+
+def _clusters(at: np.ndarray, m: int) -> np.ndarray:
     if len(at) <= m or not m:
-        return at[: len(at) if m else 0]
+        return at[:m]
     rng = np.random.default_rng(SEED)
     if len(at) > SAMPLE * m:
         at = at[np.sort(rng.choice(len(at), size=SAMPLE * m, replace=False))]

@@ -13,7 +13,7 @@ from gp.inference.exact import Exact
 from gp.inference.inducing.bound import Natural
 from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
 from gp.inference.nearest.full_scale import FullScale
-from gp.inference.nearest.groups import Groups, find_groups
+from gp.inference.nearest.groups import Groups, centres, find_groups
 from gp.inference.nearest.posterior import NearestPosterior
 from gp.inference.nearest.scaling import scaled_inputs, scales, units
 from gp.inference.profile import Profile
@@ -61,6 +61,12 @@ class Vecchia(Method):
     def for_rows(self, n: int) -> Method:
         """Return exact inference where it is quick."""
         return Exact() if n <= FEW_ROWS else self
+
+    def restrict(self, gp: GaussianProcess, rows: np.ndarray) -> GaussianProcess:
+        """Return the model over some of its rows, with the inducing inputs of all."""
+        some, z = gp.subset(rows), self._groups(gp).z
+        some.distinct.workspace[repr(self)] = find_groups(some.distinct, self.neighbours, z, self.ordering)
+        return some
 
     def learn(
         self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
@@ -119,6 +125,6 @@ class Vecchia(Method):
         """Return the neighbours and inducing inputs that the model was first evaluated with."""
         gp = gp.distinct
         if repr(self) not in gp.workspace:
-            gp.workspace[repr(self)] = find_groups(gp, self.neighbours, self.inducing, self.ordering)
+            gp.workspace[repr(self)] = find_groups(gp, self.neighbours, centres(gp, self.inducing), self.ordering)
         found: Groups = gp.workspace[repr(self)]
         return found
