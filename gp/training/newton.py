@@ -4,10 +4,12 @@ Everything is in the raw vector (logs of hyperparameters) and in nats.  `curvatu
 objective gives one with each evaluation (`Informed`), or it was measured before.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gp.matrices.cholesky import NotPositiveDefinite
 
@@ -69,15 +71,15 @@ class _Evaluated:
     """The objective within its bounds, and the changes of its gradient, which tell its curvature."""
 
     objective: Objective
-    bounds: list[tuple[float, float]]
+    bounds: np.ndarray  # (p, 2)
     given: np.ndarray | None  # curvature; None where the objective is `Informed`
     values: list[float] = field(default_factory=list)
     changes: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # (step, fall of the gradient along it)
+    known: tuple[_Point, int, np.ndarray] | None = None  # the last point and number of changes, and the curvature there
 
     def at(self, vector: np.ndarray, before: _Point | None = None) -> _Point:
         """Evaluate, and record the change of the gradient since `before`.  Raises NotPositiveDefinite."""
-        lower, upper = np.array(self.bounds).reshape(-1, 2).T
-        vector = np.clip(vector, lower, upper)
+        vector = np.minimum(np.maximum(vector, self.bounds[:, 0]), self.bounds[:, 1])
         if self.given is None:
             point = _Point(vector, *self.objective.informed(vector))  # type: ignore[attr-defined]
         else:
@@ -91,16 +93,22 @@ class _Evaluated:
 
     def curvature(self, point: _Point) -> np.ndarray:
         """Return the curvature at `point`, corrected by BFGS updates."""
+        if self.known and self.known[0] is point and self.known[1] == len(self.changes):
+            return self.known[2]
         curvature = point.curvature
         for step, fall in self.changes:
             curvature = _updated(curvature, step, fall)
+        self.known = point, len(self.changes), curvature
         return curvature
 
     def step(self, point: _Point, radius: float, flat: float = 0.0) -> tuple[np.ndarray, float]:
         """Return the Newton step, without elements held at a bound, and its predicted gain (nats)."""
-        free, step = ~at_active_bound(point.vector, point.gradient, self.bounds), np.zeros_like(point.vector)
-        curvature = self.curvature(point)[np.ix_(free, free)]
-        step[free] = newton_step(point.gradient[free], curvature, radius, ignored=flat)
+        free, curvature = ~at_active_bound(point.vector, point.gradient, self.bounds), self.curvature(point)
+        if free.all():
+            step = newton_step(point.gradient, curvature, radius, ignored=flat)
+        else:
+            step = np.zeros_like(point.vector)
+            step[free] = newton_step(point.gradient[free], curvature[np.ix_(free, free)], radius, ignored=flat)
         return step, 0.5 * float(point.gradient @ step)
 
     def optimum(self, point: _Point) -> Optimum:
@@ -124,13 +132,13 @@ def climb(
     shrinks if a step gains less than predicted; no step goes along a direction whose curvature is less than `flat`.
     Raises NotPositiveDefinite only if the covariance at `start` has no factor.
     """
-    evaluated = _Evaluated(objective, bounds, curvature)
+    evaluated = _Evaluated(objective, np.array(bounds).reshape(-1, 2), curvature)
     here, radius, longest = evaluated.at(start), STEP, LONGEST if curvature is None else STEP
     returns = RETURNS if curvature is None else 0
     for _ in range(max_steps):
         step, gain = evaluated.step(here, radius, flat)
         if returns and not flat:
-            back, more = _return(here, bounds)
+            back, more = _return(here, evaluated.bounds)
             if more > tolerance:
                 step, gain, returns = np.where(back == 0, step, back), gain + more, returns - 1
         if gain < tolerance:
@@ -162,14 +170,17 @@ def refine(
     return climb(objective, start, curvature, bounds, tolerance=REFINED, flat=FLAT, max_steps=LAST_STEPS)
 
 
-def _return(point: _Point, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, float]:
+def _return(point: _Point, bounds: np.ndarray) -> tuple[np.ndarray, float]:
     """Return a step for elements that ran off to where they are flat, zero for others, and the gain that it predicts.
 
     With w = ℓ^−2 of a lengthscale, gradient and curvature by log ℓ vanish like w and w²: Newton's step δ in log ℓ is
     far too long, but that in w is right, and moves log ℓ by ½ log(1 + 2|δ|).
     """
-    own, moves = np.diagonal(point.curvature), ~at_active_bound(point.vector, point.gradient, bounds)
-    moves &= (own > 0) & (own < FLAT) & (np.abs(point.gradient) > own)
+    own = np.diagonal(point.curvature)
+    moves = (own > 0) & (own < FLAT) & (np.abs(point.gradient) > own)
+    if not moves.any():
+        return np.zeros_like(point.gradient), 0.0
+    moves &= ~at_active_bound(point.vector, point.gradient, bounds)
     newton = np.zeros_like(point.gradient)
     newton[moves] = point.gradient[moves] / own[moves]
     return 0.5 * np.sign(newton) * np.log1p(2 * np.abs(newton)), 0.5 * float(point.gradient @ newton)
@@ -188,7 +199,7 @@ def newton_step(
     sizes = np.abs(values)
     lengths = np.where(sizes < ignored, 0.0, (directions.T @ gradient) / np.maximum(sizes, FLAT))
     # Clipped one by one: a flat direction must not shorten the step along the others.
-    return directions @ np.clip(lengths, -radius, radius)
+    return directions @ np.minimum(np.maximum(lengths, -radius), radius)
 
 
 def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:
@@ -196,9 +207,9 @@ def newton_gain(gradient: np.ndarray, curvature: np.ndarray) -> float:
     return 0.5 * float(gradient @ newton_step(gradient, curvature))
 
 
-def at_active_bound(vector: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+def at_active_bound(vector: np.ndarray, gradient: np.ndarray, bounds: ArrayLike) -> np.ndarray:
     """Return for each element whether it is at a bound and the gradient points outwards."""
-    lower, upper = np.array(bounds).reshape(-1, 2).T
+    lower, upper = np.asarray(bounds).reshape(-1, 2).T
     return ((vector <= lower + 1e-9) & (gradient <= 0)) | ((vector >= upper - 1e-9) & (gradient >= 0))
 
 
@@ -230,6 +241,7 @@ def _try(objective: Objective, vector: np.ndarray) -> tuple[float, np.ndarray]:
 def _updated(curvature: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.ndarray:
     """Return the BFGS update of H, for a `step` along which the gradient fell by `fall`."""
     along = curvature @ step
-    if step @ fall <= 1e-10 * np.linalg.norm(step) * np.linalg.norm(fall) or step @ along <= 0:
+    fell, curved = float(step @ fall), float(step @ along)
+    if fell <= 1e-10 * math.sqrt(float(step @ step) * float(fall @ fall)) or curved <= 0:
         return curvature
-    return curvature + np.outer(fall, fall) / (step @ fall) - np.outer(along, along) / (step @ along)
+    return curvature + (fall / fell)[:, None] * fall - (along / curved)[:, None] * along
