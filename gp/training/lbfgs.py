@@ -1,6 +1,6 @@
 """A search for hyperparameters: the best of many candidates are climbed, over ever more rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.scope import spread
 from gp.spec import PositiveFloat, Spec
-from gp.training.newton import Optimum, climb, measure_curvature, newton_gain, refine
+from gp.training.newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
 from gp.training.rows import Settled
 from gp.training.starts import Screening
@@ -80,7 +80,7 @@ class Lbfgs(Spec):
         best = max(optima, key=lambda optimum: optimum.value)
         for _ in range(LOOKS):
             more = screening.around(best.vector, best.value, FURTHER)
-            ends = self._start(problem, more)
+            ends = self._start(problem, more, known=_distinct([*optima, *found]))
             starts, found = [*starts, *more], [*found, *ends]
             better = max([best, *ends], key=lambda optimum: optimum.value)
             if better.value < best.value + SAME:
@@ -88,36 +88,39 @@ class Lbfgs(Spec):
             best = better
         return starts, found
 
-    def _start(self, problem: Problem, starts: list[np.ndarray]) -> list[Optimum]:
+    def _start(self, problem: Problem, starts: list[np.ndarray], known: Sequence[Optimum] = ()) -> list[Optimum]:
         """Return the optima near the starts, in their order, fewer where some come to none.
 
-        Those that would take long go on to workers: a clock may say so, as it changes no result.
+        A climb stops on its way to one of the `known` optima or to that of the first start; others would not be known
+        to a worker.  Those that would take long go on to workers: a clock may say so, as it changes no result.
         """
         optima, done, began = list[Optimum](), 0, perf_counter()
         for start in tqdm(starts, desc="lbfgs", disable=None, leave=False):
             # The first always runs here: workers are sent what the method keeps from its first evaluation.
-            optima += self._near(problem, start)
+            optima += self._near(problem, start, known)
+            if not done:
+                known = [*known, *optima]
             done += 1
             to_come = (perf_counter() - began) / done * (len(starts) - done)
             if to_come > LONG and problem.n < THREADED:
                 break
-        return optima + self._side_by_side(problem, starts[done:])
+        return optima + self._side_by_side(problem, starts[done:], known)
 
-    def _side_by_side(self, problem: Problem, starts: list[np.ndarray]) -> list[Optimum]:
+    def _side_by_side(self, problem: Problem, starts: list[np.ndarray], known: Sequence[Optimum]) -> list[Optimum]:
         """Return the optima near the starts, in their order, as `problem` itself would come to them and count."""
         if not starts:
             return []
         before = problem.evaluations
-        found = fan_out(self._counted, [(problem, start) for start in starts], label="lbfgs")
+        found = fan_out(self._counted, [(problem, start, known) for start in starts], label="lbfgs")
         problem.evaluations = before + sum(evaluations for _, evaluations in found)
         return [optimum for optima, _ in found for optimum in optima]
 
-    def _counted(self, problem: Problem, start: np.ndarray) -> tuple[list[Optimum], int]:
+    def _counted(self, problem: Problem, start: np.ndarray, known: Sequence[Optimum]) -> tuple[list[Optimum], int]:
         """Return the optimum near `start`, if any, and how many evaluations it took."""
         before = problem.evaluations
-        return self._near(problem, start), problem.evaluations - before
+        return self._near(problem, start, known), problem.evaluations - before
 
-    def _near(self, problem: Problem, start: np.ndarray) -> list[Optimum]:
+    def _near(self, problem: Problem, start: np.ndarray, known: Sequence[Optimum] = ()) -> list[Optimum]:
         """Return the optimum near `start`; nothing where it comes to none."""
         with one_thread():  # as a worker has
             if problem.settles_rows:
@@ -125,7 +128,7 @@ class Lbfgs(Spec):
             if problem.has_auxiliary:
                 return _approach(problem, start, within=self.tolerance)
             if problem.is_informed:
-                return self._climb_informed(problem, start)
+                return self._climb_informed(problem, start, known=known)
             near = _approach(problem, start, within=0.1)  # nats, from where climbing takes over
             return [optimum for end in near for optimum in self._climb(problem, end, is_last=False)]
 
@@ -160,10 +163,12 @@ class Lbfgs(Spec):
             return []
         return [replace(optimum, values=values, curvature=scaled)]
 
-    def _climb_informed(self, problem: Problem, start: np.ndarray, before: tuple[float, ...] = ()) -> list[Optimum]:
+    def _climb_informed(
+        self, problem: Problem, start: np.ndarray, before: tuple[float, ...] = (), known: Sequence[Optimum] = ()
+    ) -> list[Optimum]:
         """Return the optimum near `start`, its values after those `before`; nothing where `start` has none."""
         try:
-            optimum = climb(problem, start, None, problem.parameters.bounds, tolerance=self.tolerance)
+            optimum = climb(problem, start, None, problem.parameters.bounds, tolerance=self.tolerance, known=known)
         except NotPositiveDefinite:
             return []
         return [replace(optimum, values=(*before, *optimum.values))]
@@ -206,7 +211,6 @@ SUBSET = 250  # rows of the smallest subset, at least
 KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
 LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
-SAME = 0.1  # nats within which two ends are one
 REFINED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 
 

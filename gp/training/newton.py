@@ -5,7 +5,8 @@ objective gives one with each evaluation (`Informed`), or it was measured before
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +40,8 @@ FLAT = 1e-3  # curvature (nats per squared unit of log θ) below which a directi
 ROUNDING = 1e-7  # predicted gain (nats) below which values no longer tell better from worse
 REFINED = 1e-15  # predicted gain (nats) at which hyperparameters are known to more than six digits
 LAST_STEPS = 20  # to reach REFINED, at most
+SAME = 0.1  # nats within which two ends are one
+FITS = 1.5  # factor between two curvatures along a line, within which they agree
 RETURNS = 2  # of elements that ran off, at most so many in a climb
 
 
@@ -125,8 +128,11 @@ def climb(
     tolerance: float,
     flat: float = 0.0,
     max_steps: int = 100,
+    known: Sequence[Optimum] = (),
 ) -> Optimum:
     """Return the optimum near `start`: stops where a step would gain less than `tolerance` nats.
+
+    It also stops on its way to one of the `known` optima, and returns that one, with the values that it saw itself.
 
     `curvature` is that at `start`; None where the objective is `Informed`.  Steps are H⁻¹g within a trust radius, which
     shrinks if a step gains less than predicted; no step goes along a direction whose curvature is less than `flat`.
@@ -143,6 +149,9 @@ def climb(
                 step, gain, returns = np.where(back == 0, step, back), gain + more, returns - 1
         if gain < tolerance:
             break
+        for optimum in known:
+            if _leads_to(optimum, here, step, gain):
+                return replace(optimum, values=tuple(evaluated.values))
         try:
             ahead = evaluated.at(here.vector + step, here)
         except NotPositiveDefinite:
@@ -168,6 +177,25 @@ def refine(
 ) -> Optimum:
     """Return the optimum a few thousandths of a nat above `start`, to six digits of what the data determine."""
     return climb(objective, start, curvature, bounds, tolerance=REFINED, flat=FLAT, max_steps=LAST_STEPS)
+
+
+def _leads_to(optimum: Optimum, here: _Point, step: np.ndarray, gain: float) -> bool:
+    """Return whether a climb is on its way to a known optimum: it lands there, or the straight line there is uphill.
+
+    A step lands where the optimum's own quadratic falls by less than SAME nats, and where it promises no more than the
+    optimum has.  A line is uphill where value and slope here, and value and curvature at the optimum, are those of one
+    polynomial that rises all the way: of the cubic with these values and slopes, the slope here is at most three times
+    the mean one (Fritsch & Carlson 1980), and the curvature at its end is the optimum's, but for a factor of FITS.
+    """
+    gap, way = optimum.value - here.value, optimum.vector - here.vector
+    if gap < gain - SAME:
+        return False
+    missed = way - step
+    if 0.5 * float(missed @ optimum.curvature @ missed) < SAME:
+        return True
+    slope, curved = float(here.gradient @ way), float(way @ optimum.curvature @ way)
+    of_cubic = 6 * gap - 2 * slope
+    return 0 < slope <= 3 * gap and of_cubic / FITS < curved < FITS * of_cubic
 
 
 def _return(point: _Point, bounds: np.ndarray) -> tuple[np.ndarray, float]:
