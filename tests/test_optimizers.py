@@ -1,6 +1,7 @@
 """Optimizers: Adam is gpytorch's own loop; L-BFGS finds the best of its starts, and says where each ended."""
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import gpytorch
@@ -13,6 +14,7 @@ from gp.data import Data
 from gp.model.model import Model
 from gp.spec import InputError, kinds, parse
 from gp.training import Train
+from gp.training.newton import climb
 from gp.yaml import read_yaml
 
 SAME = 1e-8  # two programs, 100 steps each
@@ -239,3 +241,30 @@ def test_adam_takes_a_level_far_below_zero():
     model = {**RBF, "standardize": {"x": False, "y": False}}
     fitted = gp.fit(TIME, WAVE - 5000, model=model, train={"kind": "adam", "steps": 5})
     assert fitted.hyperparameters["mean.value"] == pytest.approx(-5000, rel=1e-3)
+
+
+@dataclass(eq=False)
+class TwoHills:
+    """−3 (θ² − 1)², with its own curvature where that is positive: optima at −1 and 1."""
+
+    n: int = 1
+
+    def informed(self, vector):
+        (x,) = vector
+        return -3 * (x**2 - 1) ** 2, np.array([-12 * x * (x**2 - 1)]), np.array([[max(12 * (3 * x**2 - 1), 1.0)]])
+
+
+@pytest.mark.parametrize(("start", "evaluations"), [(0.8, 2), (1.15, 1), (0.3, 4)])
+def test_a_climb_stops_on_its_way_to_a_known_optimum(start, evaluations):
+    hill = climb(TwoHills(), np.array([1.1]), None, [(-4, 4)], tolerance=1e-6)
+    again = climb(TwoHills(), np.array([start]), None, [(-4, 4)], tolerance=1e-6, known=[hill])
+    assert again.value == hill.value
+    assert len(again.values) <= evaluations
+
+
+@pytest.mark.parametrize("start", [-0.9, -0.6, -1.2, -0.2, -0.05])
+def test_a_climb_does_not_stop_on_its_way_to_another_optimum(start):
+    """Though that one is as high."""
+    hill = climb(TwoHills(), np.array([1.1]), None, [(-4, 4)], tolerance=1e-6)
+    other = climb(TwoHills(), np.array([start]), None, [(-4, 4)], tolerance=1e-6, known=[hill])
+    assert other.vector == pytest.approx([-1.0], abs=1e-3)

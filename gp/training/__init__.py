@@ -10,7 +10,8 @@ from gp.inference.method import Method, Search
 from gp.model.model import GaussianProcess
 from gp.spec import OneOf
 from gp.training.adam import Adam
-from gp.training.lbfgs import SAME, Lbfgs, polish
+from gp.training.lbfgs import Lbfgs, polish
+from gp.training.newton import SAME
 from gp.training.objective import Problem
 
 __all__ = ["SAME", "Adam", "Lbfgs", "Problem", "Search", "Seeded", "Train", "polish"]
