@@ -168,12 +168,17 @@ def one_thread() -> Iterator[None]:
         yield
         return
     before, token = torch.get_num_threads(), _is_held.set(True)
-    torch.set_num_threads(1)
+    is_one = before == 1 and all(library.num_threads == 1 for library in _blas().lib_controllers)
     try:
+        if is_one:
+            yield
+            return
+        torch.set_num_threads(1)
         with _blas().limit(limits=1):
             yield
     finally:
-        torch.set_num_threads(before)
+        if not is_one:
+            torch.set_num_threads(before)
         _is_held.reset(token)
 
 

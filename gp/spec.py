@@ -8,6 +8,7 @@ import difflib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar, Union, get_args, overload
 
 from pydantic import (
@@ -150,9 +151,15 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
     Raises InputError with all faults, each with its path below `where`.
     """
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise InputError([_fault_of(fault, kind, value, where) for fault in error.errors()]) from None
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    # Cached, because making the one of a union takes a millisecond.
+    return TypeAdapter(kind)
 
 
 def _tag(cls: type) -> str:
