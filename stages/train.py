@@ -40,6 +40,10 @@ def main(study: str, params: Params, out: Path) -> None:
         fitted.trace.to_csv(out / "trace.csv", index=False, lineterminator="\n")
         gap = fitted.gap or gap_to_exact(fitted, params.seed)
         write_json(out / "fit.json", with_gap(fitted.report(), gap))
+    if params.model.search and fitted.ranking is not None:
+        score = params.model.search.score
+        ranked = (f"{name} ({value:.3f})" for name, value in fitted.ranking[score].items())
+        print(f"{study}: kernels by {score}, best first: {', '.join(ranked)}")
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
     print(*(f"ALARM: {alarm}" for alarm in (gap.alarms if gap else ())), sep="\n", end="")
 

@@ -96,7 +96,8 @@ def test_a_search_that_stops_short_alarms(monkeypatch):
     monkeypatch.setattr(lbfgs, "REFINED_ROWS", 0)
     certificate = gp.fit(TIME, WAVE, train={"restarts": 0, "tolerance": 10.0}).certificate
     assert not certificate.converged
-    assert any("training stopped" in alarm for alarm in certificate.alarms), str(certificate)
+    (alarm,) = [alarm for alarm in certificate.alarms if "training stopped" in alarm]
+    assert "lbfgs" not in alarm  # that is what stopped
 
 
 @pytest.mark.parametrize("n", [60, 300])
@@ -117,6 +118,12 @@ def test_an_end_that_has_no_factor_on_more_rows_is_dropped():
     fitted = gp.fit(x, x**2, train={"restarts": 0})
     assert np.isfinite(fitted.log_marginal_likelihood)
     assert fitted.predict([0.5]).mean == pytest.approx([0.25], abs=1e-4)
+
+
+def test_few_rows_without_noise_are_not_said_to_be_noise():
+    (alarm,) = [alarm for alarm in gp.fit(TIME[:4], WAVE[:4]).certificate.alarms if "noise alone" in alarm]
+    assert "no signal" not in alarm
+    assert "chance" in alarm
 
 
 def test_signal_knows_nothing_of_priors():

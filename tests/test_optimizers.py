@@ -64,6 +64,13 @@ def train_as_the_post(x, y, x_new, *, steps, learning_rate):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.optim compiles things when imported
+@pytest.mark.parametrize("bound", [{"lower": 20}, {"upper": 1e-3}, {"lower": 20, "upper": 21}])
+def test_adam_starts_inside_a_bound_that_leaves_out_the_default_start(bound):
+    model = {"kernel": {"kind": "rbf", "lengthscale": bound}}
+    fitted = gp.fit(np.arange(9.0), np.sin(np.arange(9)), model=model, train={"kind": "adam", "steps": 2})
+    assert bound.get("lower", 0) < fitted.hyperparameters["kernel.lengthscale"] < bound.get("upper", np.inf)
+
+
 def test_study_sine_is_the_posts_own_loop_step_by_step():
     train, test = parse(Data, SINE["data"]).sample(SINE["seed"])
     assert test.n == 1000

@@ -51,6 +51,7 @@ class Certificate:
     undetermined: tuple[str, ...]
     at_bound: tuple[str, ...]
     irrelevant_inputs: tuple[str, ...]
+    by_adam: bool  # whether Adam was asked for
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
 
     @property
@@ -62,7 +63,10 @@ class Certificate:
                 f"an optimum {self.adam_gap:.2g} nats better is near where adam stopped: more steps, or lbfgs"
             )
         elif not self.converged:
-            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: more steps, or lbfgs")
+            nearer = (
+                "more steps, or lbfgs" if self.by_adam else "a lower train.tolerance, or more noise, brings it nearer"
+            )
+            alarms.append(f"training stopped {self.shortfall:.2g} nats short of an optimum: {nearer}")
         if self.found_last:
             alarms.append(
                 f"only the last of {self.starts} starts reached the best optimum, and there may be better ones: raise "
@@ -73,9 +77,12 @@ class Certificate:
             names = ", ".join(self.at_bound)
             alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
         if self.noise_share > ALL_NOISE or self.signal < SIGNAL:
+            found = (
+                "it found no signal in these inputs" if self.noise_share > 0.5 else "too little to tell it from chance"
+            )
             alarms.append(
                 f"{self.noise_share:.1%} of the variance is noise, and the model is {self.signal:.1f} nats better than "
-                f"noise alone: it found no signal in these inputs{self._where}"
+                f"noise alone: {found}{self._where}"
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
@@ -156,7 +163,8 @@ def certify(
     """Return the certificate of the fit that `search` ended with; None where nothing was free.
 
     `problem` is that of the rows that hyperparameters were learnt on, some or all of `data`; its model is moved.
-    `by_adam`: whether Adam was asked for, and so how far the nearest optimum is.
+    `by_adam`: whether Adam was asked for; then the certificate says how far the nearest optimum is, but not where an
+    inference method has auxiliary parameters.
     """
     gp, parameters = problem.gp, problem.parameters
     vector = search.vector if search else np.zeros(0)
@@ -198,8 +206,14 @@ def certify(
             name for name, bound in zip(names, at_bound[: len(names)], strict=True) if bound and name not in excused
         ),
         irrelevant_inputs=tuple(irrelevant),
-        adam_gap=round(max(0.0, polish(problem, vector, curvature) - value), PLACES) if by_adam and search else None,
+        by_adam=by_adam,
+        adam_gap=_adam_gap(problem, vector, curvature, value) if by_adam and search and not gp.auxiliary else None,
     )
+
+
+def _adam_gap(problem: Problem, vector: np.ndarray, curvature: np.ndarray, value: float) -> float:
+    """Return how many nats the optimum near `vector` is better."""
+    return round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
 
 
 def _was_found_last(search: Search | None) -> bool:

@@ -127,7 +127,7 @@ class Fitted:
                 self.data,
                 noise_share=share,
                 condition_number=condition_number,
-                by_adam=isinstance(self.train, Adam) and not gp.auxiliary,
+                by_adam=isinstance(self.train, Adam),
             )
         finally:
             gp.parameters.set(self.vector)  # because certify changes them

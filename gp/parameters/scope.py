@@ -111,7 +111,7 @@ class Scope:
         if written.upper is not None:
             high = internal(written.upper)
             low = np.minimum(low, high)
-        start = internal(given) if given is not None else np.clip(full(default), low, high)
+        start = internal(given) if given is not None else _between(full(default), low, high)
         hard = (
             written.lower is not None or (bounds.hard and bool((start > low).all())),
             written.upper is not None or (bounds.hard and bool((start < high).all())),
@@ -152,8 +152,24 @@ class Scope:
         self.parameters.append(Auxiliary.of(name, tensor))
 
 
+def _between(default: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the default starts (size,); one that is not between its bounds starts beside the nearer one.
+
+    Adam cannot start on a bound.
+    """
+    start = default.copy()
+    for beyond, end, sign in ((default <= low, low, 1.0), (default >= high, high, -1.0)):
+        size = np.where(end == 0, 1.0, np.abs(end))[beyond]
+        start[beyond] = end[beyond] + sign * 0.1 * np.minimum((high - low)[beyond], size)
+    return start
+
+
 def spread(values: np.ndarray) -> np.ndarray:
     """Return the population sd of each column of `values` (n, d); 1 for a constant one."""
-    sd = values.std(axis=0)
+    largest = np.abs(values).max(axis=0)
+    # Squares of values beyond 1e±154 overflow, or vanish.
+    extreme = (largest > 1e150) | (largest < 1e-150)
+    unit = np.where(extreme & (largest > 0), largest, 1.0)
+    sd = (values / unit).std(axis=0) * unit
     # The computed sd of equal values may be a rounding error instead of zero.
-    return np.where(sd <= 1e-14 * np.abs(values).max(axis=0), 1.0, sd)
+    return np.where(sd <= 1e-14 * largest, 1.0, sd)
