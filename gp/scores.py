@@ -65,16 +65,18 @@ class Predictor(Protocol):
     def data(self) -> Dataset:
         """Return the training rows."""
 
-    def predict(self, x: Any, noise_sd: Any = None) -> Posterior:
+    def predict(self, x: Any, noise_sd: Any = None, *, hyperparameters: Any = None) -> Posterior:
         """Return the posterior at `x`, for new observations with the noise `noise_sd` where it is given."""
 
 
-def evaluate(fitted: Predictor, x: Any, y: np.ndarray, *, noise_sd: Any = None) -> dict[str, float]:
+def evaluate(
+    fitted: Predictor, x: Any, y: np.ndarray, *, noise_sd: Any = None, hyperparameters: Any = None
+) -> dict[str, float]:
     """Return every score of `fitted`'s predictions at `x` (m, d) for observed `y` (m,).
 
-    `noise_sd` (m,) is the standard deviation of each y's noise, where it is known.
+    `noise_sd` (m,) is the standard deviation of each y's noise, where it is known; `hyperparameters` as in `predict`.
     """
-    posterior = fitted.predict(x, noise_sd)
+    posterior = fitted.predict(x, noise_sd, hyperparameters=hyperparameters)
     return score(y, posterior.y, trivial_forecast(fitted.data))
 
 

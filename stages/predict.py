@@ -10,15 +10,17 @@ import numpy as np
 
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
+from gp.fitted.uncertainty import Auto, Hyperparameters
 from gp.grid import Grid, slices
 from gp.spec import Spec
 from stages import folder, run
 
 
 class Predict(Spec):
-    """Where to predict in addition to the test rows."""
+    """Where to predict in addition to the test rows, and whether hyperparameters are integrated over."""
 
     grid: Grid = Grid()
+    hyperparameters: Hyperparameters = Auto()
 
 
 class Params(Spec):
@@ -30,17 +32,18 @@ class Params(Spec):
 def main(study: str, params: Params, out: Path) -> None:
     """Predict at the test rows, on the grid and along the slices, as far as the study has them."""
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
-    fitted.left_out.save(out / "loo.csv", y=fitted.data.observed)
+    hyperparameters = params.predict.hyperparameters
+    fitted.leave_out(hyperparameters).save(out / "loo.csv", y=fitted.data.observed)
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():
         test = Dataset.load(test_file)
-        fitted.predict(test.x, test.noise_sd).save(out / "test.csv")
+        fitted.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).save(out / "test.csv")
         rows = np.vstack([rows, test.x])
     grid = params.predict.grid.points(rows)
     if grid is not None:
-        fitted.predict(grid).save(out / "grid.csv")
+        fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv")
     if fitted.data.d > 2:
-        fitted.predict(slices(fitted.data.x)).save(out / "slices.csv")
+        fitted.predict(slices(fitted.data.x), hyperparameters=hyperparameters).save(out / "slices.csv")
 
 
 if __name__ == "__main__":

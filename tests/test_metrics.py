@@ -165,7 +165,7 @@ class Constant:
 
     data = TRAIN
 
-    def predict(self, x, noise_sd=None):
+    def predict(self, x, noise_sd=None, hyperparameters=None):
         return at(x, np.full(len(x), 2.0), np.full(len(x), 0.1), np.full(len(x), 0.5))
 
 

@@ -8,6 +8,7 @@ from conftest import ROOT
 
 from gp.data import Data
 from gp.data.oscillators.systems import System
+from gp.fitted.uncertainty import Hyperparameters
 from gp.inference import Inference
 from gp.model.kernels import Kernel
 from gp.model.means import Mean
@@ -23,6 +24,7 @@ UNIONS = {
     "model.mean": [Mean],
     "model.noise": [Noise],
     "inference": [Inference],
+    "predict.hyperparameters": [Hyperparameters],
     "train": [Train],
     "prior": [PositivePrior, RealPrior],
 }

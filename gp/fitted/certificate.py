@@ -8,7 +8,11 @@ import numpy as np
 
 from gp.dataset import Dataset
 from gp.fitted.curvature import at_best_rows, curvature_at, of_hyperparameters
+from gp.fitted.intervals import asymptotic, integrated
+from gp.fitted.laplace import Mode
+from gp.fitted.mixture import Mixture
 from gp.fitted.optima import Rival, rivals
+from gp.fitted.pareto import RELIABLE
 from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
@@ -20,6 +24,7 @@ ALL_NOISE = 0.99  # share of y's variance
 SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much one time in twenty
 ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
 PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
+FEW = 0.25  # share of the draws
 IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 
 
@@ -29,8 +34,9 @@ class Certificate:
 
     `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` the
     predicted gain of a Newton step from there.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for
-    what may be negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound).  `signal`
-    is how many nats the model is better than noise about a level.
+    what may be negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound); where
+    predictions integrate over hyperparameters, the mean's are integrated out of it (gp.fitted.intervals).  `signal`
+    is how many nats the model is better than noise about a level.  `predictions` says how these treat hyperparameters.
     """
 
     converged: bool
@@ -52,6 +58,9 @@ class Certificate:
     at_bound: tuple[str, ...]
     irrelevant_inputs: tuple[str, ...]
     by_adam: bool  # whether Adam was asked for
+    predictions: str
+    pareto_k: float | None  # of the draws' weights; None where hyperparameters are plugged in
+    effective: float | None  # share of the draws that have the weight, before weights are tempered
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
 
     @property
@@ -86,6 +95,12 @@ class Certificate:
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
+        if self.pareto_k is not None and self.pareto_k > RELIABLE and (self.effective or 0.0) < FEW:
+            alarms.append(
+                f"what is known of the hyperparameters is not near normal in their logs (Pareto k̂ {self.pareto_k:.2f}, "
+                f"{self.effective:.0%} of the draws have the weight): their intervals are rough, and predictions know "
+                "less than they say: fewer hyperparameters, or priors"
+            )
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,8 +114,10 @@ class Certificate:
 
     def diagnostics(self) -> dict[str, Any]:
         """Return the numbers for fit.json alone: how the search went, and what rounding errors decide."""
-        names = ("gradient_norm", "shortfall", "condition_number", "evaluations", "starts", "starts_at_best")
-        return _given(self, names) | {"rivals": sum(rival.alarm is not None for rival in self.rivals)}
+        search = ("gradient_norm", "shortfall", "condition_number", "evaluations", "starts", "starts_at_best")
+        return _given(self, (*search, "pareto_k", "effective")) | {
+            "rivals": sum(rival.alarm is not None for rival in self.rivals)
+        }
 
     def named(self) -> dict[str, list[str]]:
         """Return the names of hyperparameters and inputs that metrics.json counts."""
@@ -129,6 +146,7 @@ class Certificate:
             f"{self.shortfall:.1e} nats short",
             f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
         ]
+        lines.append(f"predictions are {self.predictions}")
         if self.screened:
             lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
@@ -159,12 +177,17 @@ def certify(
     noise_share: float,
     condition_number: float | None,
     by_adam: bool,
+    predictions: str,
+    mode: Mode | None,
+    mixture: Mixture | None,
 ) -> Certificate:
     """Return the certificate of the fit that `search` ended with; None where nothing was free.
 
     `problem` is that of the rows that hyperparameters were learnt on, some or all of `data`; its model is moved.
     `by_adam`: whether Adam was asked for; then the certificate says how far the nearest optimum is, but not where an
     inference method has auxiliary parameters.
+    `predictions` says how these treat hyperparameters: where they are integrated over, by the `mixture`, whose best
+    optimum is the `mode`.
     """
     gp, parameters = problem.gp, problem.parameters
     vector = search.vector if search else np.zeros(0)
@@ -175,7 +198,10 @@ def certify(
     inside = np.flatnonzero(~at_bound[: len(names)])
     curvature = curvature_at(problem, vector)
     hessian = of_hyperparameters(curvature, len(names))[np.ix_(inside, inside)]
-    intervals, undetermined = _intervals(parameters, vector, inside, hessian)
+    if mode and mixture:
+        intervals, undetermined = integrated(parameters, mode, mixture)
+    else:
+        intervals, undetermined = asymptotic(parameters, vector, inside, hessian)
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
     irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(data.observed)))
     excused = {name for names in irrelevant.values() for name in names}
@@ -207,6 +233,9 @@ def certify(
         ),
         irrelevant_inputs=tuple(irrelevant),
         by_adam=by_adam,
+        predictions=predictions,
+        pareto_k=mixture.pareto_k if mixture and math.isfinite(mixture.pareto_k) else None,
+        effective=mixture.effective if mixture else None,
         adam_gap=_adam_gap(problem, vector, curvature, value) if by_adam and search and not gp.auxiliary else None,
     )
 
@@ -224,30 +253,6 @@ def _was_found_last(search: Search | None) -> bool:
     return last > max(others) + SAME
 
 
-def _intervals(
-    parameters: Parameters, vector: np.ndarray, inside: np.ndarray, hessian: np.ndarray
-) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """Return 95 % intervals in the data's units by name, and the names of what has none."""
-    curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))
-    # A standard error above three units of log θ (a factor of 20) carries no information.
-    flat = curvature < 1 / 9
-    variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
-    loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
-    # To four digits: differences of gradients do not tell more.
-    half = np.array([float(f"{1.96 * error:.4g}") for error in np.sqrt(variance)])
-    low, high = vector.copy(), vector.copy()
-    low[inside] -= half
-    high[inside] += half
-    ends = [_natural(parameters, raw) for raw in (low, high)]
-    names = parameters.names
-    intervals = {names[i]: (ends[0][i], ends[1][i]) for i, free in zip(inside, loose, strict=True) if not free}
-    return intervals, [names[i] for i, free in zip(inside, loose, strict=True) if free]
-
-
-def _natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
-    """Return each element of the raw vector in the data's units."""
-    parts = zip(parameters.free, parameters.split(vector), strict=True)
-    return [value for parameter, part in parts for value in parameter.in_data_units(part).tolist()]
 
 
 def _irrelevant(

@@ -1,6 +1,7 @@
 """Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +13,21 @@ import pandas as pd
 from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
+from gp.fitted.laplace import Mode, find_modes
+from gp.fitted.mixture import Mixture, mix
 from gp.fitted.optima import describe
+from gp.fitted.uncertainty import Hyperparameters, Laplace, PlugIn, resolve
 from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Posterior
-from gp.spec import Fault, InputError, kind_of
+from gp.spec import Fault, InputError, Spec, kind_of, parse
 from gp.training import Adam, Problem, Search, Train
 
 if TYPE_CHECKING:
     from gp.fitted.gap import Gap
+
+Chosen = Spec | Mapping[str, object] | None  # how hyperparameters are treated, as a spec or as a user writes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +110,52 @@ class Fitted:
 
     @cached_property
     def left_out(self) -> Forecast:
-        """Return the forecast of each training row's y from all other rows, in y's units."""
-        mean, sd_y = self._conditioned.leave_one_out()
-        scale, offset = self.gp.scope.y_scale, self.gp.scope.y_offset
-        return Forecast.normal(mean * scale + offset, sd_y * scale)
+        """Return the forecast of each training row's y from all other rows, in y's units, by the default rule."""
+        return self.leave_out()
+
+    def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
+        """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
+        mixture, scale = self._mixture(hyperparameters), self.gp.scope.y_scale
+        left_out = mixture.leave_one_out() if mixture else Forecast.normal(*self._conditioned.leave_one_out())
+        return Forecast(left_out.means * scale + self.gp.scope.y_offset, left_out.sds * scale, left_out.weights)
+
+    def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace, str]:
+        """Return how predictions treat the hyperparameters, and why where a rule decides."""
+        chosen = parse(Hyperparameters, hyperparameters or {}, "hyperparameters")
+        return resolve(chosen, self.gp, self.inference, by_adam=isinstance(self.train, Adam))
+
+    def _mixture(self, hyperparameters: Chosen) -> Mixture | None:
+        """Return the model at draws of the hyperparameters; None where they are plugged in."""
+        treatment, _ = self.treatment(hyperparameters)
+        if isinstance(treatment, PlugIn) or not self.gp.parameters.names:
+            return None
+        if treatment.draws not in self._mixtures:
+            self._mixtures[treatment.draws] = mix(self.gp, self.inference, self._learnt_on, self.modes, treatment.draws)
+        return self._mixtures[treatment.draws]
+
+    @cached_property
+    def _mixtures(self) -> dict[int, Mixture]:
+        return {}
+
+    @cached_property
+    def _learnt_on(self) -> GaussianProcess:
+        """Return the model over the rows that hyperparameters were learnt on."""
+        on_some = self.search is not None and self.search.rows is not None
+        return self.inference.learnt_on(self.gp) if on_some else self.gp
+
+    @cached_property
+    def modes(self) -> tuple[Mode, ...]:
+        """Return the optima of the hyperparameters, with their curvature (gp.fitted.laplace)."""
+        try:
+            return find_modes(self._learnt_on, self.inference, self.search)
+        finally:
+            self.gp.parameters.set(self.vector)
 
     @cached_property
     def certificate(self) -> Certificate:
         """Return the certificate; it costs 2p + 1 evaluations for p free hyperparameters."""
-        on_some = self.search is not None and self.search.rows is not None
-        gp = self.inference.learnt_on(self.gp) if on_some else self.gp
+        gp, on_some = self._learnt_on, self._learnt_on is not self.gp
+        (treatment, why), mixture = self.treatment(), self._mixture(None)
         condition_number = self._conditioned.condition_number
         share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
         if condition_number is not None and not on_some:
@@ -128,6 +170,9 @@ class Fitted:
                 noise_share=share,
                 condition_number=condition_number,
                 by_adam=isinstance(self.train, Adam),
+                predictions=f"{treatment} ({why})",
+                mode=self.modes[0] if mixture else None,
+                mixture=mixture,
             )
         finally:
             gp.parameters.set(self.vector)  # because certify changes them
@@ -135,6 +180,7 @@ class Fitted:
     def report(self) -> dict[str, Any]:
         """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""
         log_prior, _ = self.gp.parameters.log_prior(self.vector)
+        treatment, why = self.treatment()
         has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
         return {
             "fit": {
@@ -153,16 +199,18 @@ class Fitted:
             **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
             "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
             | {"kind": kind_of(type(self.inference)), **({"why": self.why} if self.why else {})},
+            "predictions": {**treatment.model_dump(), "why": why},
             "alarms": self.certificate.alarms,
             **self.certificate.named(),
         }
 
-    def predict(self, x: Any, noise_sd: Any = None) -> Posterior:
+    def predict(self, x: Any, noise_sd: Any = None, *, hyperparameters: Chosen = None) -> Posterior:
         """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
 
         A DataFrame's columns are taken by name.  `noise_sd` (m,) is the noise of new observations where it is known;
-        otherwise the model says.  Raises InputError for a wrong number of columns or a row that is not
-        finite.
+        otherwise the model says.  `hyperparameters`, as in params.yaml, says whether they are integrated over
+        (gp.fitted.uncertainty); without it a rule decides.  Raises InputError for a wrong number of columns or a row
+        that is not finite.
         """
         inputs = checked("x", columns_of(x, self.columns), ndim=2)
         if inputs.shape[1] != self.data.d:
@@ -174,20 +222,28 @@ class Fitted:
                     "give as many",
                 )
             )
-        internal = self.gp.inputs(inputs)
-        moments, scale = self._conditioned.moments(internal), self.gp.scope.y_scale
-        if noise_sd is None:
-            noise = self.gp.noise_variance(internal)
+        internal, scale = self.gp.inputs(inputs), self.gp.scope.y_scale
+        mixture = self._mixture(hyperparameters)
+        if mixture is None:
+            moments, noise = self._conditioned.moments(internal), self.gp.noise_variance(internal)
+            weights = np.ones((1, 1))
         else:
+            (moments, noise), weights = mixture.moments(internal), mixture.weights
+        if noise_sd is not None:
             noise = (checked("noise_sd", noise_sd, ndim=1) / scale) ** 2
-        return Posterior.normal(
+        means = np.atleast_2d(moments.mean) * scale + self.gp.scope.y_offset
+
+        def forecast(means: np.ndarray, variances: np.ndarray) -> Forecast:
+            return Forecast(means, np.sqrt(np.atleast_2d(variances)) * scale, weights)
+
+        return Posterior(
             x=inputs,
             columns=self.columns,
-            mean=moments.mean * scale + self.gp.scope.y_offset,
-            sd_f=np.sqrt(moments.variance) * scale,
-            sd_y=np.sqrt(moments.variance + noise) * scale,
+            f=forecast(means, moments.variance),
+            y=forecast(means, moments.variance + noise),
             components={
-                name: (mean * scale, np.sqrt(variance) * scale) for name, (mean, variance) in moments.terms.items()
+                name: forecast(np.atleast_2d(mean) * scale, variance)
+                for name, (mean, variance) in moments.terms.items()
             },
         )
 

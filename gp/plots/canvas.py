@@ -111,13 +111,15 @@ def draw_band(axes: Axes, x: np.ndarray, band: tuple[np.ndarray, np.ndarray], *,
     axes.fill_between(x, *band, linewidth=0, label=label, color=color)
 
 
-def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2) -> None:
+def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2, title: str = "") -> None:
     """Put the legend of `panels` below all axes of the figure, so that it hides no data."""
     entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
     if entries:
         if max(len(label) for _, label in entries) > LONG_LABEL:
             n_columns = min(n_columns, 2)
-        legend = figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=n_columns)
+        legend = figure.legend(
+            *zip(*entries, strict=True), loc="outside lower center", ncols=n_columns, title=title or None
+        )
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([24.0])  # points of a crowded figure are too small for a legend

@@ -62,7 +62,7 @@ def coupling(study: Study) -> Figure | None:
         _ticks(below, study.periods[column])
         axes.set_title("" if d == 1 else f"part of {column}, centred", loc="left")
     panels[0, 0].set_ylabel(study.target)
-    legend_below(figure, panels[0, 0])
+    legend_below(figure, panels[0, 0], title=study.integrated)
     return figure
 
 

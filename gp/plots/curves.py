@@ -35,7 +35,7 @@ def posterior(study: Study) -> Figure | None:
     scatter_rows(axes, study, 0)
     axes.margins(x=0.01)
     axes.set(xlabel=study.train.columns[0], ylabel=study.target)
-    legend_below(figure, axes, n_columns=3)
+    legend_below(figure, axes, n_columns=3, title=study.integrated)
     return figure
 
 
@@ -55,7 +55,7 @@ def components(study: Study) -> Figure | None:
         axes.margins(x=0.01)
     panels[-1].set_xlabel(study.train.columns[0])
     figure.supylabel(study.target, fontsize=10)
-    legend_below(figure, panels[0])
+    legend_below(figure, panels[0], title=study.integrated)
     return figure
 
 

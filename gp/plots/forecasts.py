@@ -53,7 +53,7 @@ def predicted(study: Study) -> Figure | None:
     axes.plot(limits, limits, color=BLACK, linewidth=1, label="observed = predicted")
     axes.set(xlabel=f"predicted {study.target}", ylabel=f"observed {study.target}, {judged.rows} data")
     axes.set(xlim=limits, ylim=limits, aspect="equal")
-    legend_below(figure, axes, n_columns=1)
+    legend_below(figure, axes, n_columns=1, title=study.integrated)
     return figure
 
 
@@ -97,7 +97,7 @@ def calibration(study: Study) -> Figure | None:
     axes.plot(found.nominal, found.observed, color=BLUE, marker="o", markersize=4, label=label)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set(xlabel="nominal coverage", ylabel=f"observed coverage of {study.target}")
-    legend_below(figure, axes, n_columns=1)
+    legend_below(figure, axes, n_columns=1, title=study.integrated)
     return figure
 
 

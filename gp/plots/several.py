@@ -58,7 +58,7 @@ def slices(study: Study) -> Figure | None:
     figure.supylabel(study.target, fontsize=10)
     if study.train.d > len(curves):
         panels[0].set_title(f"the first {len(curves)} of {study.train.d} inputs", loc="left")
-    legend_below(figure, panels[0])
+    legend_below(figure, panels[0], title=study.integrated)
     return figure
 
 

@@ -101,6 +101,15 @@ class Study:
         return NormalDist().inv_cdf((1 + self.interval) / 2)
 
     @property
+    def integrated(self) -> str:
+        """Return in words what bands integrate over; nothing where nothing was predicted."""
+        posteriors = [found.f for found in (self.prediction, self.grid, self.slices) if found is not None]
+        forecast = next(iter(posteriors), self.loo)
+        if forecast is None:
+            return ""
+        return f"bands {'take hyperparameters as known' if forecast.is_normal else 'integrate over hyperparameters'}"
+
+    @property
     def percent(self) -> str:
         """Return the interval as text: 95 %."""
         return f"{100 * self.interval:.6g} %"

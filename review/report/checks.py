@@ -45,7 +45,7 @@ def predicted(study: Study) -> list[Figure]:
         for color, side, of in ((BLUE, "inside", ~outside), (VERMILLION, "outside", outside))
     ]
     keys.append(Key("line", INK, f"observed = predicted{drawn(some, n)}"))
-    note = "A bar is the band of a new observation; one that misses the line is outside."
+    note = f"A bar is the band of a new observation; one that misses the line is outside; {study.integrated}."
     title = f"Observed and predicted, {rows} rows"
     return [Figure("predicted", title, chart, ("predicted",), tuple(keys), note)]
 

@@ -46,7 +46,8 @@ def posterior(study: Study) -> list[Figure]:
             layers.append(points(seen.x[some, 0], seen.y[some], look, color, (label, study.target)))
             keys.append(Key(look, color, f"{name}{drawn(some, seen.n)}"))
     chart = layered(layers, label, study.target, f"posterior of {study.target} over {label}", HEIGHT + 60)
-    return [Figure("posterior", "Posterior", chart, ("posterior", "data", "predicted"), tuple(keys))]
+    note = f"{study.integrated.capitalize()}."
+    return [Figure("posterior", "Posterior", chart, ("posterior", "data", "predicted"), tuple(keys), note)]
 
 
 def surface(study: Study) -> list[Figure]:

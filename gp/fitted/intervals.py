@@ -1,0 +1,53 @@
+"""95 % intervals of hyperparameters, in the data's units."""
+
+import numpy as np
+
+from gp.fitted.laplace import Mode
+from gp.fitted.mixture import Mixture
+from gp.forecast import Forecast
+from gp.parameters.vector import Parameters
+
+Intervals = dict[str, tuple[float, float]]
+
+
+def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[Intervals, list[str]]:
+    """Return 95 % intervals by name, and the names of what has none.
+
+    Those of the covariance are about the optimum of the likelihood whose mean coefficients are integrated out, so that
+    plugging these in does not bias them; those of the coefficients are of their mixture over the draws.
+    """
+    intervals, undetermined = asymptotic(parameters, mode.vector, mode.drawn, mode.curvature)
+    places = mixture.places
+    if len(places):
+        ends = Forecast(mixture.vectors[:, places], mixture.sds, mixture.weights).interval(0.95)
+        low, high = mode.vector.copy(), mode.vector.copy()
+        low[places], high[places] = ends
+        low_natural, high_natural = natural(parameters, low), natural(parameters, high)
+        intervals |= {parameters.names[i]: (low_natural[i], high_natural[i]) for i in places}
+    return {name: intervals[name] for name in parameters.names if name in intervals}, undetermined
+
+
+def asymptotic(
+    parameters: Parameters, vector: np.ndarray, inside: np.ndarray, hessian: np.ndarray
+) -> tuple[Intervals, list[str]]:
+    """Return 95 % intervals by name, and the names of what has none, by the curvature of the places `inside`."""
+    curvature, directions = np.linalg.eigh(hessian) if len(inside) else (np.zeros(0), np.zeros((0, 0)))
+    # A standard error above three units of log θ (a factor of 20) carries no information.
+    flat = curvature < 1 / 9
+    variance = (directions[:, ~flat] ** 2 / curvature[~flat]).sum(axis=1)
+    loose = (directions[:, flat] ** 2).sum(axis=1) > 0.05
+    # To four digits: differences of gradients do not tell more.
+    half = np.array([float(f"{1.96 * error:.4g}") for error in np.sqrt(variance)])
+    low, high = vector.copy(), vector.copy()
+    low[inside] -= half
+    high[inside] += half
+    ends = [natural(parameters, raw) for raw in (low, high)]
+    names = parameters.names
+    intervals = {names[i]: (ends[0][i], ends[1][i]) for i, free in zip(inside, loose, strict=True) if not free}
+    return intervals, [names[i] for i, free in zip(inside, loose, strict=True) if free]
+
+
+def natural(parameters: Parameters, vector: np.ndarray) -> list[float]:
+    """Return each element of the raw vector in the data's units."""
+    parts = zip(parameters.free, parameters.split(vector), strict=True)
+    return [value for parameter, part in parts for value in parameter.in_data_units(part).tolist()]

@@ -1,0 +1,154 @@
+"""The Laplace approximation: how uncertain hyperparameters are, as normals at the optima that a search found.
+
+θ is drawn from N(θ̂, (H + Λ)⁻¹) at each optimum θ̂ of the likelihood whose mean coefficients are integrated out
+(gp.inference.flat_mean), with H its curvature.  Λ, a weak precision about the data-driven start, keeps what the data do
+not determine finite.  Everything is in the raw vector, so mostly in logs.  Auxiliary parameters are held.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from gp.inference.method import Method, Search
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import GaussianProcess
+from gp.parameters.vector import Parameters
+from gp.training import SAME, Problem
+from gp.training.newton import climb, measure_curvature
+
+WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
+BEHIND = 5.0  # nats behind the best optimum within which another takes part
+MODES = 3  # at most that take part
+ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
+SEED = 0  # of the draws: a saved model has the same as the fitted one
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """An optimum: the raw `vector` (P,), the objective there (nats), and −∂² of it (k, k) by the elements `drawn`.
+
+    Elements at a bound are not drawn, and mean coefficients that are integrated out are not either.
+    """
+
+    vector: np.ndarray
+    nats: float
+    drawn: np.ndarray  # (k,) places in the vector
+    curvature: np.ndarray
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """Return a root (k, k) of the covariance (H + Λ)⁻¹ = root rootᵀ."""
+        sizes, directions = np.linalg.eigh(self.curvature)
+        known = (directions * np.maximum(sizes, 0.0)) @ directions.T  # rounding may leave a flat direction negative
+        sizes, directions = np.linalg.eigh(known + np.eye(len(known)) / WIDTH**2)
+        return np.asarray(directions / np.sqrt(sizes))
+
+    @property
+    def log_volume(self) -> float:
+        """Return log ∫ exp(−½ (θ − θ̂)ᵀ(H + Λ)(θ − θ̂)) dθ."""
+        return 0.5 * len(self.drawn) * math.log(2 * math.pi) + float(np.linalg.slogdet(self.root)[1])
+
+    def draw(self, count: int) -> np.ndarray:
+        """Return quasi-random draws (count, P): a scrambled Sobol sequence, always the same."""
+        vectors, k = np.tile(self.vector, (count, 1)), len(self.drawn)
+        if k and count:
+            points = qmc.Sobol(k, seed=SEED).random(1 << (count - 1).bit_length())[:count]
+            vectors[:, self.drawn] += ndtri(np.clip(points, 1e-12, 1 - 1e-12)) @ self.root.T
+        return vectors
+
+    def log_density(self, vectors: np.ndarray, hyperparameters: np.ndarray) -> np.ndarray:
+        """Return the log density (S,) of the draws at `vectors` (S, P); −inf where one held of these places differs."""
+        held = np.setdiff1d(hyperparameters, self.drawn)
+        shifts = (vectors - self.vector)[:, self.drawn]
+        z = np.linalg.solve(self.root, shifts.T)
+        density = -0.5 * (z**2).sum(axis=0) - self.log_volume
+        return np.where((vectors[:, held] == self.vector[held]).all(axis=1), density, -np.inf)
+
+
+def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tuple[Mode, ...]:
+    """Return the optima of the hyperparameters of `gp`, best first; the model is moved.
+
+    `gp` is over the rows learnt on, by `method`, whose `search` is None where nothing is free.
+    """
+    integrating, apart = method.integrating(gp)
+    problem, free = Problem(gp, integrating), np.setdiff1d(np.arange(len(gp.parameters.names)), apart)
+    starts = [np.array(gp.parameters.vector)]
+    if search:
+        best = max((value for value, _ in search.optima), default=0.0)
+        others = [vector for value, vector in search.optima if value > best - BEHIND]
+        starts = [search.vector, *(other for other in others if not np.array_equal(other, search.vector))]
+    modes: list[Mode] = []
+    for start in starts[:MODES]:
+        try:
+            mode = _mode(problem, start, free, apart)
+        except NotPositiveDefinite:
+            continue
+        if all(abs(mode.nats - other.nats) > SAME for other in modes):
+            modes.append(mode)
+    return tuple(sorted(modes, key=lambda mode: -mode.nats))
+
+
+def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:
+    """Return the optimum near `start` over the places `free`, where those `apart` are integrated out."""
+    bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
+    if len(apart) and len(free):  # the optimum is not quite that of the likelihood at the best coefficients
+        part = _Part(problem, start, free)
+        rough = measure_curvature(part, start[free], central=False)
+        start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
+    at_bound = (start <= bounds[:, 0] + 1e-9) | (start >= bounds[:, 1] - 1e-9)
+    drawn = free[~at_bound[free]]
+    part = _Part(problem, start, drawn)
+    curvature = measure_curvature(part, start[drawn])
+    value, _ = part(start[drawn])
+    return Mode(problem.parameters.vector, value, drawn, curvature)
+
+
+class _Part:
+    """The objective as a function of some places of the raw vector, the others held."""
+
+    def __init__(self, problem: Problem, vector: np.ndarray, places: np.ndarray) -> None:
+        self.problem, self.vector, self.places = problem, vector, places
+        self.n = problem.n
+
+    def whole(self, part: np.ndarray) -> np.ndarray:
+        """Return the raw vector with `part` at the places."""
+        vector = self.vector.copy()
+        vector[self.places] = part
+        return vector
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = self.problem(self.whole(vector))
+        return value, gradient[self.places]
+
+
+def draw(
+    modes: Sequence[Mode], parameters: Parameters, hyperparameters: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws (S, P), about `count`, and (S,) the log of weak prior over density of what they were drawn from.
+
+    Each mode gets draws by its evidence.  `hyperparameters` are the places that are not integrated out.
+    """
+    widths = np.concatenate([np.full(p.size, math.inf if p.prior else WIDTH) for p in parameters.free])[hyperparameters]
+    start = parameters.start[hyperparameters]
+
+    def weak(vectors: np.ndarray) -> np.ndarray:
+        """Return the log density (S,) of N(start, WIDTH²), but for a constant; none where the user gave a prior."""
+        return np.asarray(-0.5 * (((vectors[:, hyperparameters] - start) / widths) ** 2).sum(axis=1))
+
+    evidence = np.array([mode.nats + weak(mode.vector[None])[0] + mode.log_volume for mode in modes])
+    shares = np.exp(evidence - evidence.max())
+    counts = np.round(count * shares / shares.sum()).astype(int).tolist()
+    if not any(len(mode.drawn) for mode in modes):
+        counts = [1] * len(modes)  # there is nothing to draw
+    vectors = np.concatenate([mode.draw(n) for mode, n in zip(modes, counts, strict=True)])
+    logs = [
+        mode.log_density(vectors, hyperparameters) + math.log(n / sum(counts))
+        for mode, n in zip(modes, counts, strict=True)
+        if n
+    ]
+    return vectors, weak(vectors) - np.logaddexp.reduce(logs, axis=0)

@@ -1,0 +1,68 @@
+"""Whether predictions take the hyperparameters as known: what a user may choose, and the rule of the default."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gp.inference.method import Method
+from gp.model.model import GaussianProcess
+from gp.spec import OneOf, Spec
+
+# Up to this number of rows (those of equal inputs are one) hyperparameters are integrated over by default: the draws
+# then cost less than the fit did, and with more rows what is unknown of hyperparameters matters little.
+ROWS = 1000
+DRAWS = 32
+
+
+class PlugIn(Spec):
+    """Hyperparameters, mean coefficients included, are taken to be what was learnt."""
+
+    kind: Literal["plug_in"] = "plug_in"
+
+    def __str__(self) -> str:
+        return "at the learnt hyperparameters"
+
+
+class Laplace(Spec):
+    """Predictions are mixtures over `draws` of the hyperparameters (gp.fitted.laplace, gp.fitted.mixture).
+
+    Exact inference also integrates out mean coefficients that have neither bounds nor a prior.
+    """
+
+    kind: Literal["laplace"] = "laplace"
+    draws: Annotated[int, Field(ge=2, le=1024)] = DRAWS
+
+    def __str__(self) -> str:
+        return f"integrated over the hyperparameters, {self.draws} draws"
+
+
+class Auto(Spec):
+    """laplace where it matters and costs less than the fit, else plug_in; fit.json says which, and why."""
+
+    kind: Literal["auto"] = "auto"
+
+    def __str__(self) -> str:
+        return "by the default rule"
+
+
+Hyperparameters = Annotated[Auto | PlugIn | Laplace, OneOf(default="auto")]
+
+
+def resolve(
+    chosen: Hyperparameters, gp: GaussianProcess, method: Method, *, by_adam: bool
+) -> tuple[PlugIn | Laplace, str]:
+    """Return what `chosen` means for the model `gp` and its method, and why where it is not the user's own choice."""
+    if not isinstance(chosen, Auto):
+        return chosen, ""
+    n, free = gp.distinct.n, [parameter for parameter in gp.parameters.free if not parameter.auxiliary]
+    if not free:
+        return PlugIn(), "no hyperparameter is free"
+    if by_adam:
+        return PlugIn(), "adam stops after its steps, which need not be at an optimum"
+    if any(parameter.auxiliary for parameter in gp.parameters.free):
+        return PlugIn(), "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
+    if not method.is_dense and method.grows:
+        return PlugIn(), "the method is approximate, for many rows"
+    if n > ROWS:
+        return PlugIn(), f"n={n} is more than {ROWS}"
+    return Laplace(), f"n={n} is at most {ROWS}"

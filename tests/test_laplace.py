@@ -1,0 +1,234 @@
+"""Integration over hyperparameters: draws, their weights, the mixture that predicts, and the intervals that hold."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import gp
+from gp.fitted.laplace import WIDTH, Mode, draw
+from gp.fitted.pareto import effective, fit, smoothed, tempered
+from gp.spec import InputError
+from gp.training import Problem
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=30)
+Y = np.sin(6 * X) + 0.2 * RNG.normal(size=30)
+RBF = {"kernel": {"kind": "rbf"}}
+PLUG_IN, LAPLACE = {"kind": "plug_in"}, {"kind": "laplace", "draws": 64}
+NEW = np.linspace(-0.5, 1.5, 9)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return gp.fit(X, Y, model=RBF)
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [-0.3, 0.3, 0.9])
+def test_shape_and_scale_of_a_pareto_tail_are_found(k):
+    values = np.sort(stats.genpareto.rvs(k, scale=2.0, size=20_000, random_state=0))
+    assert fit(values) == pytest.approx((k, 2.0), abs=0.08)
+
+
+def test_smoothed_weights_sum_to_one_and_keep_their_order():
+    logs = 3 * RNG.normal(size=400)
+    found, k = smoothed(logs)
+    assert np.exp(found).sum() == pytest.approx(1)
+    assert (np.diff(found[np.argsort(logs)]) >= -1e-12).all()
+    assert k > 0.7
+    equal, k = smoothed(np.full(50, -7.0))
+    assert np.exp(equal) == pytest.approx(np.full(50, 0.02))
+    assert k == -math.inf
+
+
+def test_tempered_weights_leave_half_of_the_draws_effective():
+    sharp, even = 5 * RNG.normal(size=32), 0.1 * RNG.normal(size=32)
+    assert effective(tempered(sharp)) == pytest.approx(16, rel=1e-6)
+    np.testing.assert_allclose(tempered(even), even - np.logaddexp.reduce(even))
+
+
+# --- draws -----------------------------------------------------------------------------------------------------------
+
+
+def test_draws_have_the_mean_and_covariance_of_the_curvature_and_the_weak_prior(fitted):
+    parameters, places = fitted.gp.parameters, np.arange(3)
+    curvature = np.array([[4.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 0.0]])  # the last one is not determined
+    mode = Mode(fitted.vector, 0.0, places, curvature)
+    vectors, ratios = draw([mode], parameters, places, 4096)
+    assert np.array_equal(vectors, draw([mode], parameters, places, 4096)[0])
+    covariance = np.linalg.inv(curvature + np.eye(3) / WIDTH**2)
+    np.testing.assert_allclose(vectors[:, :3].mean(axis=0), fitted.vector[:3], atol=0.02)
+    np.testing.assert_allclose(np.cov(vectors[:, :3].T), covariance, atol=0.02 * covariance.max())
+    weak = -0.5 * (((vectors - parameters.start) / WIDTH)[:, :3] ** 2).sum(axis=1)
+    expected = weak - stats.multivariate_normal(fitted.vector[:3], covariance).logpdf(vectors[:, :3])
+    np.testing.assert_allclose(ratios, expected)
+
+
+def test_modes_share_draws_by_their_evidence(fitted):
+    parameters, places = fitted.gp.parameters, np.arange(3)
+    start = parameters.start
+    near, far = (Mode(start + shift, 0.0, places, np.eye(3)) for shift in (0.0, np.array([50.0, 0, 0, 0])))
+    low = Mode(start + np.array([0, 5.0, 0, 0]), math.log(0.25) + 0.5 * 25 / WIDTH**2, places, np.eye(3))
+    vectors, ratios = draw([near, low, far], parameters, places, 40)
+    assert len(vectors) == 40
+    assert (np.abs(vectors[:, 1] - low.vector[1]) < 2.5).sum() == pytest.approx(8, abs=2)
+    assert np.isfinite(ratios).all()
+
+
+def test_a_mode_is_the_optimum_of_the_restricted_likelihood(fitted):
+    (mode, *_), parameters = fitted.modes, fitted.gp.parameters
+    assert [parameters.names[i] for i in mode.drawn] == ["kernel.lengthscale", "kernel.outputscale", "noise.sd"]
+    integrating, _ = fitted.inference.integrating(fitted.gp)
+    problem = Problem(fitted.gp, integrating)
+    value, slope = problem(mode.vector)
+    assert value == pytest.approx(mode.nats)
+    assert slope == pytest.approx(0, abs=0.1)
+    assert np.linalg.eigvalsh(mode.curvature).min() > 0
+    parameters.set(fitted.vector)
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_is_wider_where_rows_are_few_and_the_model_stays_as_it_was(fitted):
+    before = fitted.gp.parameters.vector
+    mixed, plain = fitted.predict(NEW), fitted.predict(NEW, hyperparameters=PLUG_IN)
+    assert plain.f.is_normal
+    assert mixed.f.means.shape == (32, 9)
+    assert np.array_equal(fitted.predict(NEW).y.means, mixed.y.means)
+    assert (mixed.sd_y[[0, -1]] > 1.1 * plain.sd_y[[0, -1]]).all()
+    np.testing.assert_array_equal(fitted.gp.parameters.vector, before)
+    np.testing.assert_allclose(mixed.mean[3:6], plain.mean[3:6], atol=0.1)
+
+
+def test_a_mixture_is_what_brute_force_integration_says():
+    """With everything but the noise known, its posterior is integrated on a grid; so is a prior of the user's."""
+    fixed = {"kind": "rbf", "lengthscale": {"fixed": 0.3}, "outputscale": {"fixed": 1.0}}
+    prior = {"start": 0.2, "prior": {"kind": "log_normal", "median": 0.2, "sigma": 0.5}}
+    for n in (5, 30):
+        model = {"kernel": fixed, "mean": {"kind": "zero"}, "noise": {"kind": "gaussian", "sd": prior}}
+        model["standardize"] = {"x": False, "y": False}
+        fit_ = gp.fit(X[:n], Y[:n], model=model)
+        process, logs = fit_.gp, np.linspace(-4, 1, 400)
+        values, moments = [], []
+        for log_sd in logs:
+            process.parameters.set(np.array([log_sd]))
+            solved = fit_.inference.condition(process)
+            values.append(solved.log_likelihood - 0.5 * ((log_sd - math.log(0.2)) / 0.5) ** 2)
+            found = solved.moments(process.inputs(NEW[:, None]))
+            moments.append((found.mean, found.variance + math.exp(2 * log_sd)))
+        weights = np.exp(np.array(values) - max(values))
+        weights /= weights.sum()
+        mean = sum(w * m for w, (m, _) in zip(weights, moments, strict=True))
+        sd = np.sqrt(sum(w * (v + (m - mean) ** 2) for w, (m, v) in zip(weights, moments, strict=True)))
+        process.parameters.set(fit_.vector)
+        mixed = fit_.predict(NEW, hyperparameters={"kind": "laplace", "draws": 512})
+        np.testing.assert_allclose(mixed.mean, mean, atol=0.005)
+        np.testing.assert_allclose(mixed.sd_y, sd, rtol=0.02)
+
+
+def test_left_out_rows_are_those_of_refits_of_the_mixture(fitted):
+    """Left out by weights, a row's forecast is near that of a mixture which never saw the row."""
+    found = fitted.leave_out(LAPLACE)
+    assert not found.is_normal
+    for row in (0, 7):
+        others = np.arange(30) != row
+        alone = gp.fit(X[others], Y[others], model=RBF).predict(X[[row]], hyperparameters=LAPLACE)
+        assert found.mean[row] == pytest.approx(alone.mean[0], abs=0.05)
+        assert found.sd[row] == pytest.approx(alone.sd_y[0], rel=0.1)
+    np.testing.assert_allclose(fitted.leave_one_out["pit"], fitted.left_out.cdf(Y))
+
+
+def test_a_linear_mean_widens_what_lies_beyond_the_rows():
+    model = {"mean": {"kind": "linear"}, "kernel": {"kind": "rbf"}}
+    fit_ = gp.fit(X, 5 * X + Y, model=model)
+    known, mixed = (fit_.predict([5.0], hyperparameters=kind).sd_f[0] for kind in (PLUG_IN, LAPLACE))
+    assert mixed > 1.5 * known
+
+
+def test_a_loaded_model_predicts_the_same_mixture(fitted, tmp_path):
+    fitted.save(tmp_path / "model.safetensors")
+    loaded = gp.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(NEW).y.means, fitted.predict(NEW).y.means)
+    assert loaded.certificate.intervals == fitted.certificate.intervals
+
+
+def test_draws_keep_to_bounds_of_the_user():
+    model = {"kernel": {"kind": "rbf", "lengthscale": {"start": 0.2, "lower": 0.19, "upper": 0.21}}}
+    fit_ = gp.fit(X, Y, model=model)
+    lower, upper = np.array(fit_.gp.parameters.bounds).T
+    seen = fit_._mixture(None).vectors
+    assert ((seen >= lower - 1e-9) & (seen <= upper + 1e-9))[:, 0].all()
+
+
+def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
+    from gp.inference.exact import _Integrated
+    from gp.inference.method import without_factor
+
+    own, calls = _Integrated.condition, []
+
+    def failing(self, process):
+        calls.append(1)
+        if len(calls) % 4 == 0:
+            raise without_factor(process, "a draw")
+        return own(self, process)
+
+    monkeypatch.setattr(_Integrated, "condition", failing)
+    mixture = gp.fit(X, Y, model=RBF)._mixture(None)
+    assert (mixture.dropped, len(mixture.vectors)) == (8, 24)
+    assert mixture.weights.sum() == pytest.approx(1)
+
+
+# --- the rule --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "why"),
+    [
+        ({}, "laplace", "n=30 is at most 1000"),
+        ({"train": {"kind": "adam", "steps": 2}}, "plug_in", "adam stops"),
+        ({"inference": {"kind": "sgpr", "inducing": 5}}, "plug_in", "would have to be learnt again"),
+        ({"model": {"noise": {"kind": "heteroscedastic"}}, "train": {"restarts": 0}}, "plug_in", "of each row"),
+    ],
+)
+def test_the_rule_depends_on_rows_method_and_optimizer_alone(options, kind, why):
+    fit_ = gp.fit(X, Y, **options)
+    treatment, said = fit_.treatment()
+    assert treatment.kind == kind
+    assert why in said
+    assert fit_.report()["predictions"]["kind"] == kind
+
+
+def test_an_unknown_treatment_is_refused(fitted):
+    with pytest.raises(InputError, match=r"hyperparameters\.draws: must be at least 2"):
+        fitted.predict(NEW, hyperparameters={"kind": "laplace", "draws": 1})
+
+
+# --- the certificate -------------------------------------------------------------------------------------------------
+
+
+def test_an_interval_of_the_level_is_students_where_all_else_is_noise():
+    """Independent rows: the level's interval is ȳ ± t s/√n, the noise's that of n − 1 degrees of freedom."""
+    n = 12
+    y = np.random.default_rng(3).normal(size=n)
+    model = {"kernel": {"kind": "rbf", "outputscale": {"fixed": 1e-8}, "lengthscale": {"fixed": 1.0}}}
+    fit_ = gp.fit(np.arange(n), y, model=model)
+    low, high = fit_.certificate.intervals["mean.value"]
+    half = stats.t(n - 1).ppf(0.975) * y.std(ddof=1) / math.sqrt(n)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+    low, high = fit_.certificate.intervals["noise.sd"]
+    assert math.sqrt(low * high) == pytest.approx(y.std(ddof=1), rel=0.02)
+
+
+def test_a_posterior_like_a_banana_raises_an_alarm():
+    """Noise and four white terms: only the sum of their variances is known, which is a curved surface in their logs."""
+    white = {"kind": "sum", "terms": {f"w{i}": {"kind": "white"} for i in range(4)}}
+    y = np.random.default_rng(5).normal(size=60)
+    certificate = gp.fit(np.arange(60.0), y, model={"kernel": white}).certificate
+    assert certificate.pareto_k > 0.7
+    assert any("is not near normal in their logs (Pareto k̂" in alarm for alarm in certificate.alarms)
+    assert "integrated over the hyperparameters, 32 draws" in str(certificate)
