@@ -158,7 +158,7 @@ class Forecast:
                 slope = self._pooled(np.exp(-0.5 * beyond**2) / sds) / math.sqrt(2 * math.pi)
                 low, high = np.where(excess <= 0, here, low), np.where(excess > 0, here, high)
                 ahead = here - excess / slope
-            inside = (ahead > low) & (ahead < high)  # false where it is not a number
+            inside = (ahead >= low) & (ahead <= high)  # false where it is not a number
             ahead = np.where(inside, ahead, 0.5 * (low + high))
             moved, here = np.abs(ahead - here), ahead
             if (moved <= 1e-12 * self.sd + 4e-16 * np.abs(here)).all():

@@ -14,7 +14,7 @@ from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
 from gp.fitted.laplace import Mode, find_modes
-from gp.fitted.mixture import Mixture, mix
+from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
 from gp.fitted.uncertainty import Hyperparameters, Laplace, PlugIn, resolve
 from gp.forecast import Forecast
@@ -222,29 +222,13 @@ class Fitted:
                     "give as many",
                 )
             )
-        internal, scale = self.gp.inputs(inputs), self.gp.scope.y_scale
-        mixture = self._mixture(hyperparameters)
-        if mixture is None:
-            moments, noise = self._conditioned.moments(internal), self.gp.noise_variance(internal)
-            weights = np.ones((1, 1))
-        else:
-            (moments, noise), weights = mixture.moments(internal), mixture.weights
+        internal, mixture, noise = self.gp.inputs(inputs), self._mixture(hyperparameters), None
         if noise_sd is not None:
-            noise = (checked("noise_sd", noise_sd, ndim=1) / scale) ** 2
-        means = np.atleast_2d(moments.mean) * scale + self.gp.scope.y_offset
-
-        def forecast(means: np.ndarray, variances: np.ndarray) -> Forecast:
-            return Forecast(means, np.sqrt(np.atleast_2d(variances)) * scale, weights)
-
+            noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
+        if mixture:
+            return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))
         return Posterior(
-            x=inputs,
-            columns=self.columns,
-            f=forecast(means, moments.variance),
-            y=forecast(means, moments.variance + noise),
-            components={
-                name: forecast(np.atleast_2d(mean) * scale, variance)
-                for name, (mean, variance) in moments.terms.items()
-            },
+            inputs, self.columns, *forecasts(self.gp, [self._conditioned], np.ones((1, 1)), internal, noise)
         )
 
     def save(self, path: str | Path) -> None:

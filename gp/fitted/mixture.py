@@ -5,7 +5,8 @@ The mixture's weights are importance weights, likelihood × prior over the densi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +15,21 @@ from tqdm import tqdm
 from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, smoothed, tempered
 from gp.forecast import Forecast
-from gp.inference.method import Conditioned, Method, Moments, without_factor
+from gp.inference.method import Conditioned, Method, without_factor
 from gp.inference.solved import Solved
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
 
 KEPT = 2**23  # numbers of all factors together up to which they are kept from one prediction to the next: 64 MB
+
+
+class Forecasts(NamedTuple):
+    """The forecasts of the function, of a new observation and of each term, in y's units."""
+
+    f: Forecast
+    y: Forecast
+    components: dict[str, Forecast]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +58,9 @@ class Mixture:
         """Return the weights (S, 1), which sum to one."""
         return np.exp(self.log_weights)[:, None]
 
-    def moments(self, x: torch.Tensor) -> tuple[Moments, np.ndarray]:
-        """Return the moments at internal x (m, d) and the variance of new noise; every array is (S, m)."""
-        shape = len(self.vectors), len(x)
-        whole, noise = Moments(np.empty(shape), np.empty(shape), {}), np.empty(shape)
-        terms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for s, conditioned in enumerate(self._conditioned("predict")):
-            found = conditioned.moments(x)
-            whole.mean[s], whole.variance[s], noise[s] = found.mean, found.variance, self.gp.noise_variance(x)
-            for name, part in found.terms.items():
-                for all_draws, one in zip(
-                    terms.setdefault(name, (np.empty(shape), np.empty(shape))), part, strict=True
-                ):
-                    all_draws[s] = one
-        return replace(whole, terms=terms), noise
+    def forecasts(self, x: torch.Tensor, noise: np.ndarray | None) -> Forecasts:
+        """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
+        return forecasts(self.gp, self._conditioned("predict"), self.weights, x, noise)
 
     def leave_one_out(self) -> Forecast:
         """Return the forecast of each row's target from all others, in internal units.
@@ -85,6 +83,32 @@ class Mixture:
                 yield self.kept[s] if self.kept else self.method.condition(self.gp)
         finally:
             self.gp.parameters.set(before)
+
+
+def forecasts(
+    gp: GaussianProcess,
+    conditioned: Iterable[Conditioned],
+    weights: np.ndarray,
+    x: torch.Tensor,
+    noise: np.ndarray | None,
+) -> Forecasts:
+    """Return what a model says at internal x (m, d), conditioned at each of S settings with `weights` (S, 1).
+
+    `noise` (m,) are the internal variances of new observations where they are known.
+    """
+    scale, offset, shape = gp.scope.y_scale, gp.scope.y_offset, (len(weights), len(x))
+    means, sd_f, sd_y = (np.empty(shape) for _ in range(3))
+    terms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for s, each in enumerate(conditioned):
+        found = each.moments(x)
+        means[s] = found.mean * scale + offset
+        sd_f[s] = np.sqrt(found.variance) * scale
+        sd_y[s] = np.sqrt(found.variance + (gp.noise_variance(x) if noise is None else noise)) * scale
+        for name, (mean, variance) in found.terms.items():
+            part = terms.setdefault(name, (np.empty(shape), np.empty(shape)))
+            part[0][s], part[1][s] = mean * scale, np.sqrt(variance) * scale
+    parts = {name: Forecast(*part, weights) for name, part in terms.items()}
+    return Forecasts(Forecast(means, sd_f, weights), Forecast(means, sd_y, weights), parts)
 
 
 def mix(gp: GaussianProcess, method: Method, learnt: GaussianProcess, modes: Sequence[Mode], count: int) -> Mixture:
