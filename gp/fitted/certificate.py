@@ -95,11 +95,13 @@ class Certificate:
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
-        if self.pareto_k is not None and self.pareto_k > RELIABLE and (self.effective or 0.0) < FEW:
+        # The lengthscale of an irrelevant input lies on a plateau, which is no normal either, and does no harm.
+        few = self.effective is not None and self.effective < FEW and not self.irrelevant_inputs
+        if few and self.pareto_k is not None and self.pareto_k > RELIABLE:
             alarms.append(
                 f"what is known of the hyperparameters is not near normal in their logs (Pareto k̂ {self.pareto_k:.2f}, "
-                f"{self.effective:.0%} of the draws have the weight): their intervals are rough, and predictions know "
-                "less than they say: fewer hyperparameters, or priors"
+                f"{self.effective:.0%} of the draws have the weight): their intervals, and bands of predictions, are "
+                "rough: take fewer hyperparameters, or state priors"
             )
         return alarms
 
