@@ -255,8 +255,6 @@ def _was_found_last(search: Search | None) -> bool:
     return last > max(others) + SAME
 
 
-
-
 def _irrelevant(
     parameters: Parameters, reads: list[tuple[str, str]], extents: dict[str, float], y_sd: float
 ) -> dict[str, list[str]]:

@@ -24,6 +24,8 @@ from gp.training.newton import climb, measure_curvature
 WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part
+DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on
+CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
 SEED = 0  # of the draws: a saved model has the same as the fitted one
 
@@ -45,8 +47,7 @@ class Mode:
         """Return a root (k, k) of the covariance (H + Λ)⁻¹ = root rootᵀ."""
         sizes, directions = np.linalg.eigh(self.curvature)
         known = (directions * np.maximum(sizes, 0.0)) @ directions.T  # rounding may leave a flat direction negative
-        sizes, directions = np.linalg.eigh(known + np.eye(len(known)) / WIDTH**2)
-        return np.asarray(directions / np.sqrt(sizes))
+        return np.linalg.cholesky(np.linalg.inv(known + np.eye(len(known)) / WIDTH**2))
 
     @property
     def log_volume(self) -> float:
@@ -100,10 +101,13 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
         part = _Part(problem, start, free)
         rough = measure_curvature(part, start[free], central=False)
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
-    at_bound = (start <= bounds[:, 0] + 1e-9) | (start >= bounds[:, 1] - 1e-9)
+    start = np.clip(start.round(DECIMALS), *bounds.T)
+    at_bound = (start <= bounds[:, 0] + CLOSE) | (start >= bounds[:, 1] - CLOSE)
     drawn = free[~at_bound[free]]
     part = _Part(problem, start, drawn)
-    curvature = measure_curvature(part, start[drawn])
+    # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
+    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measure_curvature(part, start[drawn])])
+    curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
     value, _ = part(start[drawn])
     return Mode(problem.parameters.vector, value, drawn, curvature)
 

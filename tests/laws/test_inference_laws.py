@@ -319,8 +319,8 @@ def test_a_trace_per_datum_of_all_rows_is_caught(monkeypatch):
 def test_the_sd_of_the_function_for_that_of_an_observation_is_caught(monkeypatch):
     predict = Fitted.predict
 
-    def swapped(self, *arguments):
-        right = predict(self, *arguments)
+    def swapped(self, *arguments, **named):
+        right = predict(self, *arguments, **named)
         return Posterior(right.x, right.columns, right.y, right.f, right.components)
 
     monkeypatch.setattr(Fitted, "predict", swapped)
