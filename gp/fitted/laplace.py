@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from gp.inference.method import Method, Search
 from gp.matrices.cholesky import NotPositiveDefinite
@@ -58,6 +57,8 @@ class Mode:
         """Return quasi-random draws (count, P): a scrambled Sobol sequence, always the same."""
         vectors, k = np.tile(self.vector, (count, 1)), len(self.drawn)
         if k and count:
+            from scipy.stats import qmc  # noqa: PLC0415 - its import takes 0.3 s
+
             points = qmc.Sobol(k, seed=SEED).random(1 << (count - 1).bit_length())[:count]
             vectors[:, self.drawn] += ndtri(np.clip(points, 1e-12, 1 - 1e-12)) @ self.root.T
         return vectors
