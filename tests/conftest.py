@@ -1,12 +1,16 @@
 """A project of two small studies in a folder of its own, for the tests that run stages and DVC."""
 
+import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +62,27 @@ class Project:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DVC", "GIT"))}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return clean | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "SHELL": "/bin/sh"} | more
+
+    def within(self, module: str, *arguments: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Return what `python -m module` prints, run in this process: one of its own would import torch or DVC anew."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with (
+            contextlib.chdir(self.path),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", RuntimeWarning)  # that the module has been imported
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="dvc")  # its use of pygtrie
+            patch.setattr(sys, "argv", [module, *arguments])
+            try:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            except SystemExit as end:
+                code = end.code or 0
+        done = subprocess.CompletedProcess(["python", "-m", module, *arguments], code, out.getvalue(), err.getvalue())
+        assert exit_code in (None, code), f"{done.args}: {code}\n{done.stdout}\n{done.stderr}"
+        return done
 
     def stage(self, name: str, study: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Return what a stage printed that was run by hand."""

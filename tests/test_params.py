@@ -309,19 +309,18 @@ def test_a_fault_is_told_in_one_line_and_no_file_is_touched(here, fault):
 
 UNQUOTED = "params.yaml: studies.2024: a study's name is text, which YAML does not read here (got 2024): put quotes"
 COMMANDS = {
-    "python -m stages": ["-m", "stages"],
-    "a stage": ["-m", "stages.evaluate", "2024"],
-    "the table": ["-m", "stages.table"],
-    "make why": ["-m", "review.lock.why"],
-    "make verify": ["-m", "review.lock.verify"],
+    "python -m stages": ["stages"],
+    "a stage": ["stages.evaluate", "2024"],
+    "the table": ["stages.table"],
+    "make why": ["review.lock.why"],
+    "make verify": ["review.lock.verify"],
 }
 
 
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_asks_for_quotes_around_a_name_that_yaml_reads_as_a_number(project, arguments):
     break_params(project, "  sine:", "  2024:")
-    # The copy of the project has no `review`.
-    done = project.run("python", *arguments, exit_code=None, PYTHONPATH=str(ROOT))
+    done = project.within(*arguments, exit_code=None)
     assert done.returncode in (1, 2)
     assert done.stderr.startswith(UNQUOTED)
     assert "Traceback" not in done.stderr
@@ -340,7 +339,7 @@ def test_a_stage_tells_the_faults_of_its_study_and_exits_with_2(project, stage):
     old, new, (message,) = FAULTS["a section left out"]
     break_params(project, old, new)
     before = project.hashes()
-    done = project.stage(stage, "sine", exit_code=2)
+    done = project.within(f"stages.{stage}", "sine", exit_code=2)
     restore = done.stderr.removeprefix(f"{message}\n")
     assert restore.startswith(f"Nothing was written. If DVC removed earlier results from data/sine/{stage}, `")
     assert restore.count("\n") == 1
@@ -350,14 +349,14 @@ def test_a_stage_tells_the_faults_of_its_study_and_exits_with_2(project, stage):
 
 @pytest.mark.slow
 def test_all_studies_are_validated_by_one_command_that_exits_with_2(project):
-    assert project.run("python", "-m", "stages").stderr == ""
+    assert project.within("stages").stderr == ""
     text, messages = SEVERAL
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
     before = project.hashes()
     done = project.run("python", "-m", "stages", exit_code=2)
     assert done.stderr == "\n".join([*messages, ""])
     assert project.hashes() == before
-    assert project.run("python", "-m", "stages", "train", exit_code=2).stderr.startswith("usage: python -m stages")
+    assert project.within("stages", "train", exit_code=2).stderr.startswith("usage: python -m stages")
 
 
 def run_here(monkeypatch, stage, module, study):

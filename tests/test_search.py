@@ -80,12 +80,11 @@ def test_what_is_wrong_with_a_search_is_named(model, message):
         gp.fit(X, Y, model=model)
 
 
-@pytest.mark.slow
 def test_a_study_with_a_search_has_its_ranking_among_its_metrics(project):
     project.edit("sine.model", {"search": {"kernels": KERNELS}})
     project.edit("sine.train", TRAIN)
     for stage in ("synthesize", "train", "predict", "evaluate"):
-        project.stage(stage, "sine")
+        project.within(f"stages.{stage}", "sine")
     ranking = json.loads((project.path / "data/sine/evaluate/metrics.json").read_text(encoding="utf-8"))["search"]
     assert sorted(entry["rank"] for entry in ranking.values()) == [1, 2, 3]
     best = min(ranking, key=lambda name: ranking[name]["loo_nlpd"])

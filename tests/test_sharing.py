@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 
 import pytest
 from conftest import ROOT, Project
@@ -57,20 +58,32 @@ def damage(file):
     file.chmod(mode)  # DVC looks at the permissions
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def first(finished, tmp_path, store):
-    """A clone whose results are in a folder remote."""
-    project = finished.copy(tmp_path / "first")
+@pytest.fixture(scope="module")
+def shared(finished, tmp_path_factory):
+    """A clone whose results are in a folder remote, and the folder: not to be changed but by `store` and `first`."""
+    folder = tmp_path_factory.mktemp("shared")
+    project, store = finished.copy(folder / "first"), folder / "store"
     do(project, f"dvc remote add -d store {store}", (FOLDER, str(store)))
     do(project, "dvc remote modify store verify true")
     project.commit()
     do(project, "dvc push --run-cache")
-    return project
+    return project, store
+
+
+@pytest.fixture
+def store(shared, tmp_path):
+    """The folder remote, which is made good after each test."""
+    store = shared[1]
+    shutil.copytree(store, tmp_path / "undamaged")
+    yield store
+    shutil.rmtree(store)
+    shutil.copytree(tmp_path / "undamaged", store)
+
+
+@pytest.fixture
+def first(shared, store, tmp_path):
+    """A clone whose results are in the folder remote."""
+    return shared[0].copy(tmp_path / "first")
 
 
 def test_a_second_clone_computes_nothing(first, tmp_path):
@@ -124,7 +137,7 @@ def test_without_verify_damage_is_taken_silently_until_the_cache_is_verified(fir
     second.run("dvc", "remote", "modify", "store", "verify", "false")
     do(second, "dvc pull --run-cache")
     second.run("dvc", "status", "--quiet")  # exits with 0: all is up to date
-    printed = second.run("python", "-m", "review.lock.verify", "--cache", exit_code=1, PYTHONPATH=str(ROOT)).stdout
+    printed = second.within("review.lock.verify", "--cache", exit_code=1).stdout
     assert f"{MODEL} (train@sine)" in printed
 
 

@@ -42,7 +42,7 @@ def wait_for(condition, seconds=300.0):
 def test_training_killed_at_random_times_ends_with_the_bytes_of_one_never_stopped(project, tmp_path):
     project.edit("sine.data.n", 1500)
     project.edit("sine.inference", {"kind": "svgp", "inducing": 20, "batch_size": 100, "epochs": 100})
-    project.stage("synthesize", "sine")
+    project.within("stages.synthesize", "sine")
     other = project.copy(tmp_path / "other")
     project.stage("train", "sine")
     assert not (project.path / ".checkpoints/sine/train").exists()
@@ -67,7 +67,7 @@ def test_a_checkpoint_is_not_taken_by_other_code(project):
     project.edit("sine.data.n", 300)
     endless = {"kind": "svgp", "inducing": 20, "batch_size": 50, "epochs": 100_000, "patience": 10_000}
     project.edit("sine.inference", endless)
-    project.stage("synthesize", "sine")
+    project.within("stages.synthesize", "sine")
     kept = project.path / ".checkpoints/sine/train"
     for folders in (1, 1, 2):
         if folders == 2:

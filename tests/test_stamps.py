@@ -5,7 +5,6 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT
 
 from gp.yaml import read_yaml
 
@@ -53,7 +52,7 @@ def test_an_edit_at_the_moment_a_stage_ends_is_noticed_and_made_good(edited):
         assert done.returncode != 0
         assert f"{stage}@{study} was not made of what dvc.lock says" in done.stderr
     for command in ("why", "verify"):
-        said = project.run("python", "-m", f"review.lock.{command}", exit_code=None, PYTHONPATH=str(ROOT))
+        said = project.within(f"review.lock.{command}", exit_code=None)
         assert f"{stage}@{study}\n" in said.stdout
         assert "dvc.lock is wrong: `make repro` runs this stage again" in said.stdout
     assert f"{stage}@{study} runs again" in project.run("python", "-m", "stages.repro").stdout
