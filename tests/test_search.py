@@ -1,12 +1,14 @@
 """Several kernels for one model: which is taken, and what is said of the others."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 import gp
 from gp.model.choice import KernelSearch
+from gp.parallel import run_in_line
 from gp.spec import InputError
 
 RNG = np.random.default_rng(0)
@@ -29,11 +31,10 @@ def loo_nlpd(fitted):
     return -float(np.mean(np.log((of.weights * np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * of.sds)).sum(axis=0))))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("score", ["loo_nlpd", "log_marginal_likelihood"])
 def test_the_best_of_all_kernels_is_kept_with_the_ranking_of_all(one_by_one, score):
     model = {"search": {"kernels": KERNELS, "score": score}}
-    fitted = gp.fit(X, Y, model=model, train=TRAIN)
+    fitted = run_in_line(partial(gp.fit, X, Y, model=model, train=TRAIN))  # workers: in the test of a study below
     expected = {
         name: {"log_marginal_likelihood": each.log_marginal_likelihood, "loo_nlpd": loo_nlpd(each)}
         for name, each in one_by_one.items()
@@ -80,6 +81,7 @@ def test_what_is_wrong_with_a_search_is_named(model, message):
         gp.fit(X, Y, model=model)
 
 
+@pytest.mark.slow
 def test_a_study_with_a_search_has_its_ranking_among_its_metrics(project):
     project.edit("sine.model", {"search": {"kernels": KERNELS}})
     project.edit("sine.train", TRAIN)
