@@ -58,7 +58,7 @@ def test_an_edit_at_the_moment_a_stage_ends_is_noticed_and_made_good(edited):
     assert f"{stage}@{study} runs again" in project.run("python", "-m", "stages.repro").stdout
     assert project.repro() == set()
     made = project.hashes("data")
-    project.run("dvc", "repro", "--force", f"plot@{study}")
+    project.run("dvc", "repro", "--force", "--single-item", f"{stage}@{study}")
     assert project.hashes("data") == made
 
 
