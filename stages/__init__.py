@@ -30,6 +30,7 @@ from stages import stamps
 from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
 from stages.outputs import Refused, check_finite, replacing
 
+REASONS = "STAGES_REASONS"  # environment variable: the file in which failed stages leave their reasons
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
 # Significant digits of numbers in JSON files.  Two machines agree on so many: their BLAS rounds differently, an optimum
 # is known to eight or nine digits, and what is computed from it loses one or two.
@@ -69,14 +70,22 @@ def run(stage: str, params_class: type[Spec], main: Callable[[str, Any, Path], N
             _check_loaded(stage, declared["deps"])
             stamps.write(study, stage, before)
     except InputError as error:
-        print("\n".join(error.messages), _how_to_restore(stage, study), sep="\n", file=sys.stderr)
+        _tell(stage, study, [*error.messages, _how_to_restore(stage, study)])
         return 2
     except (Refused, ArithmeticError) as error:
         if not isinstance(error, Refused) and type(error) is not ArithmeticError:
             raise  # e.g. ZeroDivisionError: a bug of this project, shown with its traceback
-        print(f"{stage} {study}: {error}", file=sys.stderr)
+        _tell(stage, study, [f"{stage} {study}: {error}"])
         return 1
     return 0
+
+
+def _tell(stage: str, study: str, lines: list[str]) -> None:
+    """Print why the stage failed, and add it to the file that `make repro` repeats when all studies have run."""
+    print(*lines, sep="\n", file=sys.stderr)
+    if REASONS in os.environ:
+        with Path(os.environ[REASONS]).open("a", encoding="utf-8") as file:
+            print(f"{stage}@{study} failed:", *(f"  {line}" for line in lines), sep="\n", file=file)
 
 
 def read_studies() -> dict[str, Any]:

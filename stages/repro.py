@@ -1,17 +1,18 @@
 """`python -m stages.repro [OPTIONS of dvc repro]` runs stages that changed or were recorded wrong, and prints a table.
 
-If a study fails, the other studies still run, and the table is printed.
+If a study fails, the other studies still run, the table is printed, and then again why the study failed.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from gp.spec import InputError
-from stages import stamps, table
+from stages import REASONS, stamps, table
 from stages.__main__ import validate
 from stages.inputs import digest, files_of
 
@@ -20,6 +21,17 @@ ROUNDS = 5  # of repeated runs; after the last, whoever keeps editing is told so
 
 def main(options: list[str]) -> int:
     """Return the exit code of `dvc repro`, or 1 if inputs were edited in every round."""
+    with tempfile.NamedTemporaryFile("r", prefix="reasons-", encoding="utf-8") as reasons:
+        os.environ[REASONS] = reasons.name
+        try:
+            status = _run(options)
+        finally:
+            del os.environ[REASONS]
+        print(reasons.read(), end="", file=sys.stderr)
+    return status
+
+
+def _run(options: list[str]) -> int:
     try:
         validate()
         status = _dvc("repro", "--keep-going", *options)

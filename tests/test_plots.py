@@ -225,6 +225,15 @@ def test_relevance_is_the_spread_over_the_lengthscale():
     assert {"95 % interval", "estimate", "the data do not bound it"} <= texts(figure)
 
 
+def test_a_constant_input_has_no_relevance():
+    study = many_study(2)
+    x = study.train.x.copy()
+    x[:, 0] = 3.0
+    figure = PLOTS["relevance"](replace(study, train=replace(study.train, x=x)))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [study.train.columns[1]]
+    assert PLOTS["relevance"](replace(study, train=replace(study.train, x=np.ones_like(x)))) is None
+
+
 def test_parts_of_two_angles_are_centred():
     figure = PLOTS["coupling"](circle_study(2))
     for axes in figure.axes[:2]:

@@ -18,7 +18,7 @@ from conftest import ROOT, STAGES
 import stages
 from gp.fitted.fit import fit
 from gp.spec import Fault, InputError
-from stages import synthesize
+from stages import repro, synthesize
 from stages.__main__ import validate
 from stages.inputs import declaration
 
@@ -438,6 +438,21 @@ def test_json_holds_six_digits_of_floats_and_all_of_counts(tmp_path):
     again = tmp_path / "b.json"
     stages.write_json(again, json.loads(text))  # as evaluate writes again what train wrote
     assert again.read_text(encoding="utf-8") == text
+
+
+def test_make_repro_repeats_at_its_end_why_a_stage_failed(here, monkeypatch, capsys):
+    def main(study, params, out):
+        raise ArithmeticError("the posterior variance came out negative")
+
+    def dvc(command, *_):
+        status = synthesizing(main)
+        print("many lines of other studies", file=sys.stderr)
+        return status
+
+    monkeypatch.setattr(repro, "_dvc", dvc)
+    assert repro.main([]) == 1
+    reason = "synthesize sine: the posterior variance came out negative\n"
+    assert capsys.readouterr().err == f"{reason}many lines of other studies\nsynthesize@sine failed:\n  {reason}"
 
 
 def test_what_cannot_be_computed_is_one_line_and_a_fault_of_ours_a_traceback(here, capsys):

@@ -70,16 +70,17 @@ def relevance(study: Study) -> Figure | None:
     changes along that input over the data.
     """
     groups: dict[str, list[str]] = {}
+    columns_of_x = zip(study.train.columns, study.train.x.T, strict=True)
+    spread = {column: x.std() for column, x in columns_of_x if np.ptp(x) > 0}
     for name in study.hyperparameters:
         head, found, column = name.partition(".lengthscale.")
-        if found and head.startswith("kernel") and column in study.train.columns:
+        if found and head.startswith("kernel") and column in spread:  # a constant input has no relevance
             groups.setdefault(head, []).append(column)
     if not groups:
         return None
     tallest = max(map(len, groups.values()))
     figure = new_figure(study, 6.4, 0.28 * tallest * len(groups) + 1.2 * len(groups) + 0.7)
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-    spread = dict(zip(study.train.columns, study.train.x.std(axis=0), strict=True))
     for axes, (head, columns) in zip(panels, groups.items(), strict=True):
         ratios = {c: spread[c] / study.hyperparameters[f"{head}.lengthscale.{c}"] for c in columns}
         columns = sorted(columns, key=lambda c: ratios[c])

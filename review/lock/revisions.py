@@ -176,6 +176,8 @@ def open_revision(name: str, root: Path | None = None, cache: Path | None = None
         raise InputError(f"{root}: no params.yaml here: run from the project's root")
     commit = None
     if name != WORKSPACE:
+        if git(root, "rev-parse", "--git-dir", refuse=False) is None:
+            raise InputError(f"{root}: is in no Git repository, so there is no revision {name!r} to compare with")
         if name.startswith("-") or (commit := git(root, "rev-parse", f"{name}^{{commit}}", refuse=False)) is None:
             raise InputError(f"{name!r}: Git knows no such revision: `git branch --all` lists branches, `git fetch`")
         commit = commit.strip()

@@ -214,6 +214,12 @@ def test_an_unknown_revision_is_refused(repository):
             open_revision(name, repository.path, repository.cache)
 
 
+def test_a_project_without_git_is_told_so(tmp_path):
+    (tmp_path / "params.yaml").touch()
+    with pytest.raises(InputError, match="is in no Git repository"):
+        open_revision("main", tmp_path, tmp_path)
+
+
 def test_commits_that_only_the_base_has_are_counted(repository):
     repository.add("sine", forecast(0.1))
     repository.commit()
