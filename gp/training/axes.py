@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 COMBINED = 64  # combinations of values at most
+SHORT, LONG = (0.3, 0.6), 0.9  # parts of a ladder of lengthscales
 
 
 class Candidate(NamedTuple):
@@ -42,6 +43,24 @@ def combined(axes: list[Axis]) -> Axis:
         return Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
     rows = [np.concatenate(values) for values in product(*(axis.values for axis in axes))]
     return Axis(np.concatenate([axis.positions for axis in axes]), np.array(rows), is_list=True)
+
+
+def crossed(first: Axis, second: Axis) -> Axis:
+    """Return all values of one axis with all of another, as one axis."""
+    rows = [np.concatenate(values) for values in product(first.values, second.values)]
+    positions = np.concatenate([first.positions, second.positions])
+    return Axis(positions, np.array(rows).reshape(-1, len(positions)), is_list=True)
+
+
+def some_short(joint: Axis) -> Axis:
+    """Return all choices of one or two short lengthscales among long ones, as one axis."""
+    m, values = len(joint.positions), []
+    pairs = [{i, j} for i in range(m) for j in range(i + 1)]
+    if m > 1 and len(pairs) * len(SHORT) <= COMBINED:
+        for share in SHORT:
+            short, long = (joint.values[int(part * (len(joint.values) - 1))] for part in (share, LONG))
+            values += [np.where([k in chosen for k in range(m)], short, long) for chosen in pairs]
+    return Axis(joint.positions, np.array(values).reshape(len(values), m), is_list=True)
 
 
 def best_first(candidates: list[Candidate]) -> list[Candidate]:

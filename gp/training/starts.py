@@ -14,7 +14,8 @@ computed where hyperparameters say that they may lie (`Learnt.candidates`):
    kernel matrix (gp.inference.spectrum).
 
 The starts are the highest local maxima along these lines that differ from each other.  From the best optimum that they
-lead to all axes are tried again, and each cycle begins anew beside the rest.  Nothing is drawn at random.
+lead to all axes are tried again, each term of a sum begins anew beside the rest, and two exchange what they explain.
+Nothing is drawn at random.
 """
 
 import numpy as np
@@ -23,16 +24,17 @@ from gp.inference.method import Screened
 from gp.parallel import one_thread
 from gp.parameters.candidates import Cycles
 from gp.parameters.vector import Learnt
-from gp.training.axes import COMBINED, STILL, Axis, Candidate, best_first, combined
+from gp.training.axes import STILL, Axis, Candidate, best_first, combined, crossed, some_short
 from gp.training.objective import Problem
+from gp.training.terms import exchanges, of_term
 
 SWEEP = 30  # points on all axes together, but for lists; axes are thinned to it
 SWEPT = 2  # points from which all axes are tried: the best, and the best at another value of a list
-SHORT, LONG = (0.3, 0.6), 0.9  # parts of a ladder of lengthscales
 COARSE = 4  # joint lengthscales at which lists are tried
 LEVELS = 4  # of noise, where each takes an evaluation of its own
 AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
 APART = float(np.log(2.5))  # distance in log θ from which two starts are two
+ANEW, SHARES = 6, (0.01, 0.1, 1.0)  # lengthscales of a term that begins anew, and parts of its start's amplitude
 CYCLES = 0.5  # the same of periods: cycles over the range of x
 
 
@@ -70,7 +72,7 @@ class Screening:
     def around(self, optimum: np.ndarray, value: float, count: int) -> list[np.ndarray]:
         """Return at most 2 `count` further starts: the best local maxima along all axes through an optimum.
 
-        Half are of cycles begun anew, if any; one above the optimum's own `value` (nats) however near it is to others.
+        Half are of terms begun anew, if any; one above the optimum's own `value` (nats) however near it is to others.
         """
         if len(self._axes) < 2:
             return []  # that line has been seen
@@ -81,7 +83,7 @@ class Screening:
         beside = [found for axis in self._axes for found in self._along(optimum, axis)]
         joint = self._together(self._distances)
         if any(not np.isin(axis.positions, joint.positions).all() for axis in self._axes):
-            beside += self._along(optimum, self._some_short(joint))  # now that the other terms are known
+            beside += self._along(optimum, some_short(joint))  # now that the other terms are known
         self._tried += above
         return [
             *(candidate.vector for candidate in above),
@@ -90,21 +92,30 @@ class Screening:
         ]
 
     def _begun_anew(self, optimum: np.ndarray) -> list[Candidate]:
-        """Return local maxima where one cycle begins anew, the other hyperparameters being those of an optimum."""
+        """Return local maxima where one term begins anew, or two exchange what they explain; the rest is an optimum's.
+
+        A cycle begins at the periods that the rest leaves in y, another term of a sum at all lengthscales, each with
+        several amplitudes.
+        """
         found, vector = list[Candidate](), self._problem.maximise_profiled(optimum)
-        for parameter, where in zip(self._problem.parameters.free, self._places, strict=True):
-            if not isinstance(parameter.candidates, Cycles):
-                continue
-            _, own = self._of_term(parameter)
+        free, bounds = self._problem.parameters.free, self._bounds.T
+        for parameter, where in zip(free, self._places, strict=True):
+            amplitude, own = of_term(free, self._places, parameter)
             begun, shape = vector.copy(), np.setdiff1d(own, where)
             begun[own] = self._problem.parameters.start[own]
-            axes = [axis for axis in self._axes if np.isin(axis.positions, shape).all()]
-            for value in self._beside(parameter, where, vector):
-                begun[where] = value
-                best = best_first(self._along(begun, STILL))[:1]
-                for axis in axes if best else []:
-                    best = best_first([*best, *self._along(best[0].vector, axis)])[:1]
-                found += best
+            if isinstance(parameter.candidates, Cycles):
+                axes = [axis for axis in self._axes if np.isin(axis.positions, shape).all()]
+                for value in self._beside(parameter, where, vector):
+                    begun[where] = value
+                    best = best_first(self._along(begun, STILL))[:1]
+                    for axis in axes if best else []:
+                        best = best_first([*best, *self._along(best[0].vector, axis)])[:1]
+                    found += best
+            elif parameter.is_distance and parameter.candidates and sum(p.amplitude > 0 for p in free) > 2:
+                shares = begun[amplitude] + np.log(SHARES)[:, None]
+                found += self._along(begun, crossed(self._together([where]).thinned(ANEW), Axis(amplitude, shares)))
+        for exchanged in exchanges(free, self._places, vector):
+            found += self._along(np.clip(exchanged, *bounds), STILL)
         return found
 
     def _beside(self, parameter: Learnt, where: np.ndarray, vector: np.ndarray) -> np.ndarray:
@@ -112,7 +123,7 @@ class Screening:
 
         Noise is at its best level there.  (0, size) where no covariance is known.
         """
-        rest, amplitude = vector.copy(), self._of_term(parameter)[0]
+        rest, amplitude = vector.copy(), of_term(self._problem.parameters.free, self._places, parameter)[0]
         rest[amplitude] = self._bounds[amplitude, 0]
         nats = self._look(rest)
         rest[self._noise] = self._levels[int(np.argmax(nats))]
@@ -128,17 +139,6 @@ class Screening:
             if where is axis.positions and isinstance(parameter.candidates, Cycles):
                 return parameter, where
         return None
-
-    def _of_term(self, parameter: Learnt) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the amplitude of the term that a hyperparameter is of, and those of its leaf."""
-        free, leaf = self._problem.parameters.free, parameter.name.rpartition(".")[0]
-        above = [
-            k for k, p in enumerate(free) if p.amplitude and f"{leaf}.".startswith(f"{p.name.rpartition('.')[0]}.")
-        ]
-        nearest = max(above, key=lambda k: len(free[k].name), default=None)
-        amplitude = np.zeros(0, dtype=int) if nearest is None else self._places[nearest]
-        own = [place for p, place in zip(free, self._places, strict=True) if p.name.rpartition(".")[0] == leaf]
-        return amplitude, np.union1d(amplitude, np.concatenate(own))
 
     def _new(self, candidates: list[Candidate], count: int) -> list[np.ndarray]:
         """Return at most `count` of the candidates, of those that differ from all that were tried."""
@@ -201,7 +201,7 @@ class Screening:
         moved = {int(i) for axis in axes for i in axis.positions}
         joint = self._together([where for where in self._distances if set(where.tolist()) <= moved])
         first = [*self._along(start, STILL), *self._along(start, joint)]
-        first += self._along(start, self._some_short(joint))
+        first += self._along(start, some_short(joint))
         others = [axis for axis in axes if axis.is_list]
         if not len(joint.values):
             first += self._along(start, combined(others))
@@ -219,16 +219,6 @@ class Screening:
                 end = max([end, *self._along(end.vector, axis)], key=lambda candidate: candidate.value)
             best = max(best, end, key=lambda candidate: candidate.value)
         return best
-
-    def _some_short(self, joint: Axis) -> Axis:
-        """Return all choices of one or two short lengthscales among long ones, as one axis."""
-        m, values = len(joint.positions), []
-        pairs = [{i, j} for i in range(m) for j in range(i + 1)]
-        if m > 2 and len(pairs) * len(SHORT) <= COMBINED:
-            for share in SHORT:
-                short, long = (joint.values[int(part * (len(joint.values) - 1))] for part in (share, LONG))
-                values += [np.where([k in chosen for k in range(m)], short, long) for chosen in pairs]
-        return Axis(joint.positions, np.array(values).reshape(len(values), m), is_list=True)
 
     def _together(self, places: list[np.ndarray]) -> Axis:
         """Return all lengthscales at `places` as one axis: each at the same part of its own ladder."""
