@@ -229,9 +229,12 @@ def test_a_constant_input_has_no_relevance():
     study = many_study(2)
     x = study.train.x.copy()
     x[:, 0] = 3.0
-    figure = PLOTS["relevance"](replace(study, train=replace(study.train, x=x)))
+    figure = PLOTS["relevance"](dataclasses.replace(study, train=dataclasses.replace(study.train, x=x)))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [study.train.columns[1]]
-    assert PLOTS["relevance"](replace(study, train=replace(study.train, x=np.ones_like(x)))) is None
+    assert (
+        PLOTS["relevance"](dataclasses.replace(study, train=dataclasses.replace(study.train, x=np.ones_like(x))))
+        is None
+    )
 
 
 def test_parts_of_two_angles_are_centred():
