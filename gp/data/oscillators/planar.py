@@ -5,7 +5,7 @@ angle is zero.
 """
 
 import math
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -84,9 +84,16 @@ class Pair(Spec):
             parts.append((alone[0] + felt[0], alone[1] + felt[1]))
         return np.array([parts[0][0], parts[1][0]]), np.array([parts[0][1], parts[1][1]])
 
-    @cached_property
-    def _cycles(self) -> list["Cycle"]:
-        return [Cycle(self, i) for i in range(2)]
+    @property
+    def _cycles(self) -> tuple["Cycle", "Cycle"]:
+        return _cycles_of(type(self), self.model_dump_json())
+
+
+@lru_cache(maxsize=16)
+def _cycles_of(kind: type[Pair], written: str) -> tuple["Cycle", "Cycle"]:
+    """Return both limit cycles of a system written as JSON; equal systems share them, as they take seconds."""
+    system = kind.model_validate_json(written)
+    return Cycle(system, 0), Cycle(system, 1)
 
 
 class Cycle:
