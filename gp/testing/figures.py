@@ -113,8 +113,8 @@ def check_figure(plot: Plot) -> None:
     """Check a figure on a study of every shape (STUDIES).
 
     The laws: it is drawn for at least one shape, and is None if it does not apply; it names its axes and the study;
-    drawing and saving it twice gives the same bytes; it does not change the study.  Raises AssertionError with the law
-    that failed, and the shape.
+    drawing and saving it twice gives the same bytes (for the first shape, and for many rows); it does not change the
+    study.  Raises AssertionError with the law that failed, and the shape.
     """
     name, drawn = f"figure {plot.__name__}", 0
     for shape, make in STUDIES.items():
@@ -137,7 +137,8 @@ def check_figure(plot: Plot) -> None:
         require(labelled, f"{name} of the study {shape!r}: a vertical axis has a label")
         titled = any("the study" in text for text in shown)
         require(titled, f"{name} of the study {shape!r}: it shows the study's title (texts: {sorted(shown)})")
-        require(_bytes(figure) == _bytes(again), f"{name} of the study {shape!r}: drawn twice, it has other bytes")
+        if drawn == 1 or shape == "large":  # saving is slow, and points of a large study are saved as an image
+            require(_bytes(figure) == _bytes(again), f"{name} of the study {shape!r}: drawn twice, it has other bytes")
     require(drawn > 0, f"{name}: it is drawn for none of the studies ({', '.join(STUDIES)})")
 
 
