@@ -69,17 +69,19 @@ class Cycles:
         most = max(map(len, columns))
         return np.array([column + column[-1:] * (most - len(column)) for column in columns]).T
 
-    def beside(self, scope: Any, found: np.ndarray, residual: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    def beside(
+        self, scope: Any, found: np.ndarray, known: np.ndarray, residual: np.ndarray, factor: np.ndarray
+    ) -> np.ndarray:
         """Return periods (k, 1) or (k, columns), best first, of a cycle beside what a model without it explains.
 
         `residual` (n,) is what that model's mean leaves of y, `factor` (n, n) the lower Cholesky factor of its
-        covariance.  They are the BESIDE best of the periodogram's peaks, in this metric and in none, and of multiples
-        and fractions of the periods `found` so far.
+        covariance.  They are the BESIDE best of the periodogram's peaks in this metric, of those `known` (m, size)
+        without it, and of multiples and fractions of the period `found` so far (size,).
         """
         columns = []
-        for j, period in zip(self._columns, found, strict=True):
+        for j, period, others in zip(self._columns, found, known.T, strict=True):
             x, extent = scope.x[:, j], float(np.ptp(scope.x[:, j]))
-            peaks = [periods(x, residual, PEAKS, factor), periods(x, scope.y, PEAKS), period * RATIOS]
+            peaks = [periods(x, residual, PEAKS, factor), others, period * RATIOS]
             tried = np.minimum(np.concatenate(peaks), extent) if extent else np.array([period])
             order = np.argsort(-gains(x, residual, factor, tried, SHAPES), kind="stable")
             columns.append(tried[np.resize(order, BESIDE)])

@@ -34,6 +34,8 @@ def periods(x: np.ndarray, y: np.ndarray, count: int, factor: np.ndarray | None 
     gaps, extent = np.diff(np.unique(x)), float(np.ptp(x))
     # The highest frequency has two rows per cycle at the smaller gaps (on a regular grid, the Nyquist frequency).
     most = np.clip(0.5 * extent / np.quantile(gaps, 0.25), 2.0, MOST_CYCLES) if len(gaps) else 2.0
+    if factor is not None:
+        most = min(most, max(2.0, len(y)))  # a search asks for several of them, and each costs n² a frequency
     frequencies, explained = _explained(x, y, np.arange(1.0, most + 1e-9, FINENESS), factor)
     prominence = explained / np.maximum(np.median(_windows(explained), axis=1), 1e-12 * max(explained.max(), 1e-300))
     chosen = list[int]()

@@ -130,7 +130,9 @@ class Screening:
         factored = self._problem.factored(rest) if np.isfinite(nats).any() else None
         if factored is None or not isinstance(parameter.candidates, Cycles):
             return np.zeros((0, parameter.size))
-        found = parameter.candidates.beside(self._problem.gp.scope, np.exp(vector[where]), *factored)
+        listed = [axis.values for axis in self._axes if axis.positions is where]
+        known = np.exp(np.concatenate([np.zeros((0, parameter.size)), *listed]))
+        found = parameter.candidates.beside(self._problem.gp.scope, np.exp(vector[where]), known, *factored)
         return self._raw(parameter, where, found)
 
     def _cycle(self, axis: Axis) -> tuple[Learnt, np.ndarray] | None:
