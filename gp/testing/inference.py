@@ -201,8 +201,7 @@ def _check_left_out(name: str, method: Method, gp: GaussianProcess) -> None:
     """
     means, sds = method.condition(gp).leave_one_out()
     for row in LEFT_OUT:
-        rest = method.prepare(gp.subset(np.delete(np.arange(gp.n), row)), 0)
-        rest.parameters.set(gp.parameters.vector)
+        rest = method.restrict(gp, np.delete(np.arange(gp.n), row))
         at = gp.x[row : row + 1]
         moments = method.condition(rest).moments(at)
         sd = float(np.sqrt(moments.variance[0] + gp.noise_variance(at)[0]))

@@ -23,14 +23,14 @@ BOUND, APPROXIMATE = {"is_bound": True}, {"exact": False}
 # What makes a method exact on the few rows of the laws, and what makes it an approximation.
 GIVEN = {
     "exact": [{}, {"rows": 20}],
-    "vecchia": [{"neighbours": ROWS - 1}, {"neighbours": 4, "inducing": 6}],
+    "vecchia": [{"neighbours": ROWS - 1}, {"neighbours": 10, "inducing": 6}],
     "sgpr": [{}, {"inducing": 6}],
     "svgp": [{"epochs": 3}, {"epochs": 3, "inducing": 6}],
 }
 # How the laws are to take an example that is not exact, no bound, or not for any model; by its name, as far as it goes.
 OPTIONS = {
     "harmonic": {"model": {"kernel": CYCLES}},
-    "vecchia neighbours 4": APPROXIMATE,
+    "vecchia neighbours 10": APPROXIMATE,
     "sgpr inducing": BOUND | APPROXIMATE,
     "sgpr": BOUND,
     "svgp epochs 3, inducing": BOUND | APPROXIMATE | {"refits": False},  # q(u) is learnt, and knows all rows
