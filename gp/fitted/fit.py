@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from gp.dataset import Dataset, as_array, default_columns
 from gp.fitted.fitted import Fitted, columns_of
+from gp.fitted.gap import WORSE, Gap, gap_to_exact
 from gp.forecast import Forecast
 from gp.inference import Inference
-from gp.model.model import Model
+from gp.inference.method import Choice
+from gp.model.model import GaussianProcess, Model
 from gp.parallel import fan_out
 from gp.row_scores import nlpd
 from gp.spec import Fault, InputError, Spec, kind_of, parse, suggest
@@ -66,16 +68,43 @@ def fit_dataset(
 def _fit_one(
     data: Dataset, model: Model, inference: Inference, train: Train, seed: int, checkpoints: Path | None
 ) -> Fitted:
+    """Return the fit by the inference method; of several choices, by the first whose gap to exact is small.
+
+    If no gap is, by the one that predicts best the rows left out to measure it.
+    """
     gp = model.build(data)
-    n = gp.distinct.n
-    method, why = inference.resolve(n, data.d, model)
+    best, *others = inference.choices(gp, Seeded(train, seed))
+    fitted = _fit_by(best, gp, data, train, seed, checkpoints)
+    if not others:
+        return fitted
+    fits: list[tuple[Gap, Fitted]] = []
+    for choice in (best, *others):
+        fitted = fitted if choice is best else _fit_by(choice, model.build(data), data, train, seed, checkpoints)
+        gap = gap_to_exact(fitted, seed)
+        if gap is None:
+            return fitted
+        fits.append((gap, fitted))
+        if gap.nlpd <= WORSE:
+            break
+    gap, fitted = min(fits, key=lambda pair: pair[0].own)
+    tried = ", ".join(f"{one.nlpd:.2g}" for one, _ in fits)
+    why = (
+        f"{fitted.why}; of {len(fits)} tried, the gaps to exact are {tried} nats a row" if len(fits) > 1 else fitted.why
+    )
+    return replace(fitted, why=why, gap=gap)
+
+
+def _fit_by(
+    choice: Choice, gp: GaussianProcess, data: Dataset, train: Train, seed: int, checkpoints: Path | None
+) -> Fitted:
+    (method, why), n = choice, gp.distinct.n
     if why and n < data.n:
         why = f"{why} (of {data.n} rows, those with the same inputs are one)"
     method.check(n if method.groups else data.n)
     method.check_model(gp)
     search = method.learn(gp, Seeded(train, seed), seed, checkpoints)
     vector = search.vector if search else np.zeros(0)
-    return Fitted(data, model, method, train, vector, search, why, built=gp)
+    return Fitted(data, gp.spec, method, train, vector, search, why, built=gp)
 
 
 def _scored(
@@ -120,7 +149,7 @@ def log_marginal_likelihood(
     data = _dataset(x, y, noise_sd)
     check_noise_sd(data, specs["model"])
     gp = specs["model"].build(data)
-    method, _ = specs["inference"].resolve(gp.distinct.n, data.d, specs["model"])
+    method = specs["inference"].choices(gp)[0].method
     method.check(gp.distinct.n if method.groups else data.n)
     method.check_model(gp)
     gp = method.prepare(gp, 0)

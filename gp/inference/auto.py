@@ -1,13 +1,21 @@
-"""Chooses an inference method: exact if time and memory allow, else by the number of rows and inputs."""
+"""Chooses an inference method: exact if time and memory allow, else by what a fit to some of the rows finds."""
 
+import math
 from typing import Literal
+
+import numpy as np
+import torch
 
 from gp.inference.exact import Exact
 from gp.inference.inducing.sgpr import Sgpr
 from gp.inference.inducing.svgp import Svgp
-from gp.inference.method import Method
+from gp.inference.method import Choice, Method, Optimizer
 from gp.inference.nearest.vecchia import Vecchia
-from gp.model.model import Model
+from gp.inference.orderings import pairs
+from gp.matrices.tiles import diagonal, matrix
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.parameters.scope import spread
 from gp.spec import InputError
 
 # Up to this number of rows the exact method is used: at that size an evaluation takes about 3 s of one core (ARD-RBF, d
@@ -17,53 +25,107 @@ EXACT_ROWS = 5000
 # 40 s of one core and 3.2 GB, the stages train and predict about five times that time; it predicts better than inducing
 # inputs do (benchmarks/README.md, UCI tables).
 FACTOR_ROWS = 20_000
-# Up to this number of inputs, nearest neighbours have nearly all the information (benchmarks/README.md, large tables).
-FEW_INPUTS = 4
-# Up to this number of inputs, nearest neighbours predicted better than inducing inputs on every table of real data
-# measured.  For smooth functions with much noise it is the other way round.
+FEW_INPUTS = 4  # up to which approximations lose little, and the factor of all rows is not worth its cost
+# Up to this number of inputs, neighbours beside inducing inputs predicted better than inducing inputs alone on every
+# table of real data measured; with more, no row is near, and inducing inputs had better be moved.
 MORE_INPUTS = 20
 # Up to this number of rows, every step uses all of them: an evaluation of sgpr then takes about 8 s of one core.  With
 # more rows and many inputs, the tree search for neighbours is slow.
 SGPR_ROWS = 200_000
 
+SURVEYED = 1000  # rows of the fit that a choice rests on
+SAMPLED = 2000  # rows, in which inducing inputs are counted
+EXPLAINED = 0.01  # of the noise variance: what inducing inputs may leave of the function's, on average
+FEWEST, USUAL, MOST = 50, 200, 500  # inducing inputs; the usual number where the function is rougher than MOST resolve
+WIDE = 40  # neighbours of the second attempt
+SEED = 0
+
 
 class Auto(Method):
     """Chooses a method by the data; the fit reports which one, and why.
 
-    exact for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  Otherwise vecchia for
-    up to FEW_INPUTS inputs.  For more inputs: up to FACTOR_ROWS rows exact, with hyperparameters from EXACT_ROWS rows;
-    up to SGPR_ROWS rows vecchia for up to MORE_INPUTS inputs, else sgpr; for more rows svgp.  Each with its defaults.
+    exact for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  With more than
+    FEW_INPUTS inputs, up to FACTOR_ROWS rows exact too, with hyperparameters from EXACT_ROWS rows.  Otherwise vecchia
+    (up to MORE_INPUTS inputs) or sgpr; of more inputs than FEW_INPUTS and rows than SGPR_ROWS, svgp.  An exact fit to
+    SURVEYED rows says how many inducing inputs the function needs at its noise.  If the gap to exact of the first
+    method is more than gp.fitted.gap.WORSE nats a row, the next is tried, and the better one taken.
     """
 
     kind: Literal["auto"] = "auto"
 
-    def resolve(self, n: int, d: int, model: Model) -> tuple[Method, str]:
-        """Return the method for n rows of d inputs, and the reason."""
-        if model.noise.by_row:
-            return Exact(), f"noise of kind {model.noise.kind} learns something for each row, which exact alone takes"
+    def choices(self, gp: GaussianProcess, optimizer: Optimizer | None = None) -> list[Choice]:
+        """Return the methods for the model's rows, best first, each with the reason.
+
+        Hyperparameters are those that the optimizer finds on some of the rows; without one, the model's own.
+        """
+        n, d, noise = gp.distinct.n, gp.x.shape[1], gp.spec.noise
+        if noise.by_row:
+            why = f"noise of kind {noise.kind} learns something for each row, which exact alone takes"
+            return [Choice(Exact(), why)]
         fits = _fits_in_memory(n)
         if n <= EXACT_ROWS and fits:
-            return Exact(), f"n={n} is at most {EXACT_ROWS}"
+            return [Choice(Exact(), f"n={n} is at most {EXACT_ROWS}")]
         too_large = f"n={n} is more than {EXACT_ROWS}"
         if not fits and n <= (EXACT_ROWS if d <= FEW_INPUTS else FACTOR_ROWS):
             too_large = f"exact inference over n={n} rows needs more memory than there is"
-        if d <= FEW_INPUTS:
-            return Vecchia(), f"{too_large}; nearest neighbours suit {d} inputs, as up to {FEW_INPUTS}"
-        if n <= FACTOR_ROWS and fits:
-            return Exact(rows=EXACT_ROWS), (
-                f"{too_large}, on which hyperparameters are learnt; the posterior is of all, as up to {FACTOR_ROWS}"
-            )
-        if n <= SGPR_ROWS and d <= MORE_INPUTS:
-            return Vecchia(), (
-                f"{too_large}; of {d} inputs, as up to {MORE_INPUTS}, nearest neighbours mostly predict better than "
-                "inducing inputs (not of smooth functions in much noise: sgpr)"
-            )
-        if n <= SGPR_ROWS:
-            return (
-                Sgpr(),
-                f"{too_large}; of {d} inputs, more than {MORE_INPUTS}, inducing inputs learn more than neighbours",
-            )
-        return Svgp(), f"{too_large}, and than {SGPR_ROWS}: minibatches, as {d} inputs are more than {FEW_INPUTS}"
+        if d > FEW_INPUTS and n <= FACTOR_ROWS and fits:
+            why = f"{too_large}, on which hyperparameters are learnt; the posterior is of all, as up to {FACTOR_ROWS}"
+            return [Choice(Exact(rows=EXACT_ROWS), why)]
+        if d > FEW_INPUTS and n > SGPR_ROWS:
+            why = f"{too_large}, and than {SGPR_ROWS}: minibatches, as {d} inputs are more than {FEW_INPUTS}"
+            return [Choice(Svgp(), why)]
+        rank, said = _survey(gp.distinct, optimizer)
+        # Inducing inputs at centres of clusters do a little worse than those that the count chose one by one.
+        inducing = USUAL if rank is None else min(max(FEWEST, math.ceil(1.5 * rank / 50) * 50), MOST)
+        wide = Vecchia(neighbours=WIDE, inducing=MOST)
+        if d <= MORE_INPUTS:
+            first = f"{too_large}; {said}: {inducing} of them, beside nearest neighbours"
+            return [
+                Choice(Vecchia(inducing=inducing), first),
+                Choice(wide, f"{too_large}; {said}; more neighbours and inducing inputs"),
+            ]
+        return [
+            Choice(Sgpr(), f"{too_large}; {said}; of {d} inputs, more than {MORE_INPUTS}, none are near each other"),
+            Choice(wide, f"{too_large}; {said}; neighbours beside inducing inputs"),
+        ]
+
+
+def _survey(gp: GaussianProcess, optimizer: Optimizer | None) -> tuple[int | None, str]:
+    """Return how many inducing inputs the function needs, None for more than MOST; and that in words.
+
+    The model's hyperparameters are left as they were.
+    """
+    at, before = gp.scope.x / spread(gp.scope.x), gp.parameters.vector
+    if optimizer is not None and gp.parameters.free:
+        some = gp.subset(pairs(at, min(SURVEYED, gp.n), SEED))
+        gp.parameters.set(optimizer(Exact(), some).vector)
+    rank = count_inducing(gp)
+    share = float(np.mean(gp.noise_variance(gp.x)) / np.var(gp.observed))
+    gp.parameters.set(before)
+    need = f"more than {MOST}" if rank is None else f"about {rank}"
+    return rank, f"with {share:.1%} of the variance noise, the function needs {need} inducing inputs"
+
+
+def count_inducing(gp: GaussianProcess) -> int | None:
+    """Return the number of inducing inputs that explain the function to EXPLAINED of the noise; None: more than MOST.
+
+    They are chosen one by one among SAMPLED rows, each where the most variance is left (a pivoted Cholesky factor;
+    Burt, Rasmussen & van der Wilk 2020, "Convergence of sparse variational inference in Gaussian processes regression",
+    sec. 4), at the model's hyperparameters.
+    """
+    rows = np.random.default_rng(SEED).choice(gp.n, size=min(SAMPLED, gp.n), replace=False)
+    x = gp.x[np.sort(rows)]
+    with one_thread(), torch.no_grad():
+        left, noise = diagonal(gp.kernel, x).numpy().copy(), float(gp.noise_variance(x).mean())
+        factor = np.empty((MOST, len(x)))
+        for count in range(min(MOST, len(x))):
+            if left.mean() <= EXPLAINED * noise:
+                return count
+            pivot = int(left.argmax())
+            row = matrix(gp.kernel, x[pivot : pivot + 1], x).numpy()[0] - factor[:count, pivot] @ factor[:count]
+            factor[count] = row / math.sqrt(left[pivot])
+            left = np.maximum(left - factor[count] ** 2, 0.0)
+    return None
 
 
 def _fits_in_memory(n: int) -> bool:

@@ -12,7 +12,7 @@ from gpytorch.kernels import Kernel
 
 from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess, Model
+from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
 from gp.spec import Fault, InputError, Spec
 
@@ -183,6 +183,13 @@ class Optimizer(Protocol):
         ...
 
 
+class Choice(NamedTuple):
+    """A method, and why it was chosen where that was not the user's own choice."""
+
+    method: "Method"
+    why: str = ""
+
+
 class Method(Spec):
     """An inference method.  It has no state: what it keeps between evaluations is in `gp.workspace`."""
 
@@ -192,9 +199,9 @@ class Method(Spec):
     groups: ClassVar[bool] = False  # whether rows that share their inputs cost as much as one
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 
-    def resolve(self, n: int, d: int, model: Model) -> tuple["Method", str]:
-        """Return the method that n rows of d inputs get, and why where that was not the user's own choice."""
-        return self, ""
+    def choices(self, gp: GaussianProcess, optimizer: Optimizer | None = None) -> list["Choice"]:
+        """Return the methods that the model's rows may get, the likely best first."""
+        return [Choice(self)]
 
     def check(self, n: int) -> None:
         """Raise InputError if n rows need more memory than this machine has."""
