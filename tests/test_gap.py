@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import gp
+from gp.fitted import conjugate_gradients
 from gp.fitted import gap as gaps
 from gp.fitted.gap import gap_to_exact, with_gap
 from gp.inference.exact import Exact
-from gp.inference.nearest import precondition
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (400, 1))
@@ -59,9 +59,9 @@ def test_too_few_inducing_inputs_show_and_raise_an_alarm(coarse):
 def test_conjugate_gradients_find_the_same_gap_as_a_factor(coarse, monkeypatch):
     by_factor = gap_to_exact(coarse, 0)
     monkeypatch.setattr(gaps, "DENSE", 0)
-    monkeypatch.setattr(precondition, "INDUCING", 3)  # or one step would do
-    monkeypatch.setattr(precondition, "NEIGHBOURS", 2)
-    monkeypatch.setattr(precondition, "TILE", 100)
+    monkeypatch.setattr(conjugate_gradients, "INDUCING", 3)  # or one step would do
+    monkeypatch.setattr(conjugate_gradients, "NEIGHBOURS", 2)
+    monkeypatch.setattr(conjugate_gradients, "TILE", 100)
     by_steps = gap_to_exact(coarse, 0)
     assert by_factor.steps is None
     assert 1 < by_steps.steps < 50
@@ -73,9 +73,9 @@ def test_conjugate_gradients_find_the_same_gap_as_a_factor(coarse, monkeypatch):
 
 def test_an_exact_posterior_that_was_not_found_is_said(coarse, monkeypatch):
     monkeypatch.setattr(gaps, "DENSE", 0)
-    monkeypatch.setattr(precondition, "INDUCING", 3)
-    monkeypatch.setattr(precondition, "NEIGHBOURS", 2)
-    monkeypatch.setattr(precondition, "STEPS", 1)
+    monkeypatch.setattr(conjugate_gradients, "INDUCING", 3)
+    monkeypatch.setattr(conjugate_gradients, "NEIGHBOURS", 2)
+    monkeypatch.setattr(conjugate_gradients, "STEPS", 1)
     assert "is not known: 1 steps" in gap_to_exact(coarse, 0).alarms[0]
 
 
@@ -91,6 +91,6 @@ def test_many_rows_are_judged_in_neighbourhoods(coarse, monkeypatch):
 
 def test_solutions_are_those_of_the_dense_matrix():
     model, right = gp.fit(X[:80], Y[:80], train={"restarts": 0}).gp, RNG.normal(size=(80, 3))
-    found = precondition.solve(model, right, np.full(3, 1e-9))
+    found = conjugate_gradients.solve(model, right, np.full(3, 1e-9))
     lower = np.tril(Exact().condition(model).factor)
     np.testing.assert_allclose(lower @ (lower.T @ found.x), right, atol=1e-6)

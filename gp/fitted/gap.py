@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
+from gp.fitted.conjugate_gradients import solve
 from gp.fitted.fitted import Fitted
 from gp.forecast import Forecast
 from gp.inference.exact import Exact
 from gp.inference.method import Moments
-from gp.inference.nearest.precondition import solve
 from gp.inference.nearest.scaling import scaled_inputs
 from gp.matrices.tiles import diagonal, matrix
 from gp.model.model import GaussianProcess
