@@ -323,3 +323,17 @@ def test_intervals_of_a_bound_are_those_of_its_largest_value_over_auxiliary_para
     # With auxiliary parameters held, the noise would seem known much better.
     held = measure_curvature(problem, vector)[:p, :p]
     assert 1.96 / np.sqrt(held[-1, -1]) < 0.9 * half[-1]
+
+
+def test_rows_that_repeat_others_and_few_rows_are_said():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=12)
+    y = np.sin(6 * x) + 0.1 * rng.normal(size=12)
+    few = gp.fit(x, y, train={"restarts": 0}).certificate
+    assert few.copies == 0
+    assert "few rows: 12 for 4 hyperparameters" in str(few)
+    twice = gp.fit(np.tile(x, 2), np.tile(y, 2), train={"restarts": 0}).certificate
+    assert twice.copies == 0.5
+    assert any("50% of the rows repeat both inputs and target of another row" in alarm for alarm in twice.alarms)
+    apart = gp.fit(np.tile(x, 2), np.r_[y, y + 0.1], train={"restarts": 0}).certificate  # repeated inputs alone
+    assert apart.copies == 0

@@ -131,7 +131,7 @@ def test_a_mixture_is_what_brute_force_integration_says():
         np.testing.assert_allclose(mixed.sd_y, sd, rtol=0.02)
 
 
-def test_left_out_rows_are_those_of_refits_of_the_mixture(fitted):
+def test_left_out_rows_are_those_of_refits_of_themixture(fitted):
     """Left out by weights, a row's forecast is near that of a mixture which never saw the row."""
     found = fitted.leave_out(LAPLACE)
     assert not found.is_normal
@@ -150,7 +150,7 @@ def test_a_linear_mean_widens_what_lies_beyond_the_rows():
     assert mixed > 1.5 * known
 
 
-def test_a_loaded_model_predicts_the_same_mixture(fitted, tmp_path):
+def test_a_loaded_model_predicts_the_samemixture(fitted, tmp_path):
     fitted.save(tmp_path / "model.safetensors")
     loaded = gp.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(NEW).y.means, fitted.predict(NEW).y.means)
@@ -161,7 +161,7 @@ def test_draws_keep_to_bounds_of_the_user():
     model = {"kernel": {"kind": "rbf", "lengthscale": {"start": 0.2, "lower": 0.19, "upper": 0.21}}}
     fit_ = gp.fit(X, Y, model=model)
     lower, upper = np.array(fit_.gp.parameters.bounds).T
-    seen = fit_._mixture(None).vectors
+    seen = fit_.mixture(None).vectors
     assert ((seen >= lower - 1e-9) & (seen <= upper + 1e-9))[:, 0].all()
 
 
@@ -178,7 +178,7 @@ def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
         return own(self, process)
 
     monkeypatch.setattr(_Integrated, "condition", failing)
-    mixture = gp.fit(X, Y, model=RBF)._mixture(None)
+    mixture = gp.fit(X, Y, model=RBF).mixture(None)
     assert (mixture.dropped, len(mixture.vectors)) == (8, 24)
     assert mixture.weights.sum() == pytest.approx(1)
 

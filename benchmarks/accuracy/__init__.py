@@ -7,9 +7,10 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import large, motorcycle, optimum, oscillators, uci
+from benchmarks.accuracy import calibration, large, motorcycle, optimum, oscillators, uci
 
 STUDIES: dict[str, ModuleType] = {
+    "calibration": calibration,
     "motorcycle": motorcycle,
     "optimum": optimum,
     "oscillators": oscillators,

@@ -25,6 +25,8 @@ SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much
 ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
 PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
 FEW = 0.25  # share of the draws
+COPIES = 0.05  # share of the rows
+SCARCE = 5  # rows for each hyperparameter
 IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 
 
@@ -58,6 +60,8 @@ class Certificate:
     at_bound: tuple[str, ...]
     irrelevant_inputs: tuple[str, ...]
     by_adam: bool  # whether Adam was asked for
+    copies: float  # share of the rows whose inputs and target repeat another row's
+    scarce: str  # how many rows there are for how many hyperparameters, where rows are few
     predictions: str
     pareto_k: float | None  # of the draws' weights; None where hyperparameters are plugged in
     effective: float | None  # share of the draws that have the weight, before weights are tempered
@@ -95,6 +99,11 @@ class Certificate:
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
+        if self.copies > COPIES:
+            alarms.append(
+                f"{self.copies:.0%} of the rows repeat both inputs and target of another row: noise is learnt too "
+                "small, and rows that are left out are known by their copies: remove copies"
+            )
         # The lengthscale of an irrelevant input lies on a plateau, which is no normal either, and does no harm.
         few = self.effective is not None and self.effective < FEW and not self.irrelevant_inputs
         if few and self.pareto_k is not None and self.pareto_k > RELIABLE:
@@ -155,6 +164,8 @@ class Certificate:
             lines.append(
                 f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
             )
+        if self.scarce:
+            lines.append(f"few rows: {self.scarce}")
         if self.undetermined:
             lines.append(f"not determined by the data: {', '.join(self.undetermined)}")
         return "\n".join([*lines, *(f"ALARM: {alarm}" for alarm in self.alarms)])
@@ -235,6 +246,8 @@ def certify(
         ),
         irrelevant_inputs=tuple(irrelevant),
         by_adam=by_adam,
+        copies=_copies(data),
+        scarce=f"{gp.total} for {len(names)} hyperparameters" if gp.total < SCARCE * len(names) else "",
         predictions=predictions,
         pareto_k=mixture.pareto_k if mixture and math.isfinite(mixture.pareto_k) else None,
         effective=mixture.effective if mixture else None,
@@ -245,6 +258,12 @@ def certify(
 def _adam_gap(problem: Problem, vector: np.ndarray, curvature: np.ndarray, value: float) -> float:
     """Return how many nats the optimum near `vector` is better."""
     return round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
+
+
+def _copies(data: Dataset) -> float:
+    """Return the share of the rows whose inputs and target are those of an earlier row."""
+    rows = np.column_stack([data.x, data.observed])
+    return 1 - len(np.unique(rows, axis=0)) / len(rows)
 
 
 def _was_found_last(search: Search | None) -> bool:

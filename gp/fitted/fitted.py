@@ -115,7 +115,7 @@ class Fitted:
 
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
-        mixture, scale = self._mixture(hyperparameters), self.gp.scope.y_scale
+        mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
         left_out = mixture.leave_one_out() if mixture else Forecast.normal(*self._conditioned.leave_one_out())
         return Forecast(left_out.means * scale + self.gp.scope.y_offset, left_out.sds * scale, left_out.weights)
 
@@ -124,7 +124,7 @@ class Fitted:
         chosen = parse(Hyperparameters, hyperparameters or {}, "hyperparameters")
         return resolve(chosen, self.gp, self.inference, by_adam=isinstance(self.train, Adam))
 
-    def _mixture(self, hyperparameters: Chosen) -> Mixture | None:
+    def mixture(self, hyperparameters: Chosen = None) -> Mixture | None:
         """Return the model at draws of the hyperparameters; None where they are plugged in."""
         treatment, _ = self.treatment(hyperparameters)
         if isinstance(treatment, PlugIn) or not self.gp.parameters.names:
@@ -155,7 +155,7 @@ class Fitted:
     def certificate(self) -> Certificate:
         """Return the certificate; it costs 2p + 1 evaluations for p free hyperparameters."""
         gp, on_some = self._learnt_on, self._learnt_on is not self.gp
-        (treatment, why), mixture = self.treatment(), self._mixture(None)
+        (treatment, why), mixture = self.treatment(), self.mixture(None)
         condition_number = self._conditioned.condition_number
         share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
         if condition_number is not None and not on_some:
@@ -222,7 +222,7 @@ class Fitted:
                     "give as many",
                 )
             )
-        internal, mixture, noise = self.gp.inputs(inputs), self._mixture(hyperparameters), None
+        internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
         if noise_sd is not None:
             noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
         if mixture:
