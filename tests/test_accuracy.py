@@ -7,11 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import STUDIES, large, uci
+import gp
+from benchmarks.accuracy import STUDIES, large, optimum, uci
 from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy.options import Options
 from benchmarks.accuracy.uci import CASES, EXACT, ONE_KERNEL, PUBLISHED, Case, Fit
 from benchmarks.machine import describe, machines
+from benchmarks.peers import sklearn
+from benchmarks.peers.protocol import Problem
 from benchmarks.report import README
 from gp.spec import InputError
 
@@ -128,3 +131,30 @@ def test_large_tables_are_drawn_with_the_noise_that_the_table_says():
     assert data["x"].shape == (2000, 2)
     assert len(data["y_test"]) == large.N_TEST
     assert np.var(data["y"]) == pytest.approx(1 + large.NOISE_SD**2, rel=0.3)
+
+
+def test_a_peer_is_counted_over_the_draws_that_it_could_fit():
+    def row(draw, method, value, **more):
+        return {"draw": draw, "kind": "rbf", "d": 1, "n": 80, "truth": 10.0, "method": method, "cpu": 1.0} | {
+            "value": value,
+            **more,
+        }
+
+    rows = [row(k, method, 10.0, seeds=0.0) for k in range(4) for method in (optimum.OURS, optimum.ONE)]
+    rows += [row(0, "GPy", 9.95), row(1, "GPy", 9.0), row(2, "GPy", None, failed="why"), row(3, "GPy", None)]
+    said = optimum.tables({"rows": rows, "skipped": {"BoTorch": "it does not install"}})
+    # Of three ends, one is as good as the truth's; from another no climb could begin.
+    assert "| rbf | 1 | 100% (4) | 100% (4) | 100% (4) | 33% (3) |" in said
+    assert "of the 3 draws that all could fit" in said
+    assert "BoTorch was left out: it does not install." in said
+
+
+def test_peers_hyperparameters_are_read_as_this_librarys_own():
+    """At the optimum of scikit-learn, without a climb, the likelihood is that of a climb."""
+    x = np.random.default_rng(0).uniform(size=(60, 1))
+    y = np.sin(2 * np.pi * x[:, 0] / 0.9) + 0.2 * np.random.default_rng(1).normal(size=60)
+    of = optimum.Draw("periodic", x, y, {})
+    call = sklearn.search(Problem(x, y, x[:1], [], kernel="periodic"))
+    at = call(0)["hyperparameters"]
+    here = gp.log_marginal_likelihood(x, y, model=of.model(at))
+    assert optimum._climbed(of, at) == pytest.approx(here, abs=0.05)
