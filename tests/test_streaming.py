@@ -12,7 +12,7 @@ from conftest import ROOT
 import gp
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
-from gp.fitted.parquet import Table, TableRows, fit_parquet
+from gp.fitted.parquet import ParquetTable, TableRows, fit_parquet
 from gp.inference.inducing.checkpoint import Checkpoint
 from gp.inference.inducing.rows import ModelRows, draw
 from gp.inference.inducing.svgp import Svgp
@@ -50,7 +50,7 @@ def path(tmp_path):
 def test_one_pass_finds_the_tables_means_and_sds_and_a_sample(path):
     x, y = _rows()
     wanted = draw(N, 50, np.random.default_rng(0))
-    data = Table(path, ("a", "b"), "target").sample(wanted)
+    data = ParquetTable(path, ("a", "b"), "target").sample(wanted)
     assert np.array_equal(data.x, x[wanted])
     assert np.array_equal(data.y, y[wanted])
     assert data.table.n == N
@@ -60,14 +60,14 @@ def test_one_pass_finds_the_tables_means_and_sds_and_a_sample(path):
 
 def test_a_constant_column_keeps_its_scale(tmp_path):
     path = _write(tmp_path / "rows.parquet", {"a": [0.1] * 30, "y": np.arange(30.0)}, (7, 23))
-    statistics = Table(path, ("a",), "y").sample(np.arange(3)).table
+    statistics = ParquetTable(path, ("a",), "y").sample(np.arange(3)).table
     assert statistics.x.tolist() == [[pytest.approx(0.1)], [1.0]]
 
 
 @pytest.mark.parametrize("pool", [150, 10**6])
 def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(path, pool, monkeypatch):
     monkeypatch.setattr("gp.inference.inducing.rows.POOL", pool)
-    table, method, model = Table(path, ("a", "b"), "target"), Svgp(**QUICK), parse(Model, MODEL)
+    table, method, model = ParquetTable(path, ("a", "b"), "target"), Svgp(**QUICK), parse(Model, MODEL)
     data = table.sample(draw(N, 1000, np.random.default_rng(3)))
     x, y = _rows()
     everything = model.build(Dataset(x=x, y=y, columns=("a", "b"), table=data.table))

@@ -70,7 +70,7 @@ def _check_range(value: Any) -> Any:
 Range = Annotated[list[Any], PlainValidator(_check_range)]
 
 
-class Grid(Spec):
+class TruthInputs(Spec):
     """Inputs at which the true function is given, in addition to the training rows."""
 
     range: Range
@@ -88,7 +88,7 @@ class Function(Source):
     function: str
     n: Rows
     noise_sd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    test: Grid | None = None
+    test: TruthInputs | None = None
 
     @field_validator("function")
     @classmethod

@@ -54,7 +54,7 @@ def fit_parquet(
         raise InputError(
             Fault("model.search", "kernels are not ranked while rows are streamed", "rank them on a sample, by fit")
         )
-    table = Table(Path(path), tuple(x), y, noise_sd)
+    table = ParquetTable(Path(path), tuple(x), y, noise_sd)
     n = sum(table.sizes)
     method.check(n)
     data = table.sample(draw(n, method.sample_size(n), np.random.default_rng([seed, 3])))
@@ -67,7 +67,7 @@ def fit_parquet(
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ParquetTable:
     """Columns of the Parquet file at `path`: inputs `x`, target `y`, and `noise_sd`, if the noise is known."""
 
     path: Path
@@ -147,7 +147,7 @@ class Table:
 class TableRows:
     """A table's rows in a model's internal units; each row group is a chunk."""
 
-    def __init__(self, table: Table, gp: GaussianProcess) -> None:
+    def __init__(self, table: ParquetTable, gp: GaussianProcess) -> None:
         self._table, self._scope, self.sizes = table, gp.scope, table.sizes
 
     @property
