@@ -51,9 +51,8 @@ def where_nested(value):
     return os.getpid(), fan_out(where, [(0,), (1,)])
 
 
-def test_results_come_in_order():
-    assert fan_out(square, [(k,) for k in range(7)]) == [k**2 for k in range(7)]
-    assert fan_out(square, [(3,)]) == [9]
+def test_one_task_and_none_need_no_worker():
+    assert fan_out(where, [(3,)]) == [os.getpid()]
     assert fan_out(square, []) == []
 
 
@@ -62,7 +61,7 @@ def test_a_fault_in_a_task_is_raised_here():
         fan_out(fail, [(0,), (1,)])
 
 
-def test_what_a_killed_worker_took_with_it_runs_again(tmp_path):
+def test_what_a_killed_worker_took_with_it_runs_again_and_results_come_in_order(tmp_path):
     tasks = [(k, str(tmp_path / "mark")) for k in range(6)]
     assert fan_out(die_once, tasks) == [k**2 for k in range(6)]
     assert (tmp_path / "mark").exists()
@@ -72,21 +71,22 @@ def test_fits_are_those_of_one_process():
     assert fan_out(fit_end, [(0,), (1,), (2,)]) == [fit_end(k) for k in range(3)]
 
 
-def test_what_a_task_fans_out_runs_where_it_does():
-    for task, inner in fan_out(where_nested, [(0,), (1,)]):
-        assert inner == [task, task]
-        assert task != os.getpid()
-
-
 def threads(n):
     with one_thread(), lapack_threads(n):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
-def test_large_matrices_get_all_cores_but_beside_other_tasks():
+def nested_and_threads(value):
+    return *where_nested(value), threads(MANY_ROWS)
+
+
+def test_a_task_runs_on_one_thread_and_what_it_fans_out_where_it_does():
     assert threads(MANY_ROWS - 1) == {1}
     assert threads(MANY_ROWS) == {cores()}
-    assert fan_out(threads, [(MANY_ROWS,), (MANY_ROWS,)]) == [{1}, {1}]
+    for task, inner, used in fan_out(nested_and_threads, [(0,), (1,)]):
+        assert inner == [task, task]
+        assert task != os.getpid()
+        assert used == {1}
 
 
 def test_a_daemonic_process_runs_all_itself():

@@ -191,7 +191,6 @@ EDITS = {
     "sine.predict.grid.n": (30, "predict evaluate plot"),
     "sine.train.steps": (6, "train predict evaluate plot"),
     "sine.data.test.n": (12, "synthesize predict evaluate plot"),
-    "lake.model.kernel.nu": (1.5, "train predict evaluate plot"),
 }
 
 
@@ -220,7 +219,6 @@ def results(project):
 # File → text added to its end, and the stages that run again, for each study.
 FILES = {
     "gp/plots/curves.py": ("# a comment\n", "plot"),
-    "gp/plots/canvas.py": ("# a comment\n", "plot"),
     "gp/row_scores.py": ("# a comment\n", "train evaluate"),  # which training reads too
     "gp/scores.py": ("# a comment\n", "evaluate"),  # whose results stay the same, so plot has nothing new to draw
     "stages/synthesize.py": ("# a comment\n", "synthesize"),
