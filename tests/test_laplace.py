@@ -45,9 +45,12 @@ def test_smoothed_weights_sum_to_one_and_keep_their_order():
     assert k == -math.inf
 
 
-def test_tempered_weights_leave_half_of_the_draws_effective():
-    sharp, even = 5 * RNG.normal(size=32), 0.1 * RNG.normal(size=32)
+def test_tempered_weights_leave_half_of_the_plausible_draws_effective():
+    sharp, even = np.linspace(0, -9, 32), 0.1 * RNG.normal(size=32)
+    assert effective(sharp) < 8
     assert effective(tempered(sharp)) == pytest.approx(16, rel=1e-6)
+    far = np.r_[sharp, np.full(32, -200.0)]
+    assert np.exp(tempered(far)[32:]).sum() < 1e-6
     np.testing.assert_allclose(tempered(even), even - np.logaddexp.reduce(even))
 
 

@@ -1,7 +1,7 @@
 """Predictions that integrate over hyperparameters: a model conditioned on its rows at each of a few weighted draws.
 
 The mixture's weights are importance weights, likelihood × prior over the density of what was drawn, their tail smoothed
-(gp.fitted.pareto) and no sharper than leaves half of the draws effective.
+(gp.fitted.pareto) and no sharper than leaves half of the plausible draws effective.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 FEWEST = 5  # weights in a tail to which a distribution can be fitted
+PLAUSIBLE = 10.0  # nats; of a normal of 11 dimensions, 95 % lie within so much of the mode
 RELIABLE = 0.7  # shape k̂ above which a mean by these weights cannot be trusted (sec. 3)
 
 
@@ -31,15 +32,17 @@ def smoothed(logs: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def tempered(logs: np.ndarray) -> np.ndarray:
-    """Return log weights (S,), of sum one, raised to the largest power up to 1 that leaves half of them effective.
+    """Return log weights (S,), of sum one, raised to the largest power up to 1 that leaves enough of them effective.
 
-    With many hyperparameters a few draws would have all of the weight, and their mixture would say little of the rest.
+    Enough is half of those within PLAUSIBLE of the largest: others are not of the posterior, and no power is to bring
+    them back.  With many hyperparameters a few draws would have all of the weight, and say little of the rest.
     """
+    enough = 0.5 * np.count_nonzero(logs > logs.max() - PLAUSIBLE)
     low, high = 0.0, 1.0
-    if effective(logs) < 0.5 * len(logs):
+    if effective(logs) < enough:
         for _ in range(50):
             middle = 0.5 * (low + high)
-            low, high = (low, middle) if effective(middle * logs) < 0.5 * len(logs) else (middle, high)
+            low, high = (low, middle) if effective(middle * logs) < enough else (middle, high)
     powered = (high if high == 1.0 else low) * logs
     return np.asarray(powered - np.logaddexp.reduce(powered))
 
