@@ -66,6 +66,7 @@ class Certificate:
     pareto_k: float | None  # of the draws' weights; None where hyperparameters are plugged in
     effective: float | None  # share of the draws that have the weight, before weights are tempered
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
+    gaining: float | None  # what the last steps gained, nats, where training ended for want of steps
 
     @property
     def alarms(self) -> list[str]:
@@ -75,6 +76,8 @@ class Certificate:
             alarms.append(
                 f"an optimum {self.adam_gap:.2g} nats better is near where adam stopped: more steps, or lbfgs"
             )
+        elif self.gaining is not None:
+            alarms.append(f"training ended while its last steps gained {self.gaining:.2g} nats: raise inference.steps")
         elif not self.converged:
             nearer = (
                 "more steps, or lbfgs" if self.by_adam else "a lower train.tolerance, or more noise, brings it nearer"
@@ -225,7 +228,8 @@ def certify(
     # The largest log likelihood of a constant plus noise.
     noise_alone = -0.5 * gp.total * float(np.log(2 * math.pi * math.e * max(np.var(gp.observed), 1e-300)))
     return Certificate(
-        converged=shortfall <= CONVERGED,
+        converged=shortfall <= CONVERGED and not (search and search.gaining is not None),
+        gaining=search.gaining if search else None,
         gradient_norm=float(np.abs(gradient[~at_bound]).max(initial=0.0)),
         shortfall=shortfall,
         rows=gp.total if search and search.rows is not None else None,

@@ -47,8 +47,10 @@ class Auto(Method):
     exact for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  With more than
     FEW_INPUTS inputs, up to FACTOR_ROWS rows exact too, with hyperparameters from EXACT_ROWS rows.  Otherwise vecchia
     (up to MORE_INPUTS inputs) or sgpr; of more inputs than FEW_INPUTS and rows than SGPR_ROWS, svgp.  An exact fit to
-    SURVEYED rows says how many inducing inputs the function needs at its noise.  If the gap to exact of the first
-    method is more than gp.fitted.gap.WORSE nats a row, the next is tried, and the better one taken.
+    SURVEYED rows says how many inducing inputs the function needs at its noise.
+
+    If the gap to exact of the first method is more than gp.fitted.gap.WORSE nats a row, another is tried, and the
+    better one taken; not beyond FACTOR_ROWS rows, where it would take hours.
     """
 
     kind: Literal["auto"] = "auto"
@@ -77,17 +79,14 @@ class Auto(Method):
         rank, said = _survey(gp.distinct, optimizer)
         # Inducing inputs at centres of clusters do a little worse than those that the count chose one by one.
         inducing = USUAL if rank is None else min(max(FEWEST, math.ceil(1.5 * rank / 50) * 50), MOST)
-        wide = Vecchia(neighbours=WIDE, inducing=MOST)
         if d <= MORE_INPUTS:
-            first = f"{too_large}; {said}: {inducing} of them, beside nearest neighbours"
-            return [
-                Choice(Vecchia(inducing=inducing), first),
-                Choice(wide, f"{too_large}; {said}; more neighbours and inducing inputs"),
-            ]
-        return [
-            Choice(Sgpr(), f"{too_large}; {said}; of {d} inputs, more than {MORE_INPUTS}, none are near each other"),
-            Choice(wide, f"{too_large}; {said}; neighbours beside inducing inputs"),
-        ]
+            first = Choice(Vecchia(inducing=inducing), f"{too_large}; {said}: {inducing}, beside nearest neighbours")
+        else:
+            first = Choice(Sgpr(), f"{too_large}; {said}; of {d} inputs, more than {MORE_INPUTS}, no rows are near")
+        second = Choice(
+            Vecchia(neighbours=WIDE, inducing=MOST), f"{too_large}; {said}; {MOST}, beside {WIDE} nearest neighbours"
+        )
+        return [first, second] if n <= FACTOR_ROWS else [first]
 
 
 def _survey(gp: GaussianProcess, optimizer: Optimizer | None) -> tuple[int | None, str]:

@@ -146,6 +146,7 @@ class Search:
     ran on, nats); how many starts there were (one may come to no end), and how many evaluations all of it took.  `rows`
     is how many rows the values are of, where hyperparameters are learnt on some.  `optima` are the distinct ones found
     on all of these, best first, each as (nats, raw vector); `screened` says where starts were looked for, if they were.
+    `gaining` is what the last steps gained (nats), where it ended for want of steps.
     """
 
     vector: np.ndarray
@@ -156,6 +157,7 @@ class Search:
     rows: int | None = None
     optima: tuple[tuple[float, np.ndarray], ...] = ()
     screened: Screened | None = None
+    gaining: float | None = None
 
 
 class ByNoise(NamedTuple):

@@ -1,5 +1,7 @@
 """Titsias' collapsed bound, against a dense formula, finite differences and the exact GP."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,22 @@ def fitted():
     return x, y, gp.fit(x, y, model=MODELS["rbf"], inference={"kind": "sgpr", "inducing": 20})
 
 
+def test_training_ends_when_steps_gain_next_to_nothing_and_says_where_it_ended_before():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 6, size=(200, 2))
+    y = np.sin(2 * x[:, 0]) * np.cos(x[:, 1]) + 0.1 * rng.normal(size=200)
+    asked = {"model": MODELS["rbf"], "train": {"restarts": 0}}
+    short, whole = (gp.fit(x, y, inference={"kind": "sgpr", "inducing": 12, "steps": k}, **asked) for k in (4, 500))
+    assert short.search.gaining == pytest.approx(max(short.search.values) - short.search.values[0])
+    assert not short.certificate.converged
+    assert any("raise inference.steps" in alarm for alarm in short.certificate.alarms)
+    assert whole.search.gaining is None
+    assert whole.log_marginal_likelihood > short.log_marginal_likelihood + 10
+    # Twice as many steps again would gain little.
+    again = Sgpr(inducing=12)._climb(replace(whole.gp, workspace={}))[1]
+    assert max(again) - max(whole.search.values) < 2
+
+
 @pytest.mark.slow
 def test_a_fit_comes_close_to_the_exact_one_and_says_how_close(fitted):
     x, y, sparse = fitted
@@ -159,7 +177,7 @@ def test_what_is_wrong_with_the_spec_is_named(given, message):
         gp.fit(X, Y, inference={"kind": "sgpr", **given})
 
 
-@pytest.mark.parametrize("settings", [{"kind": "sgpr"}, {"kind": "svgp", "epochs": 100}])
+@pytest.mark.parametrize("settings", [{"kind": "sgpr", "steps": 30}, {"kind": "svgp", "epochs": 100}])
 def test_rows_without_noise_that_few_inducing_inputs_cannot_explain_are_fitted(settings):
     rng = np.random.default_rng(0)
     x, new = rng.uniform(size=(3000, 2)), rng.uniform(size=(500, 2))

@@ -21,6 +21,8 @@ from gp.parallel import one_thread
 from gp.spec import Count
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
+LOOK = 10  # steps; where they together gain less than ENOUGH, or ENOUGH_ROW a row if that is more, they are the last
+ENOUGH, ENOUGH_ROW = 0.1, 1e-4  # nats
 PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters, and steps are cheap
 
 
@@ -29,14 +31,15 @@ class Sgpr(Method):
     variables in sparse Gaussian processes"), in float64.
 
     Hyperparameters start where `train` ends on a seeded subset of START_ROWS rows, but for a noise that suits the
-    bound, the `inducing` inputs at centres of clusters. Then L-BFGS-B moves both: `steps` steps on PER_INDUCING rows
-    for each inducing input, where there are more than twice as many, and `steps` steps on all rows, fewer where a step
-    gains next to nothing. An evaluation costs rows · inducing², and memory that does not grow with the rows.
+    bound, the `inducing` inputs at centres of clusters. Then L-BFGS-B moves both, on PER_INDUCING rows for each
+    inducing input, where there are more than twice as many, and on all rows: until LOOK steps gain next to nothing, or
+    for `steps` steps; the certificate then says that it had not converged. An evaluation costs rows · inducing², and
+    memory that does not grow with the rows.
     """
 
     kind: Literal["sgpr"] = "sgpr"
     inducing: Count = 500
-    steps: Count = 30
+    steps: Count = 500
 
     jitter: ClassVar[float] = JITTER
 
@@ -67,17 +70,22 @@ class Sgpr(Method):
         if gp.n > 2 * few:
             part = _with(gp.subset(draw(gp.n, few, rng)), _inducing_inputs(full).detach())
             evaluations += suit_noise(part, _inducing_inputs(part).detach())
-            vector, values = self._climb(part)
+            vector, values, _ = self._climb(part)
             evaluations += len(values)
             full.parameters.set(vector)
         else:
             evaluations += suit_noise(full, _inducing_inputs(full).detach())
-        vector, values = self._climb(full)
-        return Search(vector, tuple(values), ((gp.n, max(values)),), 1, evaluations + len(values))
+        vector, values, gaining = self._climb(full)
+        ends = ((gp.n, max(values)),)
+        return Search(vector, tuple(values), ends, 1, evaluations + len(values), gaining=gaining)
 
-    def _climb(self, gp: GaussianProcess) -> tuple[np.ndarray, list[float]]:
-        """Return the raw vector that L-BFGS-B comes to, and the objective (nats) at each evaluation on the way."""
+    def _climb(self, gp: GaussianProcess) -> tuple[np.ndarray, list[float], float | None]:
+        """Return the raw vector that L-BFGS-B comes to, and the objective (nats) at each evaluation on the way.
+
+        And what the last LOOK steps gained, where they were the last that `steps` allows.
+        """
         values: list[float] = []
+        reached: list[float] = []  # the best value at the end of each step
         best: list[np.ndarray] = []
 
         def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
@@ -96,6 +104,15 @@ class Sgpr(Method):
             # Nats per row: SciPy's first step has the length of the gradient's.
             return -values[-1] / gp.n, -(gradient + slope) / gp.n
 
+        def gain() -> float:
+            return reached[-1] - (reached[-1 - LOOK] if len(reached) > LOOK else values[0])
+
+        def look(_: np.ndarray) -> None:
+            progress.update()
+            reached.append(max(values))
+            if len(reached) > LOOK and gain() < max(ENOUGH, ENOUGH_ROW * gp.n):
+                raise StopIteration
+
         options = {"maxiter": self.steps, "maxfun": 2 * self.steps, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-9}
         with tqdm(total=self.steps, desc=f"sgpr, {gp.n} rows", disable=None, leave=False) as progress:
             minimize(
@@ -105,10 +122,10 @@ class Sgpr(Method):
                 method="L-BFGS-B",
                 bounds=gp.parameters.bounds,
                 options=options,
-                callback=lambda _: progress.update(),
+                callback=look,
             )
         gp.parameters.set(best[0])
-        return best[0], values
+        return best[0], values, gain() if len(reached) >= self.steps else None
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
