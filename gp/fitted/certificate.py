@@ -253,8 +253,8 @@ def certify(
         copies=_copies(data),
         scarce=f"{gp.total} for {len(names)} hyperparameters" if gp.total < SCARCE * len(names) else "",
         predictions=predictions,
-        pareto_k=mixture.pareto_k if mixture and math.isfinite(mixture.pareto_k) else None,
-        effective=mixture.effective if mixture else None,
+        pareto_k=float(f"{mixture.pareto_k:.3g}") if mixture and math.isfinite(mixture.pareto_k) else None,
+        effective=float(f"{mixture.effective:.3g}") if mixture else None,
         adam_gap=_adam_gap(problem, vector, curvature, value) if by_adam and search and not gp.auxiliary else None,
     )
 

@@ -19,9 +19,11 @@ def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[In
     intervals, undetermined = asymptotic(parameters, mode.vector, mode.drawn, mode.curvature)
     places = mixture.places
     if len(places):
-        ends = Forecast(mixture.vectors[:, places], mixture.sds, mixture.weights).interval(0.95)
+        ends = np.array(Forecast(mixture.vectors[:, places], mixture.sds, mixture.weights).interval(0.95))
+        # To a thousandth of the width, which two machines agree on.
+        step = 10.0 ** (np.floor(np.log10(np.maximum(ends[1] - ends[0], 1e-300))) - 3)
         low, high = mode.vector.copy(), mode.vector.copy()
-        low[places], high[places] = ends
+        low[places], high[places] = np.round(ends / step) * step
         low_natural, high_natural = natural(parameters, low), natural(parameters, high)
         intervals |= {parameters.names[i]: (low_natural[i], high_natural[i]) for i in places}
     return {name: intervals[name] for name in parameters.names if name in intervals}, undetermined
