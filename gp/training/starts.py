@@ -77,8 +77,10 @@ class Screening:
         if len(self._axes) < 2:
             return []  # that line has been seen
         self._tried.append(Candidate(optimum, np.inf))
-        with one_thread():
-            anew = best_first(self._begun_anew(optimum))
+        anew = list[Candidate]()
+        if self._problem.inference.is_dense:  # elsewhere each point takes as many evaluations as there are levels
+            with one_thread():
+                anew = best_first(self._begun_anew(optimum))
         above = [candidate for candidate in anew if candidate.value > value][:count]
         beside = [found for axis in self._axes for found in self._along(optimum, axis)]
         joint = self._together(self._distances)
@@ -98,7 +100,8 @@ class Screening:
         several amplitudes.
         """
         found, vector = list[Candidate](), self._problem.maximise_profiled(optimum)
-        free, bounds = self._problem.parameters.free, self._bounds.T
+        free, bounds, noise = self._problem.parameters.free, self._bounds.T, self._problem.gp.noise.log_sd
+        terms = sum(p.amplitude > 0 and p.tensor is not noise for p in free)
         for parameter, where in zip(free, self._places, strict=True):
             amplitude, own = of_term(free, self._places, parameter)
             begun, shape = vector.copy(), np.setdiff1d(own, where)
@@ -111,8 +114,8 @@ class Screening:
                     for axis in axes if best else []:
                         best = best_first([*best, *self._along(best[0].vector, axis)])[:1]
                     found += best
-            elif parameter.is_distance and parameter.candidates and sum(p.amplitude > 0 for p in free) > 2:
-                shares = begun[amplitude] + np.log(SHARES)[:, None]
+            elif parameter.is_distance and parameter.candidates and terms > 1:
+                shares = np.clip(begun[amplitude] + np.log(SHARES)[:, None], *bounds[:, amplitude])
                 found += self._along(begun, crossed(self._together([where]).thinned(ANEW), Axis(amplitude, shares)))
         for exchanged in exchanges(free, self._places, vector):
             found += self._along(np.clip(exchanged, *bounds), STILL)
