@@ -149,7 +149,8 @@ class GaussianProcess:
         if self._intercept is None:
             with torch.no_grad():
                 return self.mean(self.x).numpy()
-        parts = (columns @ tensor.detach().numpy().reshape(-1) for tensor, columns in self.design.items())
+        learnt = ((tensor, columns) for tensor, columns in self.design.items() if columns.shape[1])
+        parts = (columns @ tensor.detach().numpy().reshape(-1) for tensor, columns in learnt)
         return sum(parts, start=self._intercept)
 
     @cached_property

@@ -239,17 +239,19 @@ class Screening:
 
     def _along(self, start: np.ndarray, axis: Axis) -> list[Candidate]:
         """Return the local maxima over the axis and the noise, the other elements being those of `start`."""
+        if not len(axis.values):
+            return []
         vectors = np.repeat(start[None], len(axis.values), axis=0)
         vectors[:, axis.positions] = axis.values
-        table = np.array([self._look(vector) for vector in vectors]).reshape(len(vectors), len(self._levels))
-        found = []
-        for k, j in zip(*np.nonzero(np.isfinite(table)), strict=True):
-            beside = 0 if axis.is_list else 1
-            around = table[max(k - beside, 0) : k + beside + 1, max(j - 1, 0) : j + 2]
-            if table[k, j] >= around.max():
-                vector = vectors[k].copy()
-                vector[self._noise] = self._levels[j]
-                found.append(Candidate(vector, float(table[k, j])))
+        with one_thread():
+            table = np.array([self._look(vector) for vector in vectors]).reshape(len(vectors), len(self._levels))
+        beside, found = 0 if axis.is_list else 1, []
+        padded = np.pad(table, ((beside, beside), (1, 1)), constant_values=-np.inf)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (1 + 2 * beside, 3)).max(axis=(2, 3))
+        for k, j in zip(*np.nonzero(np.isfinite(table) & (table >= around)), strict=True):
+            vector = vectors[k].copy()
+            vector[self._noise] = self._levels[j]
+            found.append(Candidate(vector, float(table[k, j])))
         self._maxima += found
         return found
 
