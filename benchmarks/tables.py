@@ -107,12 +107,13 @@ def fits(rows: Iterable[Row]) -> str:
             continue
         end = [f"{row['log_marginal_likelihood']:.3f}", f"{row['gap_nats']:.3f}"]
         if "restarts" in row:
-            lines.append([f"best of {row['restarts']} starts", "", "", "", *end])
+            lines.append([f"best of {row['restarts']} starts", str(row["restarts"]), "", "", "", *end])
             continue
         cpu, units = row["cpu"], row["units"]
         timing = [f"{cpu['median']:.3g} ({cpu['least']:.3g}–{cpu['most']:.3g})", f"{units['median']:.3g}"]
-        lines.append([_bold(PEERS[row["peer"]].label, row["peer"]), *timing, str(row["evaluations"] or "–"), *end])
-    head = ["", "CPU s", "units", "evaluations", "log marginal likelihood", "nats below the best"]
+        peer = PEERS[row["peer"]]
+        lines.append([_bold(peer.label, row["peer"]), peer.starts, *timing, str(row["evaluations"] or "–"), *end])
+    head = ["", "starts", "CPU s", "units", "evaluations", "log marginal likelihood", "nats below the best"]
     return table(head, lines)
 
 

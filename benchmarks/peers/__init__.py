@@ -24,6 +24,7 @@ class Peer:
     kernels: tuple[str, ...] = ("rbf",)
     options: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = True  # whether it claims the exact log marginal likelihood
+    starts: str = "1"  # of a fit
 
 
 OURS = "gp"
@@ -34,8 +35,9 @@ PEERS: dict[str, Peer] = {
     OURS: Peer(
         "this library",
         "ours",
-        "`gp.fit` and `gp`'s defaults: candidates are screened, and up to five starts climbed",
+        "`gp.fit` and `gp`'s defaults: candidates are screened by value, up to ten climbed, then some around the best",
         kernels=("rbf", "matern52", "rbf+periodic"),
+        starts="screened, up to 10",
     ),
     "gp-one-start": Peer(
         "this library, one start",
@@ -50,6 +52,15 @@ PEERS: dict[str, Peer] = {
         "its C++ likelihood with the least nugget, and its own fit (sequential quadratic programming), one start",
         requirements="gpflash",
         kernels=("rbf", "matern52"),
+    ),
+    "gpflash-starts": Peer(
+        "gpflash, ten starts",
+        "gpflash",
+        "the same with its `use_multistart`, `n_ind_optz` 10, one at a time",
+        requirements="gpflash",
+        tasks=(FIT,),
+        options={"starts": 10},
+        starts="10",
     ),
     "gpytorch": Peer(
         "GPyTorch, Cholesky",

@@ -33,6 +33,9 @@ def fit(problem: Problem) -> Call:
     """Return a whole fit by its own optimiser; the constant mean is in closed form."""
     data, options = _data(problem), gpflash.OptzOptions()
     options.model_options.kernel_id = KERNELS[problem.kernel]
+    if "starts" in problem.options:
+        options.use_multistart, options.n_ind_optz = True, problem.options["starts"]
+        options.max_parallel_ind_optz = 1
 
     def call(i: int) -> dict[str, Any]:
         run = gpflash.select_hp_with_max_mll(data, options)

@@ -44,7 +44,7 @@ def fit(problem: Problem) -> Call:
                 "noise_sd": found["noise.sd"],
                 "mean": found["mean.value"],
             },
-            "evaluations": len(fitted.search.values),
+            "evaluations": fitted.search.evaluations,
         }
 
     return call
