@@ -364,6 +364,14 @@ def test_duplicates_a_constant_column_and_one_column_are_no_obstacle():
         _assert_exact(Vecchia(neighbours=119), gp, gp.x[:5] + 0.1)
 
 
+@pytest.mark.parametrize("inputs", [[0.0], [0.0, 1.0], np.linspace(0, 1, 12)], ids=["one", "two", "twelve"])
+def test_many_rows_at_few_inputs_are_as_exact_takes_them(inputs):
+    x = np.repeat(np.asarray(inputs)[:, None], 30, axis=0)
+    y = np.random.default_rng(0).normal(size=len(x))
+    gp = _gp({"kind": "matern", "nu": 1.5, "lengthscale": 0.8, "outputscale": 1.0}, x, y)
+    _assert_exact(Vecchia(), gp, torch.linspace(-1, 2, 5)[:, None])
+
+
 def test_rows_that_have_no_factor_are_refused_with_the_fix():
     x, y = _data(60)
     x[30:] = x[:30] + 1e-9  # nearly the same inputs: the same would be one row

@@ -50,7 +50,7 @@ class Groups:
 
 def at_once(k: int, m: int) -> int:
     """Return how many groups of k rows, with m features each, are gone through at a time."""
-    return max(ELEMENTS // (k * max(k, m)), 1)
+    return max(ELEMENTS // max(k * max(k, m), 1), 1)
 
 
 def find_groups(gp: GaussianProcess, neighbours: int, z: torch.Tensor, ordering: str) -> Groups:
@@ -59,7 +59,8 @@ def find_groups(gp: GaussianProcess, neighbours: int, z: torch.Tensor, ordering:
     order = max_min_order(at, SEED) if ordering == "maxmin" else random_order(n, SEED)
     rows = np.empty((k + 1, n), dtype=np.int32)
     rows[-1] = order
-    rows[:-1, k:] = order[nearest_before(at[order], k)].T
+    if k:
+        rows[:-1, k:] = order[nearest_before(at[order], k)].T
     # Groups of rows that are near share neighbours, which then are in a core's cache.
     rank = np.empty(n, dtype=np.intp)
     rank[KDTree(at).indices] = np.arange(n)
