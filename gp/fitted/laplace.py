@@ -18,7 +18,7 @@ from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem
-from gp.training.newton import climb, measure_curvature
+from gp.training.newton import climb, fine_curvature, measure_curvature
 
 WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
@@ -107,7 +107,7 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     drawn = free[~at_bound[free]]
     part = _Part(problem, start, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
-    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measure_curvature(part, start[drawn])])
+    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, start[drawn])])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
     value, _ = part(start[drawn])
     return Mode(problem.parameters.vector, value, drawn, curvature)
