@@ -45,7 +45,8 @@ def main(study: str, params: Params, out: Path) -> None:
         ranked = (f"{name} ({value:.3f})" for name, value in fitted.ranking[score].items())
         print(f"{study}: kernels by {score}, best first: {', '.join(ranked)}")
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
-    print(*(f"ALARM: {alarm}" for alarm in (gap.alarms if gap else ())), sep="\n", end="")
+    for alarm in gap.alarms if gap else ():
+        print(f"ALARM: {alarm}")
 
 
 if __name__ == "__main__":
