@@ -139,7 +139,7 @@ def tables(result: dict[str, Any]) -> str:
 def _coverages(frame: pd.DataFrame) -> str:
     lines = [
         f"Simulated: hyperparameters of an RBF kernel from log-normal distributions, data from these; "
-        f"{frame.groupby('group').size().max()} data sets of each size, {TESTED} new rows of each. Share of new rows "
+        f"{_counts(frame)} data sets of a size, {TESTED} new rows of each. Share of new rows "
         "inside their 50 / 80 / 95 % intervals, and NLPD (median over data sets, as plug-in's mean is that of its "
         "worst).",
         "",
@@ -154,6 +154,12 @@ def _coverages(frame: pd.DataFrame) -> str:
         nlpd = [f"{of[f'{name} nlpd'].median():.3f}" for name in ("truth", "plug_in", "laplace")]
         lines.append(f"| {' | '.join([str(group), *shares, *nlpd])} |")
     return "\n".join(lines)
+
+
+def _counts(frame: pd.DataFrame, rows: int = 1) -> str:
+    """Return the fewest and the most data sets of a group, of so many rows each."""
+    sizes = frame.groupby("group").size() // rows
+    return f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else str(sizes.max())
 
 
 def _intervals(frame: pd.DataFrame) -> str:
@@ -178,7 +184,7 @@ def _intervals(frame: pd.DataFrame) -> str:
 
 def _scores(frame: pd.DataFrame) -> str:
     lines = [
-        f"Tables, {SPLITS} random splits, {HELD_OUT:.0%} held out, Matérn-3/2 with ARD: means over splits.",
+        f"Tables, {_counts(frame, 2)} random splits, {HELD_OUT:.0%} held out, Matérn-3/2 with ARD: means over splits.",
         "",
         "| table | hyperparameters | NLPD | RMSE | 95 % coverage |",
         "| --- | --- | --- | --- | --- |",
