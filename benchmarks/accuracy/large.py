@@ -29,7 +29,7 @@ SGPR = {"kind": "sgpr", "inducing": INDUCING}
 SVGP = {"kind": "svgp", "inducing": INDUCING}
 EXACT = {"kind": "exact", "rows": 4000}
 EPOCHS, SEEN = 20, 10**6  # of this library's svgp, and rows that its minibatches take in all of them, at most
-VECCHIA = {"kind": "vecchia", "neighbours": NEIGHBOURS}
+VECCHIA = {"kind": "vecchia", "neighbours": NEIGHBOURS, "inducing": 0}
 
 # (name, peer, options, largest n at which it is asked)
 Participants = list[tuple[str, Peer, dict[str, Any], int]]
@@ -38,12 +38,12 @@ EVALUATIONS: Participants = [
     ("GPyTorch, SGPR", GPYTORCH, {}, 10**5),
     ("GPflow, SGPR", GPFLOW, {}, 10**5),
 ]
-NEAREST: Participants = [("this library, vecchia", OURS, {"inference": VECCHIA}, 10**6)]
+NEAREST: Participants = [("this library, vecchia, neighbours alone", OURS, {"inference": VECCHIA}, 10**6)]
 FITS: dict[int, Participants] = {
     8: [
         ("this library, sgpr", OURS, {"inference": SGPR}, 10**5),
         ("this library, svgp", OURS, {"inference": SVGP}, 10**6),
-        ("this library, vecchia", OURS, {"inference": VECCHIA}, 10**5),
+        ("this library, vecchia, neighbours alone", OURS, {"inference": VECCHIA}, 10**5),
         ("this library, exact, hyperparameters from 4000 rows", OURS, {"inference": EXACT}, 10**4),
         ("GPyTorch, SVGP", GPYTORCH, {"kind": "svgp"}, 10**6),
         ("GPyTorch, SGPR", GPYTORCH, {"kind": "sgpr"}, 10**4),
@@ -51,7 +51,7 @@ FITS: dict[int, Participants] = {
         ("GPflow, SGPR", GPFLOW, {"kind": "sgpr"}, 10**4),
     ],
     2: [
-        ("this library, vecchia", OURS, {"inference": VECCHIA}, 10**6),
+        ("this library, vecchia, neighbours alone", OURS, {"inference": VECCHIA}, 10**6),
         ("this library, sgpr", OURS, {"inference": SGPR}, 10**4),
         ("GPyTorch, VNNGP", GPYTORCH, {"kind": "vnngp", "neighbours": NEIGHBOURS}, 10**4),
         ("GPyTorch, SVGP", GPYTORCH, {"kind": "svgp"}, 10**6),
