@@ -64,7 +64,9 @@ class Lbfgs(Spec):
             levels.append(level)
         if not optima:
             full(full.parameters.start)  # raises, and says why
-        best = _refined(full, max(optima, key=lambda optimum: optimum.value))
+        # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first, so that of a stated start.
+        highest = max(optimum.value for optimum in optima)
+        best = _refined(full, next(optimum for optimum in optima if optimum.value > highest - self.tolerance))
         evaluations = sum(level.evaluations for level in levels)
         distinct = tuple((o.value, full.maximise_profiled(o.vector)) for o in (best, *_distinct(optima)[1:]))
         screened = screening.summary if screening else None
