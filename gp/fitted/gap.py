@@ -19,7 +19,7 @@ from gp.model.model import GaussianProcess
 from gp.row_scores import nlpd, squared_error
 
 DENSE = 2000  # rows, up to which the exact posterior is that of a Cholesky factor
-ALL = 50_000  # rows, up to which the exact posterior is that of all: a step then takes about 20 s of one core
+ALL = 50_000  # rows, up to which the exact posterior is that of all: a step then takes about 10 s of one core
 SCORED = 500  # rows that are left out and predicted, at most
 FEWEST = 32  # of them
 WORK = 3.2e10  # scored rows · rows², at most where they are more than FEWEST: the products of one step
