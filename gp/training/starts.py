@@ -35,6 +35,7 @@ LEVELS = 4  # of noise, where each takes an evaluation of its own
 AMPLITUDES = 10.0 ** np.array([-3, -2, -1, 0, 1, 2])  # of one term beside the others', times its start
 APART = float(np.log(2.5))  # distance in log θ from which two starts are two
 ANEW, SHARES = 6, (0.01, 0.1, 1.0)  # lengthscales of a term that begins anew, and parts of its start's amplitude
+TOLD = 1e-3  # nats within which two likelihoods are one
 CYCLES = 0.5  # the same of periods: cycles over the range of x
 
 
@@ -80,7 +81,7 @@ class Screening:
         anew = list[Candidate]()
         if self._problem.inference.is_dense:  # elsewhere each point takes as many evaluations as there are levels
             with one_thread():
-                anew = best_first(self._begun_anew(optimum))
+                anew = best_first(self._begun_anew(optimum, value))
         above = [candidate for candidate in anew if candidate.value > value][:count]
         beside = [found for axis in self._axes for found in self._along(optimum, axis)]
         joint = self._together(self._distances)
@@ -93,7 +94,7 @@ class Screening:
             *self._new(best_first(beside), count),
         ]
 
-    def _begun_anew(self, optimum: np.ndarray) -> list[Candidate]:
+    def _begun_anew(self, optimum: np.ndarray, value: float) -> list[Candidate]:
         """Return local maxima where one term begins anew, or two exchange what they explain; the rest is an optimum's.
 
         A cycle begins at the periods that the rest leaves in y, another term of a sum at all lengthscales, each with
@@ -108,8 +109,8 @@ class Screening:
             begun[own] = self._problem.parameters.start[own]
             if isinstance(parameter.candidates, Cycles):
                 axes = [axis for axis in self._axes if np.isin(axis.positions, shape).all()]
-                for value in self._beside(parameter, where, vector):
-                    begun[where] = value
+                for period in self._beside(parameter, where, vector):
+                    begun[where] = period
                     best = best_first(self._along(begun, STILL))[:1]
                     for axis in axes if best else []:
                         best = best_first([*best, *self._along(best[0].vector, axis)])[:1]
@@ -118,7 +119,9 @@ class Screening:
                 shares = np.clip(begun[amplitude] + np.log(SHARES)[:, None], *bounds[:, amplitude])
                 found += self._along(begun, crossed(self._together([where]).thinned(ANEW), Axis(amplitude, shares)))
         for exchanged in exchanges(free, self._places, vector):
-            found += self._along(np.clip(exchanged, *bounds), STILL)
+            nats = self._problem.at_levels(exchanged, self._noise, exchanged[self._noise][None])[0]
+            if abs(nats - value) > TOLD:  # or both are of one kernel, and only their names differ
+                found += self._along(np.clip(exchanged, *bounds), STILL)
         return found
 
     def _beside(self, parameter: Learnt, where: np.ndarray, vector: np.ndarray) -> np.ndarray:
