@@ -64,7 +64,7 @@ class Lbfgs(Spec):
             levels.append(level)
         if not optima:
             full(full.parameters.start)  # raises, and says why
-        # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first, so that of a stated start.
+        # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first: a stated start's.
         highest = max(optimum.value for optimum in optima)
         best = _refined(full, next(optimum for optimum in optima if optimum.value > highest - self.tolerance))
         evaluations = sum(level.evaluations for level in levels)
