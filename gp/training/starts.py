@@ -272,8 +272,9 @@ class Screening:
 
         Two periods differ by half a cycle over the range of x, other hyperparameters by a factor.
         """
-        kept, vectors = list[Candidate](), np.array([candidate.vector for candidate in candidates])
-        places = vectors.reshape(len(candidates), -1) / APART
+        if not candidates:  # nowhere had the covariance a factor
+            return []
+        kept, places = list[Candidate](), np.array([candidate.vector for candidate in candidates]) / APART
         places[:, self._periods] = self._extent / np.exp(APART * places[:, self._periods]) / CYCLES
         places = places if among is None else places[:, among]
         left = np.ones(len(candidates), dtype=bool)
