@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
+from zipfile import BadZipFile
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -20,7 +21,10 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 LOCK = Path("dvc.lock")
 # What code raises that meets a table or a tree of another shape than a stage writes.
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError, EOFError, OSError, BadZipFile),
+)
 
 
 class _Record(BaseModel):

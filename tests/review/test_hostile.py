@@ -1,9 +1,12 @@
 """A stranger's revision: whatever its files say, a review or a report is refused in one line, or shows it as text."""
 
 import contextlib
+import io
 import json
 import unicodedata
+from pathlib import Path
 
+import numpy as np
 import pytest
 from repository import STUDY, N, Repository, forecast
 from ruamel.yaml import YAML
@@ -52,6 +55,11 @@ NOT_HASHES = {
 
 class Stranger(Repository):
     """A repository whose files on disk, and their record, are somebody else's."""
+
+    def restore(self):
+        """Bring back the files as they were committed."""
+        self.git("checkout", "-q", "-f", "HEAD", "--", ".")
+        self.git("clean", "-q", "-f", "-d", "data")
 
     def write(self, path, content):
         """Write an output of the study, or with a leading / a file of the project."""
@@ -122,6 +130,13 @@ def with_link(path, target):
     return make
 
 
+def arrays(**parts):
+    """Return the bytes of a file of arrays."""
+    file = io.BytesIO()
+    np.savez(file, **parts)
+    return file.getvalue()
+
+
 def named(name):
     """Return a case: another study has this name."""
     return with_params(lambda studies: studies.update({name: STUDY}))
@@ -190,7 +205,7 @@ def cases():
     yield "study: nothing", named("")
     yield "study: a list", with_params(lambda studies: studies.update(sine=[1]))
     yield "parameter: a megabyte", with_params(lambda studies: studies["sine"].update(model="x" * 1_000_000))
-    for path in ("synthesize/train.csv", "synthesize/test.csv", "predict/test.csv", "train/loo.csv"):
+    for path in ("synthesize/train.csv", "synthesize/test.csv", "predict/test.csv", "predict/loo.csv"):
         for name, text in {
             "empty": "",
             "bytes": b"\xff\xfe\x00\x01\x02",
@@ -201,6 +216,12 @@ def cases():
             "twice": "x,x,y,y\n1,2,3,4\n",
         }.items():
             yield f"{path}: {name}", with_file(path, text)
+    for path in ("predict/test.draws.npz", "predict/loo.draws.npz"):
+        yield f"{path}: empty", with_file(path, "")
+        yield f"{path}: bytes", with_file(path, b"PK\x03\x04 and no more")
+        yield f"{path}: one number", with_file(path, arrays(means=np.ones(1)))
+        yield f"{path}: other rows", with_file(path, arrays(means=np.ones((2, 3)), sds=np.ones((2, 3)), weights=[[1]]))
+        yield f"{path}: a pickle", with_file(path, arrays(means=np.array([Path()], dtype=object)))
     for path in ("dvc.lock", "params.yaml", "versions.yaml", f"data/sine/{metrics}", "data/sine/train/fit.json"):
         yield f"link: {path}", with_link(path, "secret.json")
     yield "link: a table", with_link("data/sine/predict/test.csv", "secret.csv")
@@ -220,10 +241,11 @@ def stranger(tmp_path_factory):
     (folder / "secret.csv").write_text(f"{SECRET},mean,sd_f,sd_y\n1,2,3,4\n")
     (folder / "project").mkdir()
     made = Stranger(folder / "project")
-    trivial = {"n": N, **score(forecast(1).observed, forecast(1).mean, forecast(1).sd)}
+    trivial = {"n": N, **score(forecast(1).observed, forecast(1).forecast)}
     made.add("sine", forecast(0.1), left_out=forecast(0.1, 1), trivial=trivial)
     made.write("/versions.yaml", "numpy: 2.4.6\n")
     made.write("/.gitignore", "/.dvc\n")
+    made.outs["sine"]["predict"]["loo.csv"] = made.outs["sine"].pop("predict/loo.csv")
     made.outs["sine"]["train/fit.json"] = json.dumps({"fit": FIT, "certificate": CERTIFICATE, "alarms": []})
     made.commit()
     for path, content in made.outs["sine"].items():
@@ -247,7 +269,7 @@ def test_it_is_refused_in_one_line_or_shown_as_text(stranger, case):
             except InputError as error:
                 refused += error.messages
     finally:
-        stranger.git("checkout", "-q", "-f", "HEAD", "--", ".")
+        stranger.restore()
     assert made or refused
     assert not [line for line in refused if "\n" in line]
     for text in made + refused:
@@ -291,9 +313,9 @@ def test_bytes_that_are_not_those_recorded_are_not_shown(stranger):
     try:
         record("train", branch)(stranger)
         with pytest.raises(InputError, match="not those recorded: `make verify-cache`"):
-            open_revision(WORKSPACE, stranger.path, stranger.cache).output("sine", "train/loo.csv")
+            open_revision(WORKSPACE, stranger.path, stranger.cache).output("sine", "train/fit.json")
     finally:
-        stranger.git("checkout", "-q", "-f", "HEAD", "--", ".")
+        stranger.restore()
 
 
 def test_a_review_of_many_letters_stays_short(stranger):
@@ -301,7 +323,7 @@ def test_a_review_of_many_letters_stays_short(stranger):
         with_params(lambda studies: studies["sine"].update(model=["x" * 100] * 1000))(stranger)
         markdown, page = reviewed(stranger)
     finally:
-        stranger.git("checkout", "-q", "-f", "HEAD", "--", ".")
+        stranger.restore()
     assert len(markdown) < 20_000
     assert "characters)" in markdown
     assert "characters)" in page
