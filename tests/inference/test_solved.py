@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import gp
+from gp.fitted.uncertainty import Laplace
 from gp.inference import solved
 from gp.model.model import Model
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 6, (60, 2))
 Y = 3 * np.sin(X[:, 0]) + X[:, 1] + 0.3 * RNG.standard_normal(60)
+DRAWS = Laplace().draws
 TRAIN = {"kind": "lbfgs", "restarts": 0}
 
 
@@ -30,10 +32,13 @@ def builds(monkeypatch):
     return built
 
 
+PLUG_IN = {"kind": "plug_in"}
+
+
 def asked(fitted, path):
     """Ask for all that the stage train writes."""
     fitted.save(path)
-    return fitted.trace, fitted.leave_one_out, fitted.report()
+    return fitted.trace, fitted.report()
 
 
 def test_a_study_builds_its_model_twice(builds, tmp_path):
@@ -44,17 +49,34 @@ def test_a_study_builds_its_model_twice(builds, tmp_path):
 
 def test_all_rows_are_factorised_once_where_hyperparameters_are_learnt_on_some(factors, tmp_path):
     fitted = gp.fit(X, Y, inference={"rows": 30}, train=TRAIN)
+    factors.clear()
     asked(fitted, tmp_path / "model.safetensors")
+    assert factors.count(60) == 1 + DRAWS  # at the optimum, and at each draw of the hyperparameters
     fitted.predict(X[:3])
-    assert factors.count(60) == 1
+    fitted.predict(X[:3], hyperparameters=PLUG_IN)
+    fitted.leave_out()
+    assert factors.count(60) == 1 + DRAWS
 
 
-def test_the_certificate_needs_one_factor_more_than_its_differences_do(factors, tmp_path):
+def test_predictions_that_plug_in_need_one_factor(factors, tmp_path):
+    gp.fit(X, Y, train=TRAIN).save(tmp_path / "model.safetensors")
+    factors.clear()
+    loaded = gp.load(tmp_path / "model.safetensors")
+    loaded.predict(X[:3], hyperparameters=PLUG_IN)
+    loaded.leave_out(PLUG_IN)
+    assert factors == [60]
+
+
+def test_what_draws_cost_is_needed_once(factors, tmp_path):
     fitted = gp.fit(X, Y, train=TRAIN)
     factors.clear()
     asked(fitted, tmp_path / "model.safetensors")
-    # One for likelihood, leave-one-out and condition number, one beside the gradient, two for each difference.
-    assert len(factors) == 1 + 1 + 2 * len(fitted.vector)
+    needed = len(factors)
+    fitted.predict(X[:3])
+    fitted.leave_out()
+    assert len(factors) == needed
+    # The optimum and its gradient; two curvatures by differences, plain and restricted, a climb between them; the draws.
+    assert needed <= 2 + 4 * len(fitted.vector) + 2 * len(fitted.vector) + 10 + DRAWS
 
 
 def test_certifying_leaves_the_model_where_it_was():

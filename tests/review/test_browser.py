@@ -10,6 +10,7 @@ from dvc_render import VegaRenderer, render_html
 from made_up import NASTY, study
 from repository import STUDY, Repository, forecast
 
+from gp.forecast import Forecast
 from review import page
 from review.report.__main__ import report
 
@@ -146,7 +147,8 @@ def rows(curve, revision):
 def dvc_page(folder, with_scripts=True):
     """Return DVC's page of one plot for each template, over two revisions."""
     curve = study().study.grid
-    both = [*rows(curve, "main"), *rows(replace(curve, mean=curve.mean + 0.3), "workspace")]
+    higher = {name: Forecast.normal(curve.mean + 0.3, sd) for name, sd in (("f", curve.sd_f), ("y", curve.sd_y))}
+    both = [*rows(curve, "main"), *rows(replace(curve, **higher), "workspace")]
     levels = [
         {"nominal": str(p), "observed": str(p + off), "rev": revision}
         for revision, off in (("main", -0.1), ("workspace", 0.05))
