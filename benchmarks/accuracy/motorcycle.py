@@ -56,7 +56,7 @@ def _predict_fold(model: dict[str, Any], shuffle: int, fold: int) -> tuple[np.nd
 def tables(result: dict[str, Any]) -> str:
     """Return what is said of the result, in Markdown."""
     lines = [
-        "Ten-fold cross-validation, five starts a fit; means over shuffles of the rows, least and most in brackets. "
+        "Ten-fold cross-validation; means over shuffles of the rows, least and most in brackets. "
         "NLPD in nats per row, of acceleration in g.",
         "",
         "| noise, kernel | NLPD | RMSE [g] | 95 % coverage | seconds |",

@@ -83,8 +83,8 @@ def tables(result: dict[str, Any]) -> str:
     lines = [
         f"ω + Γ against theory (the adjoint method) on a grid around the circle, {seeds} seeds: RMSE in 10⁻³ radians "
         "per unit of time, mean (least–most), the best in bold; then max error likewise, and the share of the grid "
-        "within ±2 sd. GP: additive periodic kernels, period held at 2π, five starts, harmonic inference. Seconds of "
-        "CPU are of one fit and prediction.",
+        "within ±2 sd. GP: additive periodic kernels, period held at 2π, harmonic inference. Seconds of CPU are "
+        "of one fit and prediction.",
         "",
         "| system, receiver | circle | n | " + " | ".join(METHODS.values()) + " |",
         "| --- | --- | --- | --- | --- | --- |",
