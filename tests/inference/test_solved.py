@@ -75,7 +75,7 @@ def test_what_draws_cost_is_needed_once(factors, tmp_path):
     fitted.predict(X[:3])
     fitted.leave_out()
     assert len(factors) == needed
-    # The optimum and its gradient; two curvatures by differences, plain and restricted, a climb between them; the draws.
+    # The optimum and its gradient; plain and restricted curvature by differences, a climb between; the draws.
     assert needed <= 2 + 4 * len(fitted.vector) + 2 * len(fitted.vector) + 10 + DRAWS
 
 
