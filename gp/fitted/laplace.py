@@ -23,7 +23,7 @@ from gp.training.newton import climb, fine_curvature, measure_curvature
 WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part
-DECIMALS = 3  # of an optimum in the raw vector that draws are centred on: any centre will do, if machines agree on it
+DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on
 CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
 SEED = 0  # of the draws: a saved model has the same as the fitted one
