@@ -3,7 +3,7 @@
 The first check needs no data, so CI can run it: dvc.lock must be what `dvc repro` would write for the checked-out code,
 params and versions, and each metrics.json in Git must be the one it names. The second check reads every cached object
 that dvc.lock names (with `--all`, every object in the cache), and the outputs on disk. DVC trusts a cached file by its
-permissions, and would restore a damaged_hash byte silently; a file on disk it trusts by its size and time.
+permissions, and would restore a flipped byte silently; a file on disk it trusts by its size and time.
 """
 
 import argparse
@@ -112,26 +112,26 @@ def _report_lock(repo: Repo) -> int:
 
 
 def _report_cache(repo: Repo, everything: bool) -> int:
-    checked, absent, damaged_hash = 0, 0, []
+    checked, absent, damaged = 0, 0, []
     for found in all_stored(repo) if everything else stored(repo):
         if not found.file.is_file():
             absent += 1
             continue
         checked += 1
         if digest := found.damaged_hash():
-            damaged_hash.append(found)
+            damaged.append(found)
             print(f"{found.owner}: the cached bytes have the MD5 hash {digest}, not {found.name}")
-    if damaged_hash:
-        print("\nRemove these from the cache:\n  rm -f " + " \\\n    ".join(str(found.file) for found in damaged_hash))
+    if damaged:
+        print("\nRemove these from the cache:\n  rm -f " + " \\\n    ".join(str(found.file) for found in damaged))
         print("then `dvc pull` brings them from the remote, or `dvc repro` computes them again.")
-    print(f"{checked} cached objects read, {len(damaged_hash)} of them damaged; {absent} are not in the cache here")
-    on_disk = [] if damaged_hash else list(edited(repo))
+    print(f"{checked} cached objects read, {len(damaged)} of them damaged; {absent} are not in the cache here")
+    on_disk = [] if damaged else list(edited(repo))
     for path in on_disk:
         print(f"{path}: the bytes on disk are not those that {LOCK} names")
     if on_disk:
         print("\nRemove these:\n  rm -f " + " \\\n    ".join(on_disk))
         print("then `dvc checkout` brings back what was recorded.")
-    return 1 if damaged_hash or on_disk else 0
+    return 1 if damaged or on_disk else 0
 
 
 def _stale(stage: Stage, graph: Any) -> Iterator[str]:
