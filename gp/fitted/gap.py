@@ -79,7 +79,7 @@ def gap_to_exact(fitted: Fitted, seed: int) -> Gap | None:
     exact or rows are few.
     """
     n = fitted.gp.n
-    if isinstance(fitted.inference, Exact) or n < 10:
+    if fitted.inference.is_exact or n < 10:
         return None
     rng, found, counts, errors = np.random.default_rng(seed), [], list[int](), list[float]()
     scored = min(n // 5, SCORED, max(FEWEST, int(WORK / n**2)))

@@ -61,7 +61,7 @@ def resolve(
         return PlugIn(), "adam stops after its steps, which need not be at an optimum"
     if any(parameter.auxiliary for parameter in gp.parameters.free):
         return PlugIn(), "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
-    if not method.is_dense and method.grows:
+    if not method.is_exact and method.grows:
         return PlugIn(), "the method is approximate, for many rows"
     if n > ROWS:
         return PlugIn(), f"n={n} is more than {ROWS}"

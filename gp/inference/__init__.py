@@ -10,7 +10,8 @@ from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
 from gp.inference.inducing.sgpr import Sgpr
 from gp.inference.inducing.svgp import Svgp
+from gp.inference.markov.markov import Markov
 from gp.inference.nearest.vecchia import Vecchia
 from gp.spec import OneOf
 
-Inference = Annotated[Exact | Harmonic | Vecchia | Sgpr | Svgp | Auto, OneOf(default="exact")]
+Inference = Annotated[Exact | Harmonic | Markov | Vecchia | Sgpr | Svgp | Auto, OneOf(default="exact")]

@@ -9,6 +9,7 @@ import torch
 from gp.inference.exact import Exact
 from gp.inference.inducing.sgpr import Sgpr
 from gp.inference.inducing.svgp import Svgp
+from gp.inference.markov.markov import Markov, states_of
 from gp.inference.method import Choice, Method, Optimizer
 from gp.inference.nearest.vecchia import Vecchia
 from gp.inference.orderings import pairs
@@ -25,6 +26,10 @@ EXACT_ROWS = 5000
 # 40 s of one core and 3.2 GB, the stages train and predict about five times that time; it predicts better than inducing
 # inputs do (benchmarks/README.md, UCI tables).
 FACTOR_ROWS = 20_000
+# A state space takes over from a dense matrix above this number of rows, and this number for each state: below, a fit
+# by a dense matrix, which knows its average information, is about as quick.
+MARKOV_ROWS, ROWS_A_STATE = 1000, 60
+STATES = 10**8  # rows · states², up to which it does: an evaluation then takes some 10 s of one core
 FEW_INPUTS = 4  # up to which approximations lose little, and the factor of all rows is not worth its cost
 # Up to this number of inputs, neighbours beside inducing inputs predicted better than inducing inputs alone on every
 # table of real data measured; with more, no row is near, and inducing inputs had better be moved.
@@ -44,7 +49,8 @@ SEED = 0
 class Auto(Method):
     """Chooses a method by the data; the fit reports which one, and why.
 
-    exact for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  With more than
+    markov for more than MARKOV_ROWS rows of one input, if the kernel has a state space of few states.  Otherwise exact
+    for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  With more than
     FEW_INPUTS inputs, up to FACTOR_ROWS rows exact too, with hyperparameters from EXACT_ROWS rows.  Otherwise vecchia
     (up to MORE_INPUTS inputs) or sgpr; of more inputs than FEW_INPUTS and rows than SGPR_ROWS, svgp.  An exact fit to
     SURVEYED rows says how many inducing inputs the function needs at its noise.
@@ -64,6 +70,10 @@ class Auto(Method):
         if noise.by_row:
             why = f"noise of kind {noise.kind} learns something for each row, which exact alone takes"
             return [Choice(Exact(), why)]
+        states = states_of(gp.kernel)
+        if states and n > max(MARKOV_ROWS, ROWS_A_STATE * states) and n * states**2 <= STATES:
+            why = f"n={n} is more than {MARKOV_ROWS}, of one input, and the kernel has a state space of {states} states"
+            return [Choice(Markov(), f"{why}: exact in a time that grows as n")]
         fits = _fits_in_memory(n)
         if n <= EXACT_ROWS and fits:
             return [Choice(Exact(), f"n={n} is at most {EXACT_ROWS}")]

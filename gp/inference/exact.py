@@ -42,6 +42,7 @@ class Exact(Method):
     kind: Literal["exact"] = "exact"
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
 
+    is_exact: ClassVar[bool] = True
     is_dense: ClassVar[bool] = True
 
     def check(self, n: int) -> None:

@@ -125,25 +125,18 @@ class Harmonic(Method):
 
     def _variances(self, gp: GaussianProcess) -> torch.Tensor:
         """Return the prior variance (p,) of each feature's weight."""
-        orders, parts = np.arange(self.harmonics + 1), list[torch.Tensor]()
+        parts = list[torch.Tensor]()
         for kernel in _terms_of(gp.kernel):
-            raw = kernel.base_kernel.raw_lengthscale.reshape(())  # log ℓ
-            concentration = math.exp(-2 * raw.item())
-            bessel, twice = ive(np.arange(self.harmonics + 2), concentration), np.where(orders > 0, 2.0, 1.0)
-            values = twice * bessel[:-1]
-            if 1 - values.sum() > TAIL:
+            shape, left = fourier_series(kernel.base_kernel, self.harmonics)
+            if left > TAIL:
                 raise NotPositiveDefinite(
                     Fault(
                         "",
-                        f"{self.harmonics} harmonics leave out {1 - values.sum():.1e} of a periodic kernel's variance "
-                        f"at lengthscale {math.exp(raw.item()):.3g}",
+                        f"{self.harmonics} harmonics leave out {left:.1e} of a periodic kernel's variance "
+                        f"at lengthscale {math.exp(kernel.base_kernel.raw_lengthscale.item()):.3g}",
                         "raise inference.harmonics, or that lengthscale's `lower`",
                     )
                 )
-            # d(e^{−κ}I_m)/dκ = ½ (I_{m−1} + I_{m+1}) e^{−κ} − e^{−κ}I_m, and dκ/d(log ℓ) = −2κ.
-            slope = 0.5 * (np.abs(bessel[np.abs(orders - 1)]) + bessel[1:]) - bessel[:-1]
-            slopes = torch.from_numpy(-2 * concentration * twice * slope)
-            shape = torch.from_numpy(values) + slopes * (raw - raw.detach())  # equal in value and in slope
             parts += [kernel.outputscale * shape, kernel.outputscale * shape[1:]]
         return torch.cat(parts).clamp_min(1e-300)  # whose roots have a slope
 
@@ -252,3 +245,19 @@ class HarmonicPosterior:
 
 def _terms_of(kernel: Kernel) -> list[Kernel]:
     return list(kernel.kernels) if isinstance(kernel, AdditiveKernel) else [kernel]
+
+
+def fourier_series(kernel: PeriodicKernel, harmonics: int) -> tuple[torch.Tensor, float]:
+    """Return the coefficients c_m of a periodic kernel of unit variance, (harmonics + 1,), and what they leave of it.
+
+    They are differentiable by the kernel's lengthscale.
+    """
+    raw = kernel.raw_lengthscale.reshape(())  # log ℓ
+    concentration, orders = math.exp(-2 * raw.item()), np.arange(harmonics + 1)
+    bessel, twice = ive(np.arange(harmonics + 2), concentration), np.where(orders > 0, 2.0, 1.0)
+    values = twice * bessel[:-1]
+    # d(e^{−κ}I_m)/dκ = ½ (I_{m−1} + I_{m+1}) e^{−κ} − e^{−κ}I_m, and dκ/d(log ℓ) = −2κ.
+    slope = 0.5 * (np.abs(bessel[np.abs(orders - 1)]) + bessel[1:]) - bessel[:-1]
+    slopes = torch.from_numpy(-2 * concentration * twice * slope)
+    series = torch.from_numpy(values) + slopes * (raw - raw.detach())  # equal in value and in slope
+    return series, float(1 - values.sum())

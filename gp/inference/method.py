@@ -197,6 +197,7 @@ class Method(Spec):
 
     grows: ClassVar[bool] = True  # whether the cost of an evaluation grows with the number of rows
     profiles: ClassVar[bool] = False  # whether `evaluate` takes a profile
+    is_exact: ClassVar[bool] = False  # whether all it says is that of the exact posterior, but for rounding
     is_dense: ClassVar[bool] = False  # whether `evaluate` is the exact likelihood of K + noise over all rows
     groups: ClassVar[bool] = False  # whether rows that share their inputs cost as much as one
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it

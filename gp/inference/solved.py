@@ -16,6 +16,7 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
 from gp.inference.flat_mean import FlatMean
+from gp.inference.left_out import leave_one_out
 from gp.inference.method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
@@ -93,28 +94,14 @@ class Solved:
         return fitted[self.gp.repeats.group] if self.gp.repeats else fitted
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each target's mean and sd given all other rows, in internal units, its noise included.
-
-        mean_i = y_i − α_i/[K⁻¹]_ii and variance_i = 1/[K⁻¹]_ii  (R&W 2006 eq. 5.12), K being that of the data's rows.
-        Of rows with the same inputs (gp.model.repeats) these follow from α and [K⁻¹]_jj of their group, whose mean's
-        noise is s: α_i = (α + (y_i − ȳ)/s)/r and [K⁻¹]_ii = (1 − (1 − s [K⁻¹]_jj)/r)/(r s).
-        """
-        alpha, repeats = self.alpha, self.gp.repeats
-        with one_thread(), torch.no_grad():
-            precision, noise = inverse_diagonal(self.factor), self.noise
+        """Return each target's mean and sd given all other rows, in internal units, its noise included."""
+        with one_thread():
+            precision = inverse_diagonal(self.factor)
             if self.flat:
                 # A row that alone tells a coefficient is not predicted from the others: its sd is then a million.
                 left = precision - (self.flat.whitened**2).sum(axis=1)
                 precision = np.maximum(left, 1e-12 * precision)
-            new = self.gp.noise(self.gp.x).numpy()
-        if repeats:
-            group, ratio = repeats.group, repeats.ratio
-            mean_noise, new = noise[group], new[group]
-            alpha = (alpha[group] + (repeats.y - repeats.mean[group]) / mean_noise) / ratio
-            noise = ratio * mean_noise
-            precision = (1 - (1 - mean_noise * precision[group]) / ratio) / noise
-        # The noise that was learnt for a row is not known before that row is seen.
-        return self.gp.observed - alpha / precision, np.sqrt(1 / precision + new - noise)
+            return leave_one_out(self.gp, self.alpha, precision, self.noise)
 
     def pull_back(self) -> np.ndarray:
         """Return the gradient of the log likelihood by the raw vector, (p,); the factor is overwritten by the inverse.

@@ -11,6 +11,7 @@ from gp.inference.auto import (
     FACTOR_ROWS,
     FEW_INPUTS,
     FEWEST,
+    MARKOV_ROWS,
     MORE_INPUTS,
     MOST,
     SGPR_ROWS,
@@ -38,6 +39,8 @@ def _choices(n, d, **model):
     [
         (100, 2, "gaussian", "exact", r"n=100 is at most 5000"),
         (EXACT_ROWS, 9, "known", "exact", r"at most"),
+        (MARKOV_ROWS, 1, "gaussian", "exact", r"n=1000 is at most 5000"),
+        (MARKOV_ROWS + 1, 1, "known", "markov", r"one input, and the kernel has a state space of 3 states: exact in"),
         (EXACT_ROWS + 1, FEW_INPUTS, "gaussian", "vecchia", r"n=5001 is more than 5000; with"),
         (EXACT_ROWS + 1, FEW_INPUTS + 1, "gaussian", "exact", r"the posterior is of all, as up to 20000"),
         (FACTOR_ROWS + 1, FEW_INPUTS + 1, "gaussian", "vecchia", r"beside nearest neighbours"),
@@ -66,14 +69,26 @@ def test_where_memory_is_short_an_approximation_is_taken(monkeypatch):
         assert "more memory than there is" in why
 
 
-def _kernel(lengthscale, nu=None):
-    kind = {"kind": "rbf"} if nu is None else {"kind": "matern", "nu": nu}
-    return {**kind, "lengthscale": lengthscale, "outputscale": 1.0}
+def _kernel(lengthscale):
+    return {"kind": "rbf", "lengthscale": lengthscale, "outputscale": 1.0}
+
+
+# The slow factor has no state space: markov would be taken.
+FACTORS = {"slow": {"kind": "rbf", "lengthscale": 100.0}, "rough": {"kind": "matern", "nu": 0.5, "lengthscale": 0.1}}
+ROUGH = {"kind": "product", "outputscale": 1.0, "factors": FACTORS}
+
+
+def test_a_kernel_of_many_states_is_left_to_others_where_rows_are_few_or_very_many():
+    years = {"kind": "periodic", "lengthscale": 1.0, "period_length": 0.1}
+    kernel = {"kind": "product", "factors": {"years": years, "drift": {"kind": "matern"}}}
+    assert _choices(2000, 1, kernel=kernel)[0].method.kind == "exact"
+    assert _choices(5000, 1, kernel=kernel)[0].method.kind == "markov"
+    assert _choices(50_000, 1, kernel=kernel)[0].method.kind == "vecchia"
 
 
 @pytest.mark.parametrize(
     ("kernel", "noise", "inducing"),
-    [(_kernel(0.3), 0.5, FEWEST), (_kernel(0.003), 0.5, MOST), (_kernel(0.1, nu=0.5), 0.05, USUAL)],
+    [(_kernel(0.3), 0.5, FEWEST), (_kernel(0.003), 0.5, MOST), (ROUGH, 0.05, USUAL)],
     ids=["smooth", "shorter", "rough"],
 )
 def test_inducing_inputs_are_as_many_as_the_function_needs(kernel, noise, inducing):

@@ -19,6 +19,7 @@ from gp.testing.inference import ROWS
 
 CYCLE = {"kind": "periodic", "period_length": {"fixed": 7.0}}
 CYCLES = {"kind": "sum", "terms": {name: {**CYCLE, "columns": [name]} for name in ("a", "b")}}
+ROUGH = {"smooth": {"kind": "matern"}, "rough": {"kind": "matern", "nu": 1.5}}
 BOUND, APPROXIMATE = {"is_bound": True}, {"exact": False}
 # What makes a method exact on the few rows of the laws, and what makes it an approximation.
 GIVEN = {
@@ -30,6 +31,7 @@ GIVEN = {
 # How the laws are to take an example that is not exact, no bound, or not for any model; by its name, as far as it goes.
 OPTIONS = {
     "harmonic": {"model": {"kernel": CYCLES}},
+    "markov": {"model": {"kernel": {"kind": "sum", "terms": ROUGH}}, "columns": ("a",)},
     "vecchia neighbours 10": APPROXIMATE,
     "sgpr inducing": BOUND | APPROXIMATE,
     "sgpr": BOUND,

@@ -23,7 +23,7 @@ class Linear(Leaf):
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
         """Return a kernel of unit variance, in internal units."""
-        return _InnerProduct(1 if not self.ard else len(active), active_dims=active)
+        return InnerProduct(1 if not self.ard else len(active), active_dims=active)
 
     def unit(self, scope: Scope, path: str) -> float:
         """Return x²."""
@@ -107,7 +107,7 @@ class White(Leaf):
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
         """Return the kernel of unit amplitude."""
-        return _White(active_dims=active)
+        return Equal(active_dims=active)
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times sd², sd in y's units."""
@@ -125,7 +125,7 @@ class White(Leaf):
         return scale
 
 
-class _InnerProduct(kernels.Kernel):
+class InnerProduct(kernels.Kernel):
     """v x·x' as a dense matrix (gpytorch's LinearKernel is lazy, and its sums refuse blocks that are not square)."""
 
     has_lengthscale = False
@@ -139,7 +139,7 @@ class _InnerProduct(kernels.Kernel):
         return (scaled * x2).sum(-1) if diag else scaled @ x2.transpose(-1, -2)
 
 
-class _White(kernels.Kernel):
+class Equal(kernels.Kernel):
     """1 if the inputs are equal, else 0."""
 
     is_stationary = True

@@ -1,0 +1,282 @@
+"""Exact inference over one input in time and memory that grow as the number of rows: Markov processes, filtered."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from gpytorch.kernels import AdditiveKernel, Kernel
+
+from gp.inference.exact import Exact
+from gp.inference.left_out import leave_one_out
+from gp.inference.markov.forms import blocks_of, column_of
+from gp.inference.markov.lanes import Backward, Forward, Lanes, Rows
+from gp.inference.markov.space import Space
+from gp.inference.method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
+from gp.inference.profile import Profile, least_squares
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.matrices.tiles import slices
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.spec import InputError
+
+FEW_ROWS = 500  # up to which a dense matrix is as quick
+NUMBERS = 2**21  # of the states of inputs that are predicted at a time
+
+
+class Markov(Method):
+    """Exact inference in O(n) time and memory, for kernels of one input with a state space (gp.inference.markov.space).
+
+    Likelihood, gradient, posterior and leave-one-out are those of `exact`.  An evaluation takes three passes of a
+    Kalman filter over the rows in order (gp.inference.markov.lanes); its time grows as the square of the number of
+    states: 1 to 3 for a matern kernel, 1 + 2 for each harmonic of a periodic one, their product for a product.
+
+    Rows that share their inputs are one row (gp.model.repeats).
+    """
+
+    profiles: ClassVar[bool] = True
+    groups: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = True
+
+    kind: Literal["markov"] = "markov"
+
+    def check_model(self, gp: GaussianProcess) -> None:
+        """Raise InputError if the kernel has no state space of one input, or the noise has parameters of each row."""
+        column_of(gp.kernel)
+        refuse_noise_by_row(gp, self.kind)
+
+    def for_rows(self, n: int) -> Method:
+        """Return exact inference by a dense matrix where that is as quick."""
+        return Exact() if n <= FEW_ROWS else self
+
+    def evaluate(
+        self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the log marginal likelihood of the internal targets (nats), and its gradient by the raw vector.
+
+        With a `profile`, the model's scale and mean coefficients are first moved to their optimum.  Raises
+        NotPositiveDefinite.
+        """
+        with one_thread():
+            filtered = Filtered.of(gp.distinct, profile, gradient=gradient)
+            value = filtered.log_likelihood
+            slope = filtered.pull_back() if gradient else np.zeros(0)
+        if profile:
+            gp.parameters.set(filtered.vector)
+            slope = profile.gradient(slope, filtered.stopped) if gradient else slope
+        return value, slope
+
+    def condition(self, gp: GaussianProcess) -> "Filtered":
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
+        with one_thread():
+            return Filtered.of(gp.distinct, None, gradient=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """A model whose rows were filtered: likelihood, gradient, posterior and leave-one-out follow.
+
+    `order` (n,) sorts the rows by their input; `noise` (n,) are variances of the rows as they come, and `innovation`
+    (q, n) and `spread` (n,) are v and S of the sorted rows.  Of the columns (y − m, and the mean's), `weights` (q, 1)
+    make what is explained.  `vector` is the raw one with scale and mean coefficients at their optimum, `shift` the log
+    of that scale, and `stopped` the element at whose bound it stopped, if any.  `kept` is the forward pass, if it was
+    small enough.
+    """
+
+    gp: GaussianProcess
+    lanes: Lanes
+    order: np.ndarray
+    x: np.ndarray
+    noise: torch.Tensor
+    weights: np.ndarray
+    innovation: np.ndarray
+    spread: np.ndarray
+    vector: np.ndarray
+    shift: float
+    stopped: int | None
+    kept: Forward | None
+    condition_number: None = None  # no n×n matrix is factorised
+
+    @classmethod
+    def of(cls, gp: GaussianProcess, profile: Profile | None, *, gradient: bool) -> "Filtered":
+        """Return the model filtered, with scale and mean coefficients at their optimum where there is a profile."""
+        column = column_of(gp.kernel)
+        order = np.argsort(gp.scope.x[:, column], kind="stable")
+        x = gp.scope.x[order, column]
+        design = profile.design if profile else np.zeros((gp.n, 0))
+        with torch.set_grad_enabled(gradient):
+            space = Space(blocks_of(gp.kernel))
+            noise, _ = gp.training_noise()
+        columns = np.vstack([(gp.y.numpy() - gp.prior_mean())[order], design[order].T])
+        rows = Rows(np.append(np.diff(x), 0.0), noise.detach().numpy()[order], columns, space.features(x))
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            lanes = Lanes(space, rows)
+            innovation, spread, kept = lanes.innovations()
+        found = spread.min() > (10 * gp.n * np.finfo(float).eps * spread.max() if profile else 0.0)
+        if not found or not np.isfinite(innovation).all():
+            raise without_factor(gp, f"the covariance of n={gp.n} rows in order")
+        weights, vector = np.ones((1, 1)), gp.parameters.vector
+        shift, stopped = 0.0, None
+        if profile:
+            normal = (innovation / spread) @ innovation.T
+            change = least_squares(normal[1:, 1:], normal[1:, 0]) if len(normal) > 1 else np.zeros(0)
+            vector[profile.positions] += change / profile.reference
+            weights = np.concatenate([[1.0], -change])[:, None]
+            within = float((gp.repeats.scatter / rows.noise[np.argsort(order)]).sum()) if gp.repeats else 0.0
+            quadratic = float(((weights[:, 0] @ innovation) ** 2 / spread).sum()) + within
+            shift, stopped = profile.log_scale(vector, quadratic, gp.total)
+            vector += shift * profile.amplitude
+            weights /= math.exp(0.5 * shift)
+        return cls(gp, lanes, order, x, noise, weights, innovation, spread, vector, shift, stopped, kept)
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return log p(y | x) of the internal targets in nats."""
+        gp = self.gp
+        fit = float(((self.weights[:, 0] @ self.innovation) ** 2 / self.spread).sum())
+        log_determinant = float(np.log(self.spread).sum()) + gp.total * self.shift
+        value = -0.5 * (fit + log_determinant + gp.n * math.log(2 * math.pi))
+        if gp.repeats:
+            value += float(gp.repeats.log_density(self.noise.detach().numpy(), self._scatter).sum())
+        return value
+
+    @property
+    def _scatter(self) -> np.ndarray:
+        assert self.gp.repeats
+        return self.gp.repeats.scatter / math.exp(self.shift)
+
+    def _passes(self) -> Iterator[tuple[slice, Forward, Backward]]:
+        """Yield some lanes at a time, with their passes."""
+        for part in self.lanes.parts():
+            forward = self.kept.part(part) if self.kept else self.lanes.forward(part)
+            yield part, forward, self.lanes.backward(part, forward, self.weights)
+
+    def pull_back(self) -> np.ndarray:
+        """Return the gradient of the log likelihood by the raw vector, (p,)."""
+        gp, lanes = self.gp, self.lanes
+        m = lanes.space.size
+        by_variance, by_step, sites = np.zeros((m, m)), np.zeros((m, m)), []
+        for part, forward, backward in self._passes():
+            variance, step = lanes.slopes(part, forward, backward, self.weights)
+            by_variance += variance
+            by_step += step
+            sites.append((backward.u[:, 0], backward.d))
+        alpha, precision = self._unsorted(sites)
+        by_noise = 0.5 * (alpha**2 - precision)
+        if gp.repeats:
+            by_noise += gp.repeats.slope(self.noise.detach().numpy(), self._scatter)
+        total = lanes.space.pull(lanes.space.own(by_variance), lanes.space.own(by_step))
+        if self.noise.requires_grad:
+            total = total + torch.dot(self.noise, torch.from_numpy(by_noise))
+        if total.requires_grad:
+            total.backward()
+        gradient, parameters = np.zeros(len(gp.parameters.reference)), gp.parameters
+        for raw, columns in gp.design.items():
+            if raw in parameters.places:
+                gradient[parameters.places[raw]] += (columns.T @ alpha).reshape(-1)
+        return gradient * parameters.reference + parameters.gradient()
+
+    def _unsorted(self, sites: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return α and the diagonal of K⁻¹ of the rows as they come, (n,) each."""
+        found = []
+        for parts in zip(*sites, strict=True):
+            values = np.empty(self.gp.n)
+            values[self.order] = self.lanes.flat(np.concatenate(parts, axis=-1))
+            found.append(values)
+        return found[0], found[1]
+
+    @cached_property
+    def _sites(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._unsorted([(backward.u[:, 0], backward.d) for _, _, backward in self._passes()])
+
+    def training_mean(self) -> np.ndarray:
+        """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
+        fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self._sites[0]
+        return fitted[self.gp.repeats.group] if self.gp.repeats else fitted
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each target's mean and sd given all other rows, in internal units, its noise included."""
+        return leave_one_out(self.gp, *self._sites, self.noise.detach().numpy())
+
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too."""
+        kernel, at = self.gp.kernel, x.numpy()[:, column_of(self.gp.kernel)]
+        kinds = [blocks_of(term) for term in kernel.kernels] if isinstance(kernel, AdditiveKernel) else [[]]
+        ends = np.cumsum([sum(one.count for one in blocks) for blocks in kinds])
+        terms = {"": slice(None)}
+        for name, blocks, end in zip(self.gp.terms, kinds, ends, strict=False):
+            terms[name] = slice(end - sum(one.count for one in blocks), end)
+        found = {name: (np.empty(len(at)), np.empty(len(at))) for name in terms}
+        prior = {name: np.empty(len(at)) for name in terms}
+        row = np.searchsorted(self.x, at, side="right") - 1  # the last row not behind each input
+        lane = np.maximum(row, 0) // self.lanes.length
+        with one_thread():
+            for part, forward, backward in self._passes():
+                chosen = np.flatnonzero((lane >= part.start) & (lane < part.stop))
+                for some in slices(len(chosen), max(1, NUMBERS // self.lanes.space.size**2)):
+                    own = chosen[some]
+                    states = self._states(at[own], row[own], part, forward, backward)
+                    for name, which in terms.items():
+                        found[name][0][own], found[name][1][own], prior[name][own] = states.seen(which)
+        with torch.no_grad():
+            prior_mean = self.gp.mean(x).numpy()
+        parts = {name: (mean, positive_part(variance, prior[name])) for name, (mean, variance) in found.items()}
+        mean, variance = parts.pop("")
+        return Moments(prior_mean + mean, variance, parts)
+
+    def _states(self, at: np.ndarray, row: np.ndarray, part: slice, forward: Forward, backward: Backward) -> "States":
+        """Return the states at inputs (k,), each at or behind its `row`, one of those of some lanes; −1: before all."""
+        lanes, space = self.lanes, self.lanes.space
+        inside = np.maximum(row, 0)
+        ahead = np.where(row < 0, 0.0, at - self.x[inside])
+        behind = np.where(row < 0, self.x[0] - at, np.append(self.x[1:], 0.0)[inside] - at)
+        behind[row == self.gp.n - 1] = 0.0
+        lane, t = inside // lanes.length - part.start, inside % lanes.length
+        mean, variance = lanes.given(t, lane, part, forward)
+        mean[:, :, row < 0], variance[:, :, row < 0] = 0.0, space.variance[:, :, None]
+        later = np.where(row < 0, 0, t + 1)
+        r, n = backward.r[later, :, :, lane], backward.n[later, :, :, lane]
+        matrices, back = space.at(ahead), space.at(behind)
+        mean, variance = space.turn(matrices, mean), lanes.onward(matrices, variance)
+        r, n = lanes.behind(back, np.moveaxis(r, 0, -1), np.moveaxis(n, 0, -1))
+        return States(
+            space, np.einsum("mqk,qw->mwk", mean, self.weights)[:, 0], variance, r[:, 0], n, space.features(at)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """States at k inputs: `mean` (m, k) and `variance` (m, m, k) given the rows before, r (m, k) and N (m, m, k)."""
+
+    space: Space
+    mean: np.ndarray
+    variance: np.ndarray
+    r: np.ndarray
+    n: np.ndarray
+    features: np.ndarray | None
+
+    def seen(self, blocks: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return mean, variance and prior variance (k,) of what some of the blocks add to the function, given all rows.
+
+        They are hᵀ(a + Pr) and hᵀ(P − PNP)h.
+        """
+        seen = self.space.seen[blocks]
+        h = np.ones((len(seen), 1)) if self.features is None else self.features[blocks]
+        c = np.einsum("mbk,bk->mk", self.variance[:, seen], np.broadcast_to(h, (len(seen), self.mean.shape[1])))
+        mean = (h * self.mean[seen]).sum(axis=0) + (c * self.r).sum(axis=0)
+        variance = (h * c[seen]).sum(axis=0) - np.einsum("ik,ijk,jk->k", c, self.n, c)
+        prior = (h**2 * np.diagonal(self.space.variance)[seen, None]).sum(axis=0)
+        return mean, variance, np.broadcast_to(prior, mean.shape)
+
+
+def states_of(kernel: Kernel) -> int | None:
+    """Return the number of states of a kernel of one input at its hyperparameters; None: it has no state space."""
+    try:
+        column_of(kernel)
+        with torch.no_grad():
+            return Space(blocks_of(kernel)).size
+    except (InputError, NotPositiveDefinite):
+        return None
