@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PIP_OPTIONS ?=
 DVC_OPTIONS ?=
+# Studies that `make repro` runs at once; by default as many as there are cores.
+JOBS ?=
 # Two processes, as each loads torch; a file's tests stay together and share its fixtures.
 PYTEST_OPTIONS ?= -n 2 --dist loadfile
 BENCH_OPTIONS ?=
@@ -18,10 +20,10 @@ GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize tr
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
-	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
+	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS JOBS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
 
 repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
-	$(RUN) python -m stages.repro $(DVC_OPTIONS)
+	$(RUN) python -m stages.repro $(if $(JOBS),--jobs $(JOBS)) $(DVC_OPTIONS)
 
 test: $(INSTALLED)  ## run all tests
 	$(RUN) python -m pytest $(PYTEST_OPTIONS)

@@ -1,15 +1,9 @@
 """`python -m stages` validates every study before any stage runs."""
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from voluptuous import Invalid
-
 from gp.spec import Fault, InputError, Spec
-from gp.yaml import read_yaml
 from stages import (
     check_versions,
     evaluate,
@@ -21,6 +15,7 @@ from stages import (
     train,
 )
 from stages.inputs import declaration
+from stages.lock import check_lock, check_running
 
 PARAMS_OF: dict[str, type[Spec]] = {
     "synthesize": synthesize.Params,
@@ -29,9 +24,6 @@ PARAMS_OF: dict[str, type[Spec]] = {
     "evaluate": evaluate.Params,
     "plot": plot.Params,
 }
-
-
-LOCK, RUNNING = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 
 def validate() -> None:
@@ -45,30 +37,6 @@ def validate() -> None:
     faults += _faults(check_lock) + _faults(check_running)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is reported once
-
-
-def check_lock() -> None:
-    """Raise InputError if dvc.lock is incomplete: `dvc` was killed while it wrote the file."""
-    try:
-        if LOCK.exists():
-            COMPILED_LOCKFILE_SCHEMA(read_yaml(LOCK))
-    except (InputError, Invalid) as error:
-        why = f"is cut off, as `dvc` was killed while it wrote it ({error})"
-        fix = (
-            f"`git checkout {LOCK}` brings the committed one back, and `dvc repro` then takes what has run since from "
-            "its cache"
-        )
-        raise InputError(Fault("", why, fix, source=str(LOCK))) from None
-
-
-def check_running() -> None:
-    """Raise InputError if DVC's record of running stages is incomplete: `dvc` was killed while it wrote it."""
-    try:
-        if RUNNING.exists():
-            json.loads(RUNNING.read_text(encoding="utf-8"))
-    except ValueError:
-        why, fix = "is cut off, as `dvc` was killed while it wrote it", f"if no other `dvc` runs, `rm {RUNNING}`"
-        raise InputError(Fault("", why, fix, source=str(RUNNING))) from None
 
 
 def _faults(check: Any, *arguments: Any) -> list[Fault]:

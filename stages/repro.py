@@ -1,58 +1,122 @@
-"""`python -m stages.repro [OPTIONS of dvc repro]` runs stages that changed or were recorded wrong, and prints a table.
+"""`python -m stages.repro [--jobs N] [OPTIONS of dvc repro]` runs what changed or was recorded wrong; prints a table.
 
-If a study fails, the other studies still run, the table is printed, and then again why the study failed.
+Studies that changed run side by side, each by a `dvc repro` of its own; DVC's locks let one `dvc` at a time write
+dvc.lock, and all compute.  Bytes are those of one `dvc repro` after the other.  If a study fails, the other ones still
+run, the table is printed, and then again why the study failed.
 """
 
+import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from gp.spec import InputError
-from stages import REASONS, stamps, table
+from gp.parallel import THREADS, cores
+from gp.spec import Fault, InputError
+from gp.yaml import read_yaml
+from stages import REASONS, lock, read_studies, stamps, table
 from stages.__main__ import validate
-from stages.inputs import digest, files_of
+from stages.inputs import PIPELINE, digest, files_of
+from stages.side_by_side import run_all, run_one
 
 ROUNDS = 5  # of repeated runs; after the last, whoever keeps editing is told so
+JOBS = "--jobs"
+# Options of `dvc repro` that mean the same if each study has a `dvc` of its own.  With any other one, such as a target
+# or --dry, one `dvc` runs everything.
+SHARED = {
+    *("-f", "--force", "-k", "--keep-going", "-v", "--verbose", "-q", "--quiet"),
+    *("--pull", "--allow-missing", "--no-run-cache", "--force-downstream"),
+}
+FORCED = {"-f", "--force"}
 
 
-def main(options: list[str]) -> int:
-    """Return the exit code of `dvc repro`, or 1 if inputs were edited in every round."""
+def main(arguments: list[str]) -> int:
+    """Return the exit code of `dvc repro`, 1 if inputs were edited in every round, 2 for input that has faults."""
     with tempfile.NamedTemporaryFile("r", prefix="reasons-", encoding="utf-8") as reasons:
         os.environ[REASONS] = reasons.name
         try:
-            status = _run(options)
+            status = _run(*_jobs(arguments))
+        except InputError as error:
+            print("\n".join(error.messages), file=sys.stderr)
+            status = 2
         finally:
             del os.environ[REASONS]
+            if lock.mend():
+                print(f"{stamps.LOCK} was cut off when `dvc` was stopped: it is as it was before this run", flush=True)
         print(reasons.read(), end="", file=sys.stderr)
     return status
 
 
-def _run(options: list[str]) -> int:
-    try:
-        validate()
+def _jobs(arguments: list[str]) -> tuple[int, list[str]]:
+    """Return how many studies may run at once (by default: the number of cores), and the options of `dvc repro`."""
+    if JOBS not in arguments:
+        return cores(), arguments
+    k = arguments.index(JOBS)
+    given = "".join(arguments[k + 1 : k + 2])
+    if not (given.isascii() and given.isdigit() and int(given) > 0):
+        why = f"must be a whole number of at least 1 (got {given!r})"
+        raise InputError(Fault(JOBS, why, "write `make repro JOBS=2`", source="make repro"))
+    return int(given), [*arguments[:k], *arguments[k + 2 :]]
+
+
+def _run(jobs: int, options: list[str]) -> int:
+    if lock.mend():
+        print(f"{stamps.LOCK} was cut off: it is as it was before the last run, which the cache completes", flush=True)
+    validate()
+    lock.keep()
+    status = _studies(jobs, options)
+    for _ in range(ROUNDS):
+        wrong = stamps.contradictions()
+        if not wrong:
+            break
+        for stage, found in wrong.items():
+            said = "; ".join(map(str, found))
+            print(f"{stage} runs again: its inputs were edited at the moment it ended ({said})", flush=True)
+            _let_dvc_look_again(found)
+        _dvc("repro", "--force", "--single-item", *wrong)
         status = _dvc("repro", "--keep-going", *options)
-        for _ in range(ROUNDS):
-            wrong = stamps.contradictions()
-            if not wrong:
-                break
-            for stage, found in wrong.items():
-                said = "; ".join(map(str, found))
-                print(f"{stage} runs again: its inputs were edited at the moment it ended ({said})", flush=True)
-                _let_dvc_look_again(found)
-            _dvc("repro", "--force", "--single-item", *wrong)
-            status = _dvc("repro", "--keep-going", *options)
-        else:
-            print("inputs were edited in every round: run once more when the edits are done", file=sys.stderr)
-            status = status or 1
-        table.main()
-    except InputError as error:
-        print("\n".join(error.messages), file=sys.stderr)
-        return 2
+    else:
+        print("inputs were edited in every round: run once more when the edits are done", file=sys.stderr)
+        status = status or 1
+    table.main()
     return status
+
+
+def _studies(jobs: int, options: list[str]) -> int:
+    """Run the studies that changed side by side, if several did; return the exit code."""
+    if jobs == 1 or len(read_studies()) == 1 or not SHARED.issuperset(options):
+        return _dvc("repro", "--keep-going", *options)
+    pipeline = read_yaml(PIPELINE)["stages"]
+    stages = [name for name, entry in pipeline.items() if "foreach" in entry]
+    targets = {study: [f"{stage}@{study}" for stage in stages] for study in read_studies()}
+    if not FORCED.intersection(options):
+        changed = _changed()
+        if changed == set() and len(stages) == len(pipeline):
+            print("nothing to run: data and pipelines are up to date", flush=True)
+            return 0
+        targets = {study: names for study, names in targets.items() if (changed or set()).intersection(names)}
+    if len(targets) < 2:
+        return _dvc("repro", "--keep-going", *options)
+    known = list(lock.entries())
+    jobs = min(jobs, len(targets))
+    print(f"{len(targets)} studies have something to run, {jobs} at a time: {', '.join(targets)}", flush=True)
+    command = ["dvc", "--wait-for-lock", "repro", "--keep-going", *options]
+    threads = dict.fromkeys(THREADS, str(max(1, cores() // jobs)))
+    statuses = run_all({study: [*command, *names] for study, names in targets.items()}, jobs, threads | os.environ)
+    lock.put_in_order(known, [f"{stage}@{study}" for stage in stages for study in read_studies()])
+    if len(stages) < len(pipeline):  # stages of all studies together
+        statuses[""] = _dvc("repro", "--keep-going", *options)
+    return max(statuses.values(), key=abs)
+
+
+def _changed() -> set[str] | None:
+    """Return the stages that `dvc repro` would run, but for those that only follow others; None if DVC cannot tell."""
+    status = subprocess.run(["dvc", "--wait-for-lock", "status", "--json"], capture_output=True, text=True, check=False)
+    try:
+        return set(json.loads(status.stdout))
+    except ValueError:
+        return None  # `dvc repro` will say why
 
 
 def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:
@@ -68,24 +132,8 @@ def _let_dvc_look_again(found: list[stamps.Contradiction]) -> None:
 
 
 def _dvc(*arguments: str) -> int:
-    """Return the exit code of a `dvc` command; if interrupted, wait until `dvc` has ended by itself."""
-    process = subprocess.Popen(["dvc", *arguments])
-    stopped: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        stopped.append(number)
-        if number == signal.SIGTERM:  # on Ctrl-C the terminal sends SIGINT to both processes
-            process.terminate()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        status = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        sys.exit(128 + stopped[0])
-    return status
+    """Return the exit code of a `dvc` command."""
+    return run_one(["dvc", *arguments])
 
 
 if __name__ == "__main__":
