@@ -1,5 +1,6 @@
 """Dataset: inputs, targets and their names, checked once when created."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import pandas as pd
 
 from gp.spec import Fault, InputError
 
-RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")  # column names with a fixed meaning in a study's files
+# Columns with a fixed meaning in a study's files.  An input of such a name, or of one that begins like these, has INPUT
+# before its name there.
+RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")
+INPUT, COMPONENT = "x.", "component."
 _BY_ROW = ("y", "f", "noise_sd")
 
 
@@ -55,14 +59,6 @@ class Dataset:
             )
         if len(set(self.columns)) != d:
             raise InputError(Fault("", f"input columns {list(self.columns)} are not distinct", "name each column once"))
-        if taken := [name for name in self.columns if name in RESERVED or name.startswith("component.")]:
-            raise InputError(
-                Fault(
-                    "",
-                    f"the input column name {taken[0]!r} has a meaning of its own in a study's files",
-                    "rename the column",
-                )
-            )
         for name in _BY_ROW:
             values = getattr(self, name)
             if values is not None and len(values) != n:
@@ -90,9 +86,14 @@ class Dataset:
             raise InputError(Fault("", "the rows have no observed y", "give targets"))
         return self.y
 
+    def at(self, rows: np.ndarray) -> "Dataset":
+        """Return some of the rows: indices or a mask."""
+        parts = {name: getattr(self, name)[rows] for name in _BY_ROW if getattr(self, name) is not None}
+        return Dataset(x=self.x[rows], columns=self.columns, table=self.table, **parts)
+
     def save(self, path: Path) -> None:
         """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known."""
-        table = pd.DataFrame(self.x, columns=list(self.columns))
+        table = pd.DataFrame(self.x, columns=stored_names(self.columns))
         for name in _BY_ROW:
             if getattr(self, name) is not None:
                 table[name] = getattr(self, name)
@@ -103,7 +104,17 @@ class Dataset:
         """Return the dataset that `save` wrote to `path`."""
         table = pd.read_csv(path, dtype=np.float64)
         targets = {name: table.pop(name).to_numpy() for name in _BY_ROW if name in table}
-        return cls(x=table.to_numpy(), columns=tuple(table.columns), **targets)
+        return cls(x=table.to_numpy(), columns=input_names(table.columns), **targets)
+
+
+def stored_names(columns: Sequence[str]) -> list[str]:
+    """Return the names that inputs have in a study's files."""
+    return [f"{INPUT}{name}" if name in RESERVED or name.startswith((INPUT, COMPONENT)) else name for name in columns]
+
+
+def input_names(stored: Sequence[str]) -> tuple[str, ...]:
+    """Return the inputs' names that `stored_names` stored."""
+    return tuple(name.removeprefix(INPUT) for name in stored)
 
 
 def default_columns(d: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gp.dataset import input_names, stored_names
 from gp.forecast import Forecast, draws_file
 
 
@@ -71,7 +72,7 @@ class Posterior:
 
         A mixture's normals are in a second file (`draws_file`).
         """
-        table = pd.DataFrame(self.x, columns=list(self.columns))
+        table = pd.DataFrame(self.x, columns=stored_names(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
         for name, component in self.components.items():
             table[f"component.{name}.mean"] = component.mean
@@ -87,9 +88,10 @@ class Posterior:
     def load(cls, path: Path, draws: Path | None = None) -> "Posterior":
         """Return the posterior that `save` wrote to `path`, and to `draws` where that is not beside it."""
         table = pd.read_csv(path, dtype=np.float64)
-        columns = tuple(table.columns[: table.columns.get_loc("mean")])
+        stored = list(table.columns[: table.columns.get_loc("mean")])
+        columns = input_names(stored)
         names = [name[len("component.") : -len(".mean")] for name in table.columns[len(columns) + 3 :: 2]]
-        x = table[list(columns)].to_numpy()
+        x = table[stored].to_numpy()
         draws = draws or draws_file(path)
         if not draws.exists():
             components = {

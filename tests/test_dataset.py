@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gp.dataset import RESERVED, Dataset, default_columns, varied
+from gp.posterior import Posterior
 from gp.spec import InputError
 
 X = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
@@ -70,9 +71,17 @@ def test_a_faulty_dataset_is_refused_with_the_fix(changes, message):
 
 
 @pytest.mark.parametrize("name", [*RESERVED, "component.season"])
-def test_a_column_may_not_have_a_name_that_files_give_a_meaning(name):
-    with pytest.raises(InputError, match=f"the input column name '{name}' has a meaning of its own"):
-        dataset(columns=["a", name])
+def test_an_input_may_have_a_name_that_files_give_a_meaning(name, tmp_path):
+    columns = (name, f"x.{name}")
+    rows = Dataset(x=np.arange(6.0).reshape(3, 2), y=[1.0, 2.0, 4.0], columns=columns)
+    rows.save(tmp_path / "rows.csv")
+    loaded = Dataset.load(tmp_path / "rows.csv")
+    assert loaded.columns == columns
+    assert (loaded.x.tolist(), loaded.y.tolist()) == (rows.x.tolist(), [1, 2, 4])
+    posterior = Posterior.normal(rows.x, columns, rows.y, rows.y, rows.y, {"mean": (rows.y, rows.y)})
+    posterior.save(tmp_path / "test.csv")
+    found = Posterior.load(tmp_path / "test.csv")
+    assert (found.columns, found.x.tolist(), list(found.components)) == (columns, rows.x.tolist(), ["mean"])
 
 
 @pytest.mark.parametrize("y", [[2.0], [0.1, 0.1, 0.1]])

@@ -286,10 +286,6 @@ REFUSED_FIT = {
     "a target of None": (lambda: gp.fit(X, [None, *Y[1:]]), "y has a missing value in row 0"),
     "nothing": (lambda: gp.fit(np.empty((0, 2)), []), "at least one row"),
     "a cube": (lambda: gp.fit(np.zeros((2, 2, 2)), [0.0, 1.0]), r"x has shape \(2, 2, 2\): it must have 2 dimensions"),
-    "a name with a meaning": (
-        lambda: gp.fit(TABLE.rename(columns={"age": "sd_f"}), Y),
-        "the input column name 'sd_f' has a meaning of its own",
-    ),
     "an unknown kernel": (
         lambda: gp.fit(X, Y, model={"kernel": {"kind": "rfb"}}),
         r"^model.kernel.kind: 'rfb' is no kind known here \(known: rbf, .*\): did you mean rbf\?$",
