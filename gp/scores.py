@@ -20,6 +20,7 @@ from gp.spec import Fault, InputError
 # Place of a block of scores in metrics.json → the rows that it scores.
 BLOCKS = {
     "test": "held-out rows",
+    "folds": "folds, each by a fit to the others",
     "loo": "leave-one-out",
     "truth.inside": "true function, among the data",
     "truth.outside": "true function, beyond the data",

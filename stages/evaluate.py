@@ -1,4 +1,4 @@
-"""Score a study's predictions: metrics.json, and calibration.csv over held-out rows (or leave-one-out if none).
+"""Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
 residuals.csv has the left-out rows, for `dvc plots`.  If the stage synthesize wrote a baseline, it is scored too.
 """
@@ -29,6 +29,9 @@ def main(study: str, params: Params, out: Path) -> None:
     loo = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"], "loo": loo}
     metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
+    if (folds := folder(study, "predict") / "folds.csv").exists():
+        forecast = Forecast.load(folds)
+        metrics["folds"] = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
     if (rows / "test.csv").exists():
         test = Dataset.load(rows / "test.csv")
         posterior = Posterior.load(folder(study, "predict") / "test.csv")

@@ -1,18 +1,20 @@
 """Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
 
-loo.csv has each training row, predicted from all others.
+loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
 """
 
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
+from gp.fitted.folds import predict_folds
 from gp.fitted.uncertainty import Auto, Hyperparameters
 from gp.grid import Grid, slices
-from gp.spec import Spec
+from gp.spec import Seed, Spec
 from stages import folder, run
 
 
@@ -26,6 +28,7 @@ class Predict(Spec):
 class Params(Spec):
     """What this stage reads of a study."""
 
+    seed: Seed
     predict: Predict
 
 
@@ -34,6 +37,10 @@ def main(study: str, params: Params, out: Path) -> None:
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
     hyperparameters = params.predict.hyperparameters
     fitted.leave_out(hyperparameters).save(out / "loo.csv", y=fitted.data.observed)
+    if (assigned := folder(study, "synthesize") / "folds.csv").exists():
+        folds = pd.read_csv(assigned)["fold"].to_numpy()
+        forecast = predict_folds(fitted, folds, seed=params.seed, hyperparameters=hyperparameters)
+        forecast.save(out / "folds.csv", y=fitted.data.observed)
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():
         test = Dataset.load(test_file)

@@ -1,11 +1,15 @@
 """Simulate a study's rows, or read them from a table: train.csv, test.csv (if there are test rows), names.json.
 
+folds.csv has the fold of each training row, if the study asks for folds.
+
 If the data source has a standard method of its field, baseline.csv has the predictions of that method at the test rows.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from gp.data import Data
 from gp.spec import Seed, Spec
@@ -31,6 +35,8 @@ def main(study: str, params: Params, out: Path) -> None:
         if baseline := params.data.baseline(train, test.x):
             baseline.posterior.save(out / "baseline.csv")
             names["baseline"] = {"name": baseline.name, "facts": dict(baseline.facts)}
+    if (folds := params.data.folds(train.n, params.seed)) is not None:
+        pd.DataFrame({"fold": folds}).to_csv(out / "folds.csv", index=False, lineterminator="\n")
     write_json(out / "names.json", names)
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 

@@ -44,6 +44,10 @@ class Source(Spec):
         """Return the training rows, and test rows: held-out observations, or inputs with the known true function."""
         raise NotImplementedError
 
+    def folds(self, n: int, seed: int) -> np.ndarray | None:
+        """Return the fold (n,), from 0, of each training row, if each is to be predicted by a fit to other folds."""
+        return None
+
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline | None:
         """Return the prediction at x (m, d) of the field's standard method fitted to `train`; None if there is none."""
         return None

@@ -25,10 +25,10 @@ class Study:
     `prediction` is at the rows of `test`, `grid` on a dense grid (d = 1 or 2), `slices` along each input
     (gp.grid.slices).  `baseline` is another prediction at the rows of `test`, by the method `baseline_name`.  `trace`
     has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` is the forecast of each
-    training row's y from all others.  `calibration` has nominal and observed coverage of the held-out rows or,
-    if no y is held out, of `loo`.  Inputs that are angles have `periods`.  `hyperparameters` (by name) are in the
-    data's units, and `intervals` are their 95 % intervals, {lower, upper}.  `interval` is the probability of every
-    band.
+    training row's y from all others, `folds` by a fit to the other folds.  `calibration` has nominal and observed
+    coverage of the held-out rows or, if no y is held out, of `folds`, or else of `loo`.  Inputs that are angles have
+    `periods`.  `hyperparameters` (by name) are in the data's units, and `intervals` are their 95 % intervals, {lower,
+    upper}.  `interval` is the probability of every band.
     """
 
     train: Dataset
@@ -38,6 +38,7 @@ class Study:
     grid: Posterior | None = None
     trace: pd.DataFrame | None = None
     loo: Forecast | None = None
+    folds: Forecast | None = None
     calibration: pd.DataFrame | None = None
     slices: Posterior | None = None
     baseline: Posterior | None = None
@@ -84,6 +85,7 @@ class Study:
             grid=posterior("predict/grid.csv"),
             trace=_read(find("train/trace.csv"), pd.read_csv),
             loo=_read(find("predict/loo.csv"), lambda path: Forecast.load(path, find("predict/loo.draws.npz"))),
+            folds=_read(find("predict/folds.csv"), lambda path: Forecast.load(path, find("predict/folds.draws.npz"))),
             calibration=_read(find("evaluate/calibration.csv"), pd.read_csv),
             slices=posterior("predict/slices.csv"),
             baseline=_read(find("synthesize/baseline.csv"), Posterior.load),

@@ -11,7 +11,10 @@ from review.compare.scores import Block, Two, blocks
 from review.lock.revisions import NotHere, Revision, find
 from review.page import number
 
-READ = ("synthesize/train.csv", "synthesize/test.csv", "train/fit.json", "predict/loo.csv", "predict/test.csv")
+READ = (
+    *("synthesize/train.csv", "synthesize/test.csv", "train/fit.json"),
+    *("predict/loo.csv", "predict/folds.csv", "predict/test.csv"),
+)
 MIXED, ADDED, REMOVED, CHANGED, SAME = "mixed", "added", "removed", "changed", "unchanged"
 UNREADABLE = "unreadable"
 LONGEST = 500  # characters of a value that are shown
@@ -114,7 +117,7 @@ def _doubts(revision: Revision, study: str) -> Iterator[str]:
 
 def _level(metrics: Mapping[str, Any] | None) -> str:
     """Return the main scores as text, for a study that only one revision has."""
-    for key, title in (("test", "held-out"), ("loo", "leave-one-out")):
+    for key, title in (("test", "held-out"), ("folds", "by folds"), ("loo", "leave-one-out")):
         if found := find(metrics, key):
             return f": {title} NLPD {number(found['nlpd'], 3)}, RMSE {number(found['rmse'], 3)}"
     return ""

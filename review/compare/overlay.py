@@ -124,8 +124,8 @@ def calibrations(two: Two) -> Any:
 
 
 def _judged(two: Two) -> tuple[str, tuple[Rows, Rows] | None]:
-    """Return the name of the judged rows (held-out, or else leave-one-out) and both forecasts of them."""
-    key = "test" if all(two.block("test")) else "loo"
+    """Return the name of the judged rows (held-out, else by folds or leave-one-out) and both forecasts of them."""
+    key = next((key for key in ("test", "folds") if all(two.block(key))), "loo")
     return BLOCKS[key], two.rows(key)[0]
 
 

@@ -116,6 +116,13 @@ def left_out(study: Study) -> Rows | None:
     return _sorted(study.train.x, Scored(study.train.observed, study.loo))
 
 
+def by_fold(study: Study) -> Rows | None:
+    """Return the training rows, each with its forecast by a fit to the other folds."""
+    if study.folds is None:
+        return None
+    return _sorted(study.train.x, Scored(study.train.observed, study.folds))
+
+
 def truth(*, inside: bool) -> Callable[[Study], Rows | None]:
     """Return a loader of the true function and its forecast, inside or outside the box of the training inputs."""
 
@@ -139,6 +146,7 @@ def _sorted(x: np.ndarray, scored: Scored) -> Rows:
 # Place in metrics.json (gp.scores.BLOCKS) → function that returns the rows of these scores.
 LOADERS: dict[str, Callable[[Study], Rows | None]] = {
     "test": held_out,
+    "folds": by_fold,
     "loo": left_out,
     "truth.inside": truth(inside=True),
     "truth.outside": truth(inside=False),

@@ -96,6 +96,7 @@ class Metrics(_Record):
     certificate: Judged = Judged()
     search: dict[str, Ranked] = {}
     test: dict[str, Number] = {}
+    folds: dict[str, Number] = {}
     loo: dict[str, Number] = {}
     truth: dict[str, dict[str, Number]] = {}
 

@@ -140,6 +140,9 @@ def tables(results: Results) -> list[Scores]:
     if "test" in metrics:
         forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], rival: baseline.get("test")}
         made.append(_table(f"Held-out rows, n = {number(metrics['test']['n'])}", forecasts, target))
+    if "folds" in metrics:
+        forecasts = {"model": metrics["folds"], "trivial": _trivial_of_train(results)}
+        made.append(_table(f"Each fold by a fit to the others, n = {number(metrics['folds']['n'])}", forecasts, target))
     if "loo" in metrics:
         forecasts = {"model": metrics["loo"], "trivial": _trivial_of_train(results)}
         made.append(
@@ -179,7 +182,9 @@ def _trivial_of_train(results: Results) -> dict[str, float] | None:
 def summary(results: Results) -> Summary:
     """Return the study's line in the table at the top of the page."""
     train, metrics = results.study.train if results.study else None, results.metrics
-    rows, block = ("held-out", metrics["test"]) if "test" in metrics else ("left-out", metrics.get("loo", {}))
+    kinds = {"test": "held-out", "folds": "folds'", "loo": "left-out"}
+    key = next((key for key in kinds if key in metrics), "loo")
+    rows, block = kinds[key], metrics.get(key, {})
     trivial = metrics.get("trivial") or (_trivial_of_train(results) if block else None) or {}
     said, good = verdict(results)
     return Summary(

@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 
 from gp.data.source import Source
 from gp.data.table.cells import Role
-from gp.data.table.doubts import doubts
+from gp.data.table.doubts import doubts, doubts_of_holdout
 from gp.data.table.format import Format
-from gp.data.table.holdout import Holdout
+from gp.data.table.holdout import Folds, Holdout, LastCount, RandomRows
 from gp.data.table.lines import OPENERS, ending
 from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
-from gp.dataset import RESERVED, Dataset
+from gp.dataset import Dataset
 from gp.spec import Fault, InputError
 
 FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
@@ -75,21 +75,12 @@ class Table(Format, Source):
 
     @field_validator("x")
     @classmethod
-    def _check_x(cls, names: list[str], info: ValidationInfo) -> list[str]:
+    def _check_x(cls, names: list[str]) -> list[str]:
         if not names:
             raise InputError(Fault("", "is empty (got [])", "name at least one input column"))
         name, times = Counter(names).most_common(1)[0]
         if times > 1:
             raise InputError(Fault("", f"names column {name!r} {times} times", "name it once"))
-        if taken := [name for name in names if name in RESERVED or name.startswith("component.")]:
-            raise InputError(
-                Fault(
-                    "",
-                    f"{info.data.get('path', 'the table')}: column {taken[0]!r} has a meaning of its own in a study's "
-                    f"files (as have {', '.join(RESERVED)} and component.*)",
-                    "rename the column in the table",
-                )
-            )
         return names
 
     @field_validator("y")
@@ -112,6 +103,11 @@ class Table(Format, Source):
 
     @model_validator(mode="after")
     def _check_holdout(self) -> "Table":
+        if isinstance(self.holdout, LastCount) and self.holdout.along is None and len(self.x) > 1:
+            why = f"holdout {{last: {self.holdout.last}}} of a table with {len(self.x)} inputs: the last along which?"
+            raise InputError(
+                Fault("", why, f"write `holdout: {{last: {self.holdout.last}, along: {self.x[0]}}}`, or another column")
+            )
         marks = [name for name, role in (self.holdout.roles if self.holdout else {}).items() if role == "mark"]
         if taken := [name for name in marks if name in (*self.x, self.y, self.noise_sd)]:
             raise InputError(
@@ -146,8 +142,8 @@ class Table(Format, Source):
 
         Raises InputError with line, column and value for each cell that cannot be read as it is.
         """
-        rows = self._read()
-        if self.holdout is None:
+        rows, dates = self._read()
+        if self.holdout is None or isinstance(self.holdout, Folds):
             return self._dataset(rows, np.ones(len(rows[self.y]), dtype=bool)), None
         held_out = self.holdout.mask(rows, seed)
         if held_out.all() or not held_out.any():
@@ -159,21 +155,36 @@ class Table(Format, Source):
                     source=str(self.path),
                 )
             )
-        return self._dataset(rows, ~held_out), self._dataset(rows, held_out)
+        train, test = self._dataset(rows, ~held_out), self._dataset(rows, held_out)
+        along = next((name for name in self.x if name in dates), None) if isinstance(self.holdout, RandomRows) else None
+        for doubt in doubts_of_holdout(train, test, along):
+            _log.warning("%s: %s", self.path, doubt)
+        return train, test
+
+    def folds(self, n: int, seed: int) -> np.ndarray | None:
+        """Return the fold (n,), from 0, of each training row; None where the hold-out is no folds."""
+        if not isinstance(self.holdout, Folds):
+            return None
+        if n < 2 * self.holdout.folds:
+            why = f"{n} rows are too few for {self.holdout.folds} folds"
+            fix = f"write at most {n // 2}, or no holdout" if n >= 4 else "leave holdout out"
+            raise InputError(Fault("", why, f"{fix}: each row is left out in turn anyhow", source=str(self.path)))
+        return self.holdout.assign(n, seed)
 
     @property
     def _roles(self) -> dict[str, Role]:
         """Return the columns used, and what each is for."""
         named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
         roles: dict[str, Role] = dict.fromkeys(named, "value")
-        return {**roles, **(self.holdout.roles if self.holdout else {})}
+        others = self.holdout.roles if self.holdout else {}
+        return roles | {name: role for name, role in others.items() if name not in roles}
 
-    def _read(self) -> dict[str, np.ndarray]:
-        """Return each used column (n,), without the rows that have a missing value."""
+    def _read(self) -> tuple[dict[str, np.ndarray], set[str]]:
+        """Return each used column (n,), without the rows that have a missing value, and which columns are dates."""
         path = Path(self.path)
-        _check_file(path)
+        check_file(path)
         roles = self._roles
-        rows = READERS[ending(path)[0]](path, roles, self.missing, self)
+        rows, dates = READERS[ending(path)[0]](path, roles, self.missing, self)
         gone = {name: np.isnan(values) for name, values in rows.items()}
         there = ~np.any(list(gone.values()), axis=0)
         if not there.any():
@@ -187,7 +198,7 @@ class Table(Format, Source):
                 _log.warning("%s: %s", path, doubt)
         if not there.all():
             _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
-        return {name: values[there] for name, values in rows.items()}
+        return {name: values[there] for name, values in rows.items()}, dates
 
     def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Dataset:
         x = np.column_stack([rows[name][chosen] for name in self.x])
@@ -204,7 +215,8 @@ class Table(Format, Source):
         return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise InputError unless `path` is a file with something in it."""
     if path.is_dir():
         raise InputError(Fault("", "is a folder", "name the table in it", source=str(path)))
     if not path.is_file():

@@ -12,7 +12,9 @@ from gp.data.table.diagnosis import Diagnosis
 from gp.data.table.faults import BadCell, Faults, show
 from gp.data.table.format import Format
 
-Role = Literal["value", "mark"]  # a value is a number, a boolean or a date
+# A value is a number, a boolean or a date; a label is any text, of which a column holds the numbers 0, 1, … in order
+# of appearance.
+Role = Literal["value", "mark", "label"]
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"])
 MISSING_FIX = "fill it in, or set `missing: drop`"
@@ -92,6 +94,17 @@ class Words:
         return value
 
 
+class Labels:
+    """Any text: each label is numbered when it first appears."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, float] = {}
+
+    def parse(self, cell: str) -> float:
+        """Return the label's number."""
+        return self._numbers.setdefault(cell, float(len(self._numbers)))
+
+
 MARKS = Words(_MARKS, "mark", "{} is no mark of held-out rows", MARK_FIX)
 BOOLEANS = Words(_BOOLEANS, "boolean", "{} is neither yes nor no, as the column's first is", "use yes/no throughout")
 
@@ -102,10 +115,11 @@ class TextColumn:
     def __init__(self, name: str, role: Role, form: Format, missing: str, faults: Faults) -> None:
         self._name, self._form, self._missing, self._faults = name, form, missing, faults
         self._numbers = Numbers(form)
-        self._parser: Parser | None = MARKS if role == "mark" else None
-        self._na_numbers = [value for value in form.na_values if isinstance(value, float)]
-        written = {f"{value:g}" for value in self._na_numbers} | {repr(value) for value in self._na_numbers}
+        self._parser: Parser | None = MARKS if role == "mark" else Labels() if role == "label" else None
+        numbers = [value for value in form.na_values if isinstance(value, float)]
+        written = {f"{value:g}" for value in numbers} | {repr(value) for value in numbers}
         self._na = MISSING | {value.strip() for value in form.na_values if isinstance(value, str)} | written
+        self._na_numbers = numbers if role != "label" else []  # a label's number is none of them
         self._parts: list[np.ndarray] = []
         self._diagnosis = Diagnosis(name, form)
         self.trimmed = False  # whether a cell had blanks around it
@@ -127,6 +141,11 @@ class TextColumn:
             diagnosis, fix = self._diagnosis.describe(count, values)
             self._faults.explain(self._name, "text", diagnosis, fix)
         return values
+
+    @property
+    def is_date(self) -> bool:
+        """Return whether what was taken are dates."""
+        return isinstance(self._parser, DateFormat | IsoDate)
 
     def _plain(self, cells: Sequence[str]) -> np.ndarray | None:
         if self._parser is None:

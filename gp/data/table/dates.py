@@ -28,7 +28,7 @@ _WORDS = {
 _KNOWN = ", ".join(f"%{letter}" for letter in (*_DIGITS, *_WORDS))
 _DAYS = (
     *("%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y", "%Y.%m.%d", "%Y-%m-%d", "%Y%m%d"),
-    *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%d-%b-%y"),
+    *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%b-%d-%Y", "%B %d, %Y", "%d%b%Y", "%d-%b-%y"),
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")

@@ -1,8 +1,11 @@
-"""Doubts: columns of numbers that may mean something else.  They are read as they are, with a warning."""
+"""Doubts: numbers that may mean something else, and hold-outs that flatter.  Both are taken, with a warning."""
 
 import numpy as np
 
+from gp.dataset import Dataset
+
 _FEWEST = 3  # repeats of a number, or dates; so many are no coincidence
+_COPIES = 0.05  # share of the held-out rows
 
 
 def doubts(name: str, values: np.ndarray) -> list[str]:
@@ -11,7 +14,7 @@ def doubts(name: str, values: np.ndarray) -> list[str]:
     if len(present) < _FEWEST:
         return []
     found = []
-    if _are_compact_dates(present):
+    if are_compact_dates(present):
         found.append(
             f"column {name!r}: all values are dates written as numbers (the first is {present[0]:.0f}), taken as "
             f'plain numbers: if they are dates, set `date_format: {{{name}: "%Y%m%d"}}`'
@@ -24,7 +27,28 @@ def doubts(name: str, values: np.ndarray) -> list[str]:
     return found
 
 
-def _are_compact_dates(values: np.ndarray) -> bool:
+def doubts_of_holdout(train: Dataset, test: Dataset, along: str | None) -> list[str]:
+    """Return a sentence for each reason why scores on `test` are too good.
+
+    `along` is an input that holds dates, along which the rows were drawn at random.
+    """
+    found = []
+    if along is not None:
+        found.append(
+            f"rows held out at random along {along!r} lie among the training rows, and their scores say how well gaps "
+            f"are filled: to score forecasts, write `holdout: {{last: {test.n}, along: {along}}}`"
+        )
+    trained = {row.tobytes() for row in np.column_stack([train.x, train.observed])}
+    copies = sum(row.tobytes() in trained for row in np.column_stack([test.x, test.observed]))
+    if copies > _COPIES * test.n:
+        found.append(
+            f"{copies} of {test.n} held-out rows repeat inputs and target of a training row, so that scores are too "
+            "good: remove copies, or hold out what belongs together by `holdout: {group: column}`"
+        )
+    return found
+
+
+def are_compact_dates(values: np.ndarray) -> bool:
     """Return whether all values are calendar days of the years 1000 to 2999, written like 20240131."""
     if not ((values >= 1000_01_01) & (values <= 2999_12_31) & (values == np.floor(values))).all():
         return False

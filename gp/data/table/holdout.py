@@ -1,4 +1,7 @@
-"""Hold-outs: which of a table's rows are kept from training, to score the predictions on."""
+"""Hold-outs: which of a table's rows are kept from training, to score the predictions on.
+
+Folds keep no row from training: a stage fits the model again without each fold (gp.fitted.folds).
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -8,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gp.data.table.cells import Role
 from gp.data.table.names import Column
-from gp.spec import Fault, InputError, Seed, Spec
+from gp.spec import Count, Fault, InputError, Seed, Spec
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -54,6 +57,66 @@ class LastRows(Spec):
         return _first(order, round(self.fraction * len(order)))
 
 
+class LastCount(Spec):
+    """The `last` rows along a column: a forecast.  A table of one input is taken along that one, if none is named."""
+
+    last: Count
+    along: Column | None = None
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return the columns this needs beside inputs and target."""
+        return {self.along: "value"} if self.along else {}
+
+    def mask(self, rows: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+        """Return which rows are held out, (n,) bool; without `along`, they are the last of the first column of `rows`.
+
+        Among equal values, those further down the file are taken first.
+        """
+        order = np.argsort(rows[self.along or next(iter(rows))], kind="stable")[::-1]
+        return _first(order, self.last)
+
+
+class Groups(Spec):
+    """All rows of some groups: those with the same value, number or text, in the column `group`.
+
+    Groups are drawn at random until they have the `fraction` of the rows, or the nearest to it.
+    """
+
+    group: Column
+    fraction: Fraction = 0.2
+    seed: Seed | None = None  # the study's where none is given
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return the columns this needs beside inputs and target."""
+        return {self.group: "label"}
+
+    def mask(self, rows: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+        """Return which rows are held out, (n,) bool."""
+        labels, member, sizes = np.unique(rows[self.group], return_inverse=True, return_counts=True)
+        order = np.random.default_rng(seed if self.seed is None else self.seed).permutation(len(labels))
+        wanted = self.fraction * len(member)
+        taken = 1 + int(np.argmin(np.abs(np.cumsum(sizes[order]) - wanted)))
+        return np.isin(member, order[:taken])
+
+
+class Folds(Spec):
+    """No row: each is predicted by a fit to the other folds, of `folds` equal ones drawn at random."""
+
+    folds: Annotated[int, Field(ge=2)]
+    seed: Seed | None = None  # the study's where none is given
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return the columns this needs beside inputs and target."""
+        return {}
+
+    def assign(self, n: int, seed: int) -> np.ndarray:
+        """Return the fold of each of n rows, (n,), from 0; sizes differ by one at most."""
+        return np.random.default_rng(seed if self.seed is None else self.seed).permutation(n) % self.folds
+
+
 class MarkedRows(Spec):
     """The rows that a column marks with 1 or true."""
 
@@ -75,7 +138,8 @@ def _check_keys(value: Any) -> Any:
             Fault(
                 "",
                 "must be {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} "
-                f"for the last rows along a column, or {{column: name}} for marked rows (got {value!r:.60})",
+                "or {last: 24} for the last rows along a column, {group: column} for all rows of some groups, "
+                f"{{column: name}} for marked rows, or {{folds: 5}} for each row in its turn (got {value!r:.60})",
             )
         )
     return value
@@ -95,12 +159,16 @@ def _first(order: np.ndarray, n: int) -> np.ndarray:
     return mask
 
 
+_KINDS = (RandomRows, LastRows, LastCount, Groups, MarkedRows, Folds)
 # In this order, {fraction} alone is random rows.  A tag in angle brackets stays out of the paths in messages.
-_TAGS = {frozenset(cls.model_fields): f"<{cls.__name__}>" for cls in (RandomRows, LastRows, MarkedRows)}
+_TAGS = {frozenset(cls.model_fields): f"<{cls.__name__}>" for cls in _KINDS}
 Holdout = Annotated[
     Annotated[RandomRows, Tag("<RandomRows>")]
     | Annotated[LastRows, Tag("<LastRows>")]
-    | Annotated[MarkedRows, Tag("<MarkedRows>")],
+    | Annotated[LastCount, Tag("<LastCount>")]
+    | Annotated[Groups, Tag("<Groups>")]
+    | Annotated[MarkedRows, Tag("<MarkedRows>")]
+    | Annotated[Folds, Tag("<Folds>")],
     Discriminator(_choose),
     BeforeValidator(_check_keys),
 ]

@@ -17,8 +17,10 @@ from gp.spec import Fault, InputError
 LARGEST = 2**28  # cells: 2 GiB as floats.  A few bytes of Parquet may hold a thousand million equal rows
 
 
-def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> dict[str, np.ndarray]:
-    """Return the columns named in `roles` of the Parquet file at `path`, as floats.
+def read_parquet(
+    path: Path, roles: Mapping[str, Role], missing: str, form: Format
+) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return the columns named in `roles` of the Parquet file at `path`, as floats, and which of them are dates.
 
     Dates become decimal years, booleans 0 and 1; null, NaN and `na_values` are missing values.  Raises InputError with
     every fault.
@@ -42,13 +44,27 @@ def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Form
     if table.num_rows == 0:
         raise InputError(Fault("", "the table has columns and no rows", "add some", source=str(path)))
     faults = Faults(path)
-    columns = {name: floats_of(table[stored[name]], name, path) for name in roles}
+    columns = {
+        name: labels_of(table[stored[name]]) if role == "label" else floats_of(table[stored[name]], name, path)
+        for name, role in roles.items()
+    }
     for name, role in roles.items():
         values = columns[name]
-        values[np.isin(values, [value for value in form.na_values if isinstance(value, float)])] = np.nan
+        if role != "label":
+            values[np.isin(values, [value for value in form.na_values if isinstance(value, float)])] = np.nan
         _find_faults(values, name, role, missing, faults)
     faults.raise_any()
-    return columns
+    return columns, {name for name in roles if _is_date(table[stored[name]].type)}
+
+
+def labels_of(column: pa.ChunkedArray) -> np.ndarray:
+    """Return the number of each value (n,), in order of appearance, null as NaN."""
+    codes = column.combine_chunks().dictionary_encode().indices
+    return np.array(codes.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -60,7 +76,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
 def floats_of(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     """Return `column` as float64, null as NaN."""
     kind = column.type
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+    if _is_date(kind):
         # Parquet holds zoned timestamps in UTC.
         return decimal_years(column.to_numpy())
     if pa.types.is_boolean(kind):

@@ -28,8 +28,10 @@ _COMMENTS = ("#", "%", "//")
 _log = logging.getLogger(__name__)
 
 
-def read_text(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> dict[str, np.ndarray]:
-    """Return the columns named in `roles` of the CSV or TSV file at `path`, as floats.
+def read_text(
+    path: Path, roles: Mapping[str, Role], missing: str, form: Format
+) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return the columns named in `roles` of the CSV or TSV file at `path`, as floats, and which of them are dates.
 
     Raises InputError with every fault of the file's shape and of those columns' cells.
     """
@@ -49,7 +51,7 @@ def read_text(path: Path, roles: Mapping[str, Role], missing: str, form: Format)
     if not any(values.size for values in rows.values()):
         raise InputError(Fault("", "the table has a header and no rows", "add some", source=f"{path}:1"))
     _tell_trimmed(path, blank, [name for name, column in columns.items() if column.trimmed])
-    return rows
+    return rows, {name for name, column in columns.items() if column.is_date}
 
 
 def _read_columns(

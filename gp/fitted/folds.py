@@ -1,0 +1,43 @@
+"""Folds: each row predicted by a fit, hyperparameters and all, to the rows of the other folds."""
+
+from typing import Any
+
+import numpy as np
+
+from gp.dataset import varied
+from gp.fitted.fit import fit_dataset
+from gp.fitted.fitted import Chosen, Fitted
+from gp.forecast import Forecast
+from gp.parallel import fan_out
+
+
+def predict_folds(fitted: Fitted, folds: np.ndarray, *, seed: int, hyperparameters: Chosen = None) -> Forecast:
+    """Return the forecast of each row's y by the model refitted without the row's fold, in y's units.
+
+    `folds` (n,) numbers each row's fold from 0.  The kernel and the inference method are those of `fitted`, where they
+    were chosen for it.  `hyperparameters` as in `Fitted.predict`.  Fits run side by side (gp.parallel.fan_out).
+    """
+    tasks = [(fitted, folds == fold, seed, hyperparameters) for fold in range(int(folds.max()) + 1)]
+    parts = fan_out(_predict, tasks, label="folds")
+    return _joined(parts, folds)
+
+
+def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen) -> Forecast:
+    """Return the forecast of the rows `out` (n,) by a fit to the others."""
+    train, test = varied(fitted.data.at(~out)), fitted.data.at(out)
+    method: Any = fitted.inference  # a spec of the union
+    again = fit_dataset(train, model=fitted.model, inference=method, train=fitted.train, seed=seed)
+    return again.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).y
+
+
+def _joined(parts: list[Forecast], folds: np.ndarray) -> Forecast:
+    """Return the forecasts of all rows; a part of fewer normals than another has more of weight zero."""
+    most = max(len(part.means) for part in parts)
+    means, sds, weights = (np.zeros((most, len(folds))) for _ in range(3))
+    for fold, part in enumerate(parts):
+        rows, s = np.flatnonzero(folds == fold), len(part.means)
+        for made, given in ((means, part.means), (sds, part.sds)):
+            made[:, rows] = given[0]
+            made[:s, rows] = given
+        weights[:s, rows] = np.broadcast_to(part.weights, part.means.shape)
+    return Forecast(means, sds, weights if most > 1 else np.ones((1, 1)))
