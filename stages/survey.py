@@ -1,0 +1,252 @@
+"""Survey: a first look at a table of which only the target is known, and the data section that a study of it may have.
+
+What could be read in more than one way is not guessed: the column is left out, and a line says which key takes it in.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from gp.data.table import READERS, Table, check_file
+from gp.data.table.cells import MISSING, Numbers
+from gp.data.table.dates import guess_formats
+from gp.data.table.doubts import are_compact_dates
+from gp.data.table.format import Format
+from gp.data.table.header import SEPARATORS
+from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
+from gp.data.table.names import clean, find_columns
+from gp.spec import Fault, InputError, parse
+
+_LOOKED_AT = 10_000  # rows whose cells are looked at as text
+_FEW_WORDS = 3  # words among numbers that may stand for missing values
+_SPARSE = 0.5  # share of missing values above which a column is left out
+_CATEGORIES = 12  # different words, at most
+_SMALL = 60  # rows below which none are held out
+
+
+@dataclass
+class Survey:
+    """What was found: the study's `data` section, and a line for each choice in it.
+
+    `n` rows are complete in these columns.  `years` are the values (n,) of the input `along` which rows are in order of
+    time, in years; None without one.
+    """
+
+    data: dict[str, Any]
+    choices: list[str] = field(default_factory=list)
+    n: int = 0
+    along: str | None = None
+    years: np.ndarray | None = None
+
+
+def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
+    """Return the survey of the table at `path` for the target `y`; `given` are keys of the data section that are known.
+
+    Raises InputError where the table or its column `y` cannot be read.
+    """
+    given = dict(given or {})
+    found = Survey({"kind": "table", "path": str(path), "x": [], "y": clean(y), **given})
+    parse(Table, {"path": str(path), "x": ["x"], "y": "y", **given}, "data")  # the path, and the keys themselves
+    check_file(path)
+    text = ending(path)[0] != ".parquet"
+    cells = _text_cells(path, found, clean(y)) if text else {name: [] for name in pq.read_schema(path).names}
+    find_columns(list(cells), [clean(y)], place=str(path))
+    values, dates = _numbers(path, cells, found)
+    columns = _inputs(values, found)
+    if not columns:
+        raise InputError(f"{path}: no column beside {y!r} holds numbers or dates that could be an input")
+    found.data["x"] = columns
+    _drop_missing(values, found)
+    _choose_holdout(values, dates, found)
+    order = ["kind", "path", "x", "y", *(key for key in found.data if key not in ("kind", "path", "x", "y"))]
+    found.data = {key: found.data[key] for key in order}
+    return found
+
+
+def _text_cells(path: Path, found: Survey, y: str) -> dict[str, list[str]]:
+    """Return the first cells of each column that has a name of its own; set the separator and the comment's sign."""
+    usual = SEPARATORS[ending(path)[0]]
+    form = _format(found)
+    if form.comment is None and (first := _lines(path, form, usual, 1)) and first[0].startswith(("#", "%")):
+        found.data["comment"] = first[0][0]
+        found.choices.append(f"comment: lines that begin with {first[0][0]!r} are passed over")
+    if form.separator is None:
+        line = "".join(_lines(path, _format(found), usual, 1))
+        best = max((usual, ",", ";", "\t", "|"), key=lambda sign: (line.count(sign), sign == usual))
+        if best != usual:
+            found.data["separator"] = best
+            found.choices.append(f"separator: {best!r} stands between the names")
+    form = _format(found)
+    separator = form.separator or usual
+    rows = list(csv.reader(_lines(path, form, separator, 1 + form.units_row + _LOOKED_AT), delimiter=separator))
+    header = [clean(name) for name in rows[0]] if rows else []
+    rows = [row for row in rows[1 + form.units_row :] if len(row) == len(header)]
+    names = [name for name in header if name and header.count(name) == 1]
+    if len(names) < len(header):
+        found.choices.append(f"{len(header) - len(names)} columns without a name of their own are left out")
+    cells = {name: [row[header.index(name)].strip() for row in rows] for name in names}
+    commas = [cell for cell in cells.get(y, ()) if "," in cell]
+    if separator != "," and form.decimal == "." and "thousands" not in found.data and commas:
+        numbers = Numbers(Format(decimal=","))
+        if all(numbers.matches(cell) or cell in MISSING for cell in cells[y]):
+            found.data["decimal"] = ","
+            found.choices.append(f"decimal: {y!r} has decimal commas, as {commas[0]}")
+    return cells
+
+
+def _lines(path: Path, form: Format, separator: str, most: int) -> list[str]:
+    """Return the first lines, at most so many, that are not passed over; raises InputError if they are no text."""
+    try:
+        check_kind(path)
+        with open_bytes(path) as file:
+            lines = Lines(file, path, form, separator)  # kept until the file is closed, which it would leave open
+            return list(islice(lines, most))
+    except UnicodeError:
+        raise InputError(explain_encoding(path, form)) from None
+    except BROKEN as error:
+        raise InputError(Fault("", f"cannot be read ({error!s:.80})", "write it again", source=str(path))) from None
+
+
+def _format(found: Survey) -> Format:
+    keys = {key: value for key, value in found.data.items() if key in Format.model_fields}
+    return parse(Format, keys, "data")
+
+
+def _numbers(path: Path, cells: dict[str, list[str]], found: Survey) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return the columns that can be read as numbers or dates, and the names of those that are dates.
+
+    Sets `date_format` and `na_values` where cells say so.  Raises InputError where the target cannot be read.
+    """
+    values: dict[str, np.ndarray] = {}
+    dates: set[str] = set()
+    reader, y = READERS[ending(path)[0]], found.data["y"]
+    for name, column in cells.items():
+        if doubt := _set_keys(name, column, found):
+            found.choices.append(f"{name} is left out: {doubt}")
+            continue
+        try:
+            read, are_dates = reader(path, {name: "value"}, "drop", _format(found))
+        except InputError as error:
+            if name == y or not error.faults[0].why.startswith(f"column {name!r}"):  # of the file as a whole
+                raise
+            kinds = sorted(set(column) - MISSING)
+            found.choices.append(f"{name} is left out: {_describe(kinds, error)}")
+            continue
+        values |= read
+        dates |= are_dates
+    return values, dates
+
+
+def _describe(kinds: list[str], error: InputError) -> str:
+    """Return what the distinct cells `kinds` of a column are that could not be read."""
+    if not kinds:
+        return str(error.faults[0].why)
+    listed = f"{len(kinds)} values: {', '.join(kinds[:3])}{', …' if len(kinds) > 3 else ''}"[:100]
+    if len(kinds) <= _CATEGORIES:
+        return f"categories ({listed}): a column of 0 and 1 for each would be read"
+    return f"text ({listed})"
+
+
+def _set_keys(name: str, column: Sequence[str], found: Survey) -> str:
+    """Set the keys that make the column readable, as far as its cells leave no choice; return why there is a choice."""
+    form = _format(found)
+    numbers = Numbers(form)
+    na = MISSING | {str(value) for value in form.na_values}
+    present = [cell for cell in column if cell not in na]
+    others = [cell for cell in present if not numbers.matches(cell)]
+    formats = dict(form.date_format) if isinstance(form.date_format, dict) else {}
+    if present and not others and name not in formats:
+        plain = [float(cell.replace(form.decimal, ".")) for cell in present] if not form.thousands else [0.0]
+        if len(plain) >= 3 and are_compact_dates(np.array(plain)) and isinstance(form.date_format, dict | None):
+            found.data["date_format"] = formats | {name: "%Y%m%d"}
+            found.choices.append(f"{name} holds days written as numbers, as {present[0]}: read by its date_format")
+    elif (
+        others
+        and len(others) == len(present)
+        and form.date_of(name) is None
+        and isinstance(form.date_format, dict | None)
+    ):
+        guesses = guess_formats(set(others))
+        if "%Y-%m-%d" in guesses or not guesses:
+            return ""
+        if len(guesses) > 1:
+            keys = " or ".join(f'`date_format: {{{name}: "{guess}"}}`' for guess in guesses[:3])
+            return f"dates such as {others[0]} may be read in more than one way: write {keys}, and name it in x"
+        found.data["date_format"] = formats | {name: guesses[0]}
+        found.choices.append(f"{name} holds dates, as {others[0]}: read by its date_format")
+    elif others and len(set(others)) <= _FEW_WORDS and len(others) < len(present) / 2:
+        found.data["na_values"] = [*found.data.get("na_values", []), *sorted(set(others))]
+        found.choices.append(f"{name}: {', '.join(map(repr, sorted(set(others))))} among numbers: missing values")
+    return ""
+
+
+def _inputs(values: dict[str, np.ndarray], found: Survey) -> list[str]:
+    """Return the columns that can be inputs; say why others cannot."""
+    y = values[found.data["y"]]
+    others = {name: column for name, column in values.items() if name != found.data["y"]}
+    reasons = {name: _unfit(column, y) for name, column in others.items()}
+    if all(why.startswith("it counts") for why in reasons.values()):  # perhaps what y depends on
+        reasons = dict.fromkeys(reasons, "")
+    if given := found.data["x"]:
+        return list(given)
+    found.choices += [f"{name} is left out: {why}" for name, why in reasons.items() if why]
+    return [name for name, why in reasons.items() if not why]
+
+
+def _unfit(column: np.ndarray, y: np.ndarray) -> str:
+    """Return why a column (n,) cannot be an input."""
+    there = column[~np.isnan(column)]
+    if len(there) < (1 - _SPARSE) * len(column):
+        return f"{1 - len(there) / len(column):.0%} of its values are missing"
+    if len(np.unique(there)) < 2:
+        return f"it is {there[0]:g} in every row"
+    if len(there) == len(column) > 2 and there[0] in (0, 1) and (np.diff(there) == 1).all():
+        return "it counts the rows"
+    if np.array_equal(column, y, equal_nan=True):
+        return "it is the target once more"
+    return ""
+
+
+def _drop_missing(values: dict[str, np.ndarray], found: Survey) -> None:
+    """Set `missing` where values are missing, and the number of complete rows."""
+    used = [*found.data["x"], found.data["y"]]
+    there = ~np.any([np.isnan(values[name]) for name in used], axis=0)
+    found.n = int(there.sum())
+    if found.n < len(there):
+        found.data.setdefault("missing", "drop")
+        counts = ", ".join(f"{name} {gone}" for name in used if (gone := int(np.isnan(values[name]).sum())))
+        found.choices.append(f"missing: {len(there) - found.n} of {len(there)} rows lack a value ({counts}): dropped")
+
+
+def _choose_holdout(values: dict[str, np.ndarray], dates: set[str], found: Survey) -> None:
+    """Set `holdout`: the last rows in time, random ones, or folds where rows are few."""
+    x = found.data["x"]
+    along = next((name for name in x if name in dates or _are_years(name, values[name])), None)
+    there = ~np.any([np.isnan(values[name]) for name in (*x, found.data["y"])], axis=0)
+    if along is not None:
+        found.along, found.years = along, values[along][there]
+    if "holdout" in found.data:
+        return
+    if along is not None and found.n >= 20:
+        last = max(1, round(0.2 * found.n))
+        found.data["holdout"] = {"last": last, "along": along}
+        found.choices.append(f"holdout: the last {last} of {found.n} rows along {along}, as a forecast")
+    elif found.n >= _SMALL:
+        found.data["holdout"] = {"fraction": 0.2}
+        found.choices.append(f"holdout: a random fifth of {found.n} rows")
+    elif found.n >= 10:
+        found.data["holdout"] = {"folds": 5}
+        found.choices.append(f"holdout: {found.n} rows are too few to hold some out: five folds")
+
+
+def _are_years(name: str, values: np.ndarray) -> bool:
+    """Return whether a column (n,) counts years, in order."""
+    there = values[~np.isnan(values)]
+    plausible = len(there) > 1 and there.min() >= 1000 and there.max() < 3000
+    return "year" in name.lower() and plausible and bool((np.diff(there) >= 0).all())
