@@ -33,6 +33,13 @@ def sine(n: int = 100) -> dict[str, np.ndarray]:
     return {"x": x[:, None], "y": y, "x_new": np.empty((0, 1))}
 
 
+def series(n: int) -> dict[str, np.ndarray]:
+    """Return a sine over one input in order, at unequal steps, fifty rows to the unit, and noise of sd 0.2."""
+    rng = np.random.default_rng(SEED)
+    x = np.sort(rng.uniform(0, n / 50, n))
+    return {"x": x[:, None], "y": np.sin(x) + NOISE_SD * rng.standard_normal(n), "x_new": np.empty((0, 1))}
+
+
 def settings(d: int = COLUMNS) -> list[dict[str, Any]]:
     """Return two settings near each other: called with them in turn, no library can give an earlier result again."""
     one = {"lengthscale": np.linspace(0.8, 2.2, d), "outputscale": 1.3, "noise_sd": 0.3}

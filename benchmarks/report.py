@@ -96,4 +96,13 @@ def _prediction(result: dict[str, Any]) -> list[str]:
     return ["## Prediction", title, make.predictions(result["rows"])]
 
 
-SECTIONS = {"evaluation": _evaluation, "memory": _memory, "fit": _fit, "prediction": _prediction}
+def _series(result: dict[str, Any]) -> list[str]:
+    return [
+        "## One input, rows in order",
+        "One log marginal likelihood with its gradient by a state space (`inference: {kind: markov}`): CPU µs a row on "
+        "one core, median, and least to most below it. `*`: not the exact value.",
+        make.series(result["rows"]),
+    ]
+
+
+SECTIONS = {"evaluation": _evaluation, "memory": _memory, "fit": _fit, "prediction": _prediction, "series": _series}

@@ -6,7 +6,12 @@ from typing import Any
 from benchmarks.peers import OURS, PEERS, UNIT
 
 Row = dict[str, Any]
-KERNELS = {"rbf": "ARD-RBF", "matern52": "ARD-Matérn-5/2", "rbf+periodic": "ARD-RBF + periodic"}
+KERNELS = {
+    "rbf": "ARD-RBF",
+    "matern32": "Matérn-3/2",
+    "matern52": "ARD-Matérn-5/2",
+    "rbf+periodic": "ARD-RBF + periodic",
+}
 
 
 def machine(result: dict[str, Any]) -> str:
@@ -83,6 +88,21 @@ def agreement(rows: Iterable[Row]) -> str:
             [f"{PEERS[name].label}: {KERNELS[kernel]}", equal, f"{abs(row['error_nats']):.2g}", f"{gradient:.1g}"]
         )
     return table(["", "value equal to 1e-6", "largest error (nats)", "largest error of the gradient (relative)"], lines)
+
+
+def series(rows: Iterable[Row]) -> str:
+    """Return a table of µs and bytes a row over one input: a line for each library and kernel."""
+    rows = list(rows)
+    sizes = sorted({row["n"] for row in rows})
+    names = {"matern32": "Matérn-3/2", "matern52": "Matérn-5/2"}
+    lines = []
+    for name, kernel in dict.fromkeys((row["peer"], row["kernel"]) for row in rows):
+        found = {row["n"]: row for row in rows if (row["peer"], row["kernel"]) == (name, kernel)}
+        if any("microseconds" in row for row in found.values()):
+            largest = max((row for row in found.values() if "bytes" in row), key=lambda row: row["n"])
+            cells = [_cell(found[n], "microseconds") for n in sizes]
+            lines.append([_bold(f"{PEERS[name].label}: {names[kernel]}", name), *cells, f"{largest['bytes']:.0f}"])
+    return table(["", *(f"n = {n}" for n in sizes), "bytes a row, at most rows"], lines)
 
 
 def memory(rows: Iterable[Row]) -> str:

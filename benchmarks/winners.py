@@ -70,5 +70,6 @@ CONTESTS: dict[str, tuple[str, Callable[[Row], float | None], str]] = {
     "whole fit, CPU": ("fit", _median("units"), " units"),
     "whole fit, nats below the best optimum known": ("fit", _beyond_nats, ""),
     "prediction, CPU": ("prediction", _median("units"), " units"),
+    "one input in order, CPU": ("series", _median("microseconds"), " µs a row"),
     "memory of prediction": ("prediction", lambda row: row["bytes"] / 1e6 if "bytes" in row else None, " MB"),
 }

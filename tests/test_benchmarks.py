@@ -15,7 +15,7 @@ from benchmarks.machine import environment
 from benchmarks.measures import MEASURES
 from benchmarks.measures.plan import QUICK, Plan
 from benchmarks.measures.rounds import Entrant, ready, spread, timings
-from benchmarks.peers import ALL, OURS, PEERS, UNIT
+from benchmarks.peers import ALL, OURS, PEERS, SERIES, UNIT
 from benchmarks.report import BEGIN, END, tables, write_readme
 from benchmarks.worker import Worker
 
@@ -147,7 +147,7 @@ def test_messages_name_no_places():
 def test_every_peer_has_a_module_pinned_requirements_and_known_tasks(name):
     peer, folder = PEERS[name], environments.REQUIREMENTS
     assert (folder / f"{peer.module}.py").exists()
-    assert set(peer.tasks) <= set(ALL)
+    assert set(peer.tasks) <= {*ALL, SERIES}
     if peer.requirements:
         assert all("==" in line for line in (folder / f"{peer.requirements}.txt").read_text().split())
 
@@ -240,11 +240,13 @@ def test_the_unit_and_ours_always_take_part():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_small_run_measures_ours_and_scikit_learn(name):
+    other = OURS if name == SERIES else "scikit-learn"  # of that, only libraries with another environment take part
     plan = replace(
         QUICK,
         peers=("scikit-learn",),
         evaluation_sizes=(60,),
         threaded_sizes=(),
+        series_sizes=(200,),
         memory_size=300,
         fit_sizes=(40,),
         restarts=2,
@@ -253,11 +255,11 @@ def test_a_small_run_measures_ours_and_scikit_learn(name):
         repeat=0.02,
     )
     result = json.loads(json.dumps(MEASURES[name](plan)))
-    rows = [row for row in result["rows"] if row["peer"] == "scikit-learn"]
+    rows = [row for row in result["rows"] if row["peer"] == other]
     assert rows
     for row in rows:
         assert row.get("equal", True)
         assert row.get("error", 0.0) < 1e-9
         assert row.get("gap_nats", 0.0) < 1.0
     assert not any("skipped" in peer for peer in result["peers"].values())
-    assert "scikit-learn" in tables({name: result})
+    assert PEERS[other].label in tables({name: result})

@@ -8,10 +8,12 @@ from benchmarks.measures.fit import fit
 from benchmarks.measures.memory import memory
 from benchmarks.measures.plan import Plan
 from benchmarks.measures.prediction import prediction
+from benchmarks.measures.series import series
 
 MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "evaluation": evaluation,
     "memory": memory,
     "fit": fit,
     "prediction": prediction,
+    "series": series,
 }

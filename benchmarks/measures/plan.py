@@ -15,6 +15,7 @@ class Plan:
     evaluation_sizes: tuple[int, ...] = (100, 200, 500, 1000, 2000, 4000, 8000)
     # On all cores each library has its default threads: wall seconds.
     threaded_sizes: tuple[int, ...] = (500, 1000, 2000)
+    series_sizes: tuple[int, ...] = (1000, 10_000, 100_000, 1_000_000)  # of one input
     memory_size: int = 4000
     fit_sizes: tuple[int, ...] = (100, 500, 1000, 2000)
     restarts: int = 50  # of the reference optimum
@@ -41,6 +42,7 @@ class Plan:
 QUICK = Plan(
     evaluation_sizes=(100, 200),
     threaded_sizes=(200,),
+    series_sizes=(1000, 10_000),
     memory_size=400,
     fit_sizes=(100,),
     restarts=5,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-EVALUATION, FIT, PREDICTION = "evaluation", "fit", "prediction"
-ALL = (EVALUATION, FIT, PREDICTION)
+EVALUATION, FIT, PREDICTION, SERIES = "evaluation", "fit", "prediction", "series"
+ALL = (EVALUATION, FIT, PREDICTION)  # but for what takes a kernel of one input
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ PEERS: dict[str, Peer] = {
         "this library",
         "ours",
         "`gp.fit` and `gp`'s defaults: candidates are screened by value, up to ten climbed, then some around the best",
+        tasks=(*ALL, SERIES),
         kernels=("rbf", "matern52", "rbf+periodic"),
         starts="screened, up to 10",
     ),
@@ -101,5 +102,14 @@ PEERS: dict[str, Peer] = {
         "tinygp",
         "jit, float64; SciPy's L-BFGS-B from one start, having no optimiser of its own",
         requirements="tinygp",
+        tasks=(*ALL, SERIES),
+    ),
+    "celerite2": Peer(
+        "celerite2",
+        "celerite2",
+        "the value alone, as its NumPy interface has no gradient; its Matern32Term approximates, eps 0.001",
+        requirements="celerite2",
+        tasks=(SERIES,),
+        exact=False,
     ),
 }

@@ -9,6 +9,8 @@ import gp
 from benchmarks.peers.protocol import Call, Problem, serve
 from gp.dataset import Dataset, default_columns
 from gp.inference.exact import Exact
+from gp.inference.markov.markov import Markov
+from gp.inference.method import Method
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import Model
 from gp.spec import parse
@@ -16,8 +18,17 @@ from gp.spec import parse
 
 def evaluation(problem: Problem) -> Call:
     """Return the log marginal likelihood and its gradient, at the settings in turn."""
+    return _evaluation(problem, Exact())
+
+
+def series(problem: Problem) -> Call:
+    """Return the same, by a state space."""
+    return _evaluation(problem, Markov())
+
+
+def _evaluation(problem: Problem, inference: Method) -> Call:
     models = [_model(problem, setting) for setting in problem.settings]
-    data, inference = _data(problem), Exact()
+    data = _data(problem)
     gaussian_process = models[0].build(data)
     vectors = [model.build(data).parameters.start for model in models]
 
@@ -106,6 +117,7 @@ def _spec(problem: Problem, setting: dict[str, Any], fixed: bool) -> dict[str, A
     scales = {"ard": True, "lengthscale": at(list(setting["lengthscale"])), "outputscale": at(setting["outputscale"])}
     kernels = {
         "rbf": {"kind": "rbf", **scales},
+        "matern32": {"kind": "matern", "nu": 1.5, **scales},
         "matern52": {"kind": "matern", "nu": 2.5, **scales},
         "rbf+periodic": {
             "kind": "sum",
@@ -121,5 +133,5 @@ def _spec(problem: Problem, setting: dict[str, Any], fixed: bool) -> dict[str, A
 
 
 if __name__ == "__main__":
-    tasks = {"evaluation": evaluation, "fit": fit, "reference": reference, "prediction": prediction}
+    tasks = {"evaluation": evaluation, "fit": fit, "reference": reference, "prediction": prediction, "series": series}
     serve(tasks, ("torch", "gpytorch", "scipy", "numpy"))

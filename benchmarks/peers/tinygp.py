@@ -1,5 +1,6 @@
 """tinygp."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 from tinygp import GaussianProcess, kernels, transforms
+from tinygp.kernels import quasisep
 
 from benchmarks.peers.protocol import Call, Problem, in_blocks, serve
 
@@ -15,10 +17,26 @@ jax.config.update("jax_enable_x64", True)
 
 def evaluation(problem: Problem) -> Call:
     """Return the log marginal likelihood and its gradient, at the settings in turn."""
+    return _evaluation(problem, _build)
+
+
+def series(problem: Problem) -> Call:
+    """Return the same, by its quasiseparable solver."""
+    kind = {"matern32": quasisep.Matern32, "matern52": quasisep.Matern52}[problem.kernel]
+    x = jnp.asarray(problem.x[:, 0])
+
+    def build(vector: jax.Array, problem: Problem) -> GaussianProcess:
+        kernel = jnp.exp(vector[-2]) * kind(jnp.exp(vector[0]))
+        return GaussianProcess(kernel, x, diag=jnp.exp(2 * vector[-1]))
+
+    return _evaluation(problem, build)
+
+
+def _evaluation(problem: Problem, build: Callable[[jax.Array, Problem], GaussianProcess]) -> Call:
     y, means = jnp.asarray(problem.y), [setting["mean"] for setting in problem.settings]
 
     def value(vector: jax.Array) -> jax.Array:
-        return _build(vector, problem).log_probability(y - means[0])
+        return build(vector, problem).log_probability(y - means[0])
 
     vectors = [_vector(setting)[:-1] for setting in problem.settings]
     compiled = jax.jit(jax.value_and_grad(value)).lower(vectors[0]).compile()
@@ -84,4 +102,5 @@ def _vector(setting: dict[str, Any]) -> jax.Array:
 
 if __name__ == "__main__":
     packages = ("tinygp", "jax", "jaxlib", "equinox", "scipy", "numpy")
-    serve({"evaluation": evaluation, "fit": fit, "prediction": prediction}, packages)
+    tasks = {"evaluation": evaluation, "fit": fit, "prediction": prediction, "series": series}
+    serve(tasks, packages)
