@@ -9,6 +9,12 @@ import pytest
 from scipy.optimize import minimize
 
 import gp
+from gp.dataset import Dataset
+from gp.fitted import certificate as certificates
+from gp.fitted.curvature import of_hyperparameters
+from gp.fitted.intervals import asymptotic
+from gp.model.model import Model
+from gp.spec import parse
 from gp.training import Problem, lbfgs
 from gp.training.newton import measure_curvature
 
@@ -18,6 +24,12 @@ MEASURED = 1e-3  # a curvature from differences of gradients, at an end 1e-3 nat
 TIME = np.linspace(0, 10, 60)
 WAVE = np.sin(TIME) + 0.1 * np.random.default_rng(1).normal(size=60)
 RBF = {"kernel": {"kind": "rbf"}}
+
+
+@pytest.fixture(scope="module")
+def good():
+    """Return a good fit."""
+    return gp.fit(TIME, WAVE, model=RBF)
 
 
 def free_of_alarms_but(certificate, *words):
@@ -48,8 +60,8 @@ def test_a_good_fit_raises_no_alarm(standardize):
     assert set(certificate.intervals) == {"kernel.lengthscale", "kernel.outputscale", "noise.sd", "mean.value"}
 
 
-def test_it_says_the_same_as_text_and_as_json():
-    certificate = gp.fit(TIME, WAVE, model=RBF).certificate
+def test_it_says_the_same_as_text_and_as_json(good):
+    certificate = good.certificate
     assert "converged" in str(certificate)
     assert "NOT converged" not in str(certificate)
     assert "ALARM" not in str(certificate)
@@ -62,17 +74,16 @@ def test_it_says_the_same_as_text_and_as_json():
     assert not path.keys() & said.keys()
 
 
-def test_the_condition_number_is_that_of_the_covariance():
-    fitted = gp.fit(TIME, WAVE, model=RBF)
-    at = fitted.hyperparameters
+def test_the_condition_number_is_that_of_the_covariance(good):
+    at = good.hyperparameters
     K = at["kernel.outputscale"] * np.exp(-(np.subtract.outer(TIME, TIME) ** 2) / 2 / at["kernel.lengthscale"] ** 2)
     exact = np.linalg.cond(K + at["noise.sd"] ** 2 * np.eye(60))
     # An estimate from below, by power iteration.
-    assert 0.9 * exact <= fitted.certificate.condition_number <= exact * (1 + CLOSE)
+    assert 0.9 * exact <= good.certificate.condition_number <= exact * (1 + CLOSE)
 
 
-def test_a_loaded_model_certifies_its_vector_again(tmp_path):
-    fitted = gp.fit(TIME, WAVE, model=RBF)
+def test_a_loaded_model_certifies_its_vector_again(good, tmp_path):
+    fitted = good
     fitted.save(tmp_path / "m")
     loaded = gp.load(tmp_path / "m").certificate
     assert loaded.intervals == fitted.certificate.intervals
@@ -80,7 +91,49 @@ def test_a_loaded_model_certifies_its_vector_again(tmp_path):
     assert (loaded.evaluations, loaded.starts) == (fitted.certificate.evaluations, fitted.certificate.starts)
 
 
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_signal_is_the_likelihood_beside_that_of_noise_about_a_level(repeated):
+    x, y = np.tile(TIME[:20], repeated), WAVE[: 20 * repeated]
+    fitted = gp.fit(x, y, model=RBF, train={"restarts": 0})
+    alone = -0.5 * len(y) * (1 + math.log(2 * math.pi * np.var(y)))  # Σ log N(y | mean, variance)
+    assert fitted.certificate.signal == pytest.approx(fitted.log_marginal_likelihood - alone, abs=CLOSE)
+
+
 # Every alarm, provoked.
+
+
+THRESHOLDS = (
+    ({"noise_share": 0.98}, {"noise_share": 0.995}, "found no signal"),
+    ({"signal": 3.5}, {"signal": 2.5}, "to tell it from chance"),
+    ({"condition_number": 5e11}, {"condition_number": 2e12}, "condition number"),
+    ({"copies": 0.04}, {"copies": 0.06}, "repeat both inputs and target"),
+    ({"adam_gap": 0.04}, {"adam_gap": 0.06}, "near where adam stopped"),
+    ({"pareto_k": 0.8, "effective": 0.3}, {"pareto_k": 0.8, "effective": 0.2}, "Pareto"),
+    ({"pareto_k": 0.6, "effective": 0.2}, {"pareto_k": 0.8, "effective": 0.2}, "Pareto"),
+    (
+        {"pareto_k": 0.8, "effective": 0.2, "irrelevant_inputs": ("x2",)},
+        {"pareto_k": 0.8, "effective": 0.2, "irrelevant_inputs": ()},
+        "Pareto",
+    ),
+)
+
+
+@pytest.mark.parametrize(("silent", "loud", "word"), THRESHOLDS, ids=[str(loud) for _, loud, _ in THRESHOLDS])
+def test_an_alarm_has_its_threshold(good, silent, loud, word):
+    free_of_alarms_but(replace(good.certificate, **silent))
+    free_of_alarms_but(replace(good.certificate, **loud), word)
+
+
+def test_an_input_is_irrelevant_where_it_moves_the_function_by_less_than_a_hundredth_of_y():
+    x, y = np.random.default_rng(0).uniform(size=(30, 2)), WAVE[:30]
+    extents, moved = dict(zip(("x1", "x2"), np.ptp(x, axis=0), strict=True)), np.std(y)
+    for variance, lengthscale, irrelevant in ((1.0, 90.0, False), (1.0, 110.0, True), (4.0, 110.0, False)):
+        at = np.array([1.0, lengthscale * extents["x2"] / moved])
+        kernel = {"kind": "rbf", "ard": True, "lengthscale": at.tolist(), "outputscale": variance}
+        model = parse(Model, {"kernel": kernel, "standardize": {"x": False, "y": False}})
+        made = model.build(Dataset(x=x, y=y, columns=("x1", "x2")))
+        found = certificates._irrelevant(made.parameters, made.scope.reads, extents, float(moved))
+        assert list(found) == (["x2"] if irrelevant else [])
 
 
 def test_too_few_steps_of_adam_alarm():
@@ -172,6 +225,7 @@ def test_a_hyperparameter_at_a_bound_alarms_by_name(bound):
     assert certificate.at_bound == ("kernel.lengthscale",)
     assert "kernel.lengthscale" not in certificate.intervals
     assert certificate.converged  # as far as the bound lets it
+    assert certificate.gradient_norm < MEASURED
 
 
 def test_a_start_between_bounds_that_do_not_hold_it_is_no_alarm():
@@ -195,8 +249,8 @@ def test_an_ill_conditioned_covariance_alarms():
     assert any("condition number" in alarm for alarm in certificate.alarms), str(certificate)
 
 
-def test_an_optimum_found_from_the_last_start_alone_alarms_while_candidates_are_left():
-    fitted = gp.fit(TIME, WAVE, model=RBF)
+def test_an_optimum_found_from_the_last_start_alone_alarms_while_candidates_are_left(good):
+    fitted = good
     best, n = fitted.search.ends[0][1], fitted.data.n
     for below, left, alarmed in ((5.0, 1, True), (5.0, 0, False), (0.01, 1, False)):
         screened = replace(fitted.search.screened, candidates=3 + left)
@@ -323,6 +377,35 @@ def test_intervals_of_a_bound_are_those_of_its_largest_value_over_auxiliary_para
     # With auxiliary parameters held, the noise would seem known much better.
     held = measure_curvature(problem, vector)[:p, :p]
     assert 1.96 / np.sqrt(held[-1, -1]) < 0.9 * half[-1]
+    # Parameters of rows that are not at their best count as short of it.
+    moved = vector + np.r_[np.zeros(p), np.full(len(vector) - p, 0.5)]
+    lost = problem(vector)[0] - problem(moved)[0]
+    assert lost > 0.1
+    worse = replace(fitted, vector=moved, search=replace(fitted.search, vector=moved)).certificate
+    assert worse.shortfall == pytest.approx(lost, abs=MEASURED)
+
+
+def test_auxiliary_parameters_are_maximised_out_of_a_curvature():
+    root = np.random.default_rng(0).normal(size=(5, 5))
+    whole = root @ root.T
+    inverse = np.linalg.inv(of_hyperparameters(whole, 2))
+    np.testing.assert_allclose(inverse, np.linalg.inv(whole)[:2, :2], rtol=CLOSE)
+
+
+def test_what_lies_along_a_flat_direction_has_no_interval(good):
+    parameters, vector = good.gp.parameters, good.vector
+    names, inside = parameters.names, np.arange(len(vector))
+    intervals, undetermined = asymptotic(parameters, vector, inside, np.diag([0.05, 0.2, 5.0, 400.0]))
+    assert undetermined == names[:1]
+    for name, curvature in zip(names[1:3], (0.2, 5.0), strict=True):  # positive ones: their logs are raw
+        low, high = intervals[name]
+        assert math.log(high / low) == pytest.approx(2 * 1.96 / math.sqrt(curvature), rel=MEASURED)
+    for part, expected in ((0.1, names[:2]), (0.02, names[:1])):  # of the second, along the flat direction
+        c, s = math.sqrt(1 - part), math.sqrt(part)
+        turned = np.eye(4)
+        turned[:2, :2] = [[c, -s], [s, c]]
+        hessian = turned @ np.diag([0.01, 100.0, 5.0, 5.0]) @ turned.T
+        assert asymptotic(parameters, vector, inside, hessian)[1] == expected
 
 
 def test_rows_that_repeat_others_and_few_rows_are_said():

@@ -58,6 +58,7 @@ FAULTS = {
     "two dimensions": ({"y": [[1], [2], [3]]}, r"y has shape \(3, 1\): it must have 1 dimension"),
     "text": ({"y": ["a", "b", "c"]}, r"y is not an array of numbers \(.*\): give finite floats"),
     "another length": ({"y": [1, 2]}, r"x has 3 rows but y has 2: give one y for every row of x"),
+    "a noise of zero": ({"noise_sd": [0.1, 0.0, 0.2]}, r"noise_sd is 0 in row 1: it must be greater than 0"),
     "another length of f": ({"f": [1, 2]}, r"x has 3 rows but f has 2: give one f for every row of x"),
     "a name too few": ({"columns": ["a"]}, r"2 input columns but 1 names \['a'\]: name each column once"),
     "a name twice": ({"columns": ["a", "a"]}, r"input columns \['a', 'a'\] are not distinct: name each column once"),

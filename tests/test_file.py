@@ -169,3 +169,11 @@ def test_a_file_cut_short_is_refused(whole, tmp_path):
     for length in (0, 1, 8, 20, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
         refused(path, "not a saved model")
+
+
+def test_a_model_of_another_version_is_refused(whole, tmp_path):
+    tensors, header = whole
+    later = header["format"] + 1
+    refused(written(tmp_path / "m", tensors, header | {"format": later}), f"format {later} is not {later - 1}, this")
+    names = [f"{name}x" for name in header["names"]]
+    refused(written(tmp_path / "m", tensors, header | {"names": names}), "its hyperparameters are not this version's")

@@ -152,6 +152,12 @@ def test_leave_one_out_is_fitting_without_the_row():
         assert table["sd_y"][i] == pytest.approx(posterior.sd_y[0], rel=1e-8)
 
 
+def test_the_pit_of_a_row_is_the_probability_of_less_than_was_observed():
+    fitted = gp.fit(X, Y, model={"kernel": {"kind": "rbf"}}, train={"kind": "adam", "steps": 2})  # which plugs in
+    rows = fitted.leave_one_out
+    assert rows["pit"].to_numpy() == pytest.approx(stats.norm.cdf(Y, rows["mean"], rows["sd_y"]), rel=EXACT)
+
+
 def test_evaluate_scores_the_predictions_of_new_observations():
     fitted = gp.fit(X, Y, train=QUICK)
     y_new = 5 + np.sin(NEW[:, 0]) + 0.3 * NEW[:, 1]

@@ -1,6 +1,7 @@
 """Forecast: a mixture of normals is what integration over its density says, and a mixture of one is a normal."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -80,6 +81,14 @@ def test_draws_of_no_weight_or_no_width_do_no_harm():
     np.testing.assert_allclose(sure.interval(0.5), [[0.0], [1.0]], atol=1e-9)
 
 
+def test_an_observation_at_an_end_of_an_interval_is_inside():
+    one, two = Forecast.normal([0.0], [1.0]), Forecast(np.zeros((2, 1)), np.ones((2, 1)), np.full((2, 1), 0.5))
+    _, high = one.interval(0.9)
+    assert not one.outside(high, 0.9).any()
+    for made in (one, two):
+        assert not made.outside(np.zeros(1), 0.0).any()  # of no width
+
+
 def test_the_tails_of_a_normal_score_keep_their_digits():
     made = Forecast(np.zeros((2, 2)), np.ones((2, 2)), np.full((2, 1), 0.5))
     assert made.normal_score(np.array([-20.0, 20.0])) == pytest.approx([-20.0, 20.0])
@@ -114,3 +123,4 @@ def test_a_mixed_posterior_and_left_out_rows_come_back_bit_by_bit(tmp_path, term
     own = MIXTURES["a weight for each row"]
     own.save(tmp_path / "loo.csv", OBSERVED)
     np.testing.assert_array_equal(Forecast.load(tmp_path / "loo.csv").weights, own.weights)
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "loo.csv")["pit"], own.cdf(OBSERVED))

@@ -1,12 +1,15 @@
 """The gap to exact inference, by a factor and by conjugate gradients."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 import gp
 from gp.fitted import conjugate_gradients
 from gp.fitted import gap as gaps
-from gp.fitted.gap import gap_to_exact, with_gap
+from gp.fitted.gap import Gap, gap_to_exact, with_gap
 from gp.inference.exact import Exact
 
 RNG = np.random.default_rng(0)
@@ -54,6 +57,34 @@ def test_too_few_inducing_inputs_show_and_raise_an_alarm(coarse):
     said = with_gap({"alarms": ["one"], "certificate": {"alarms": 1}}, gap)
     assert said["certificate"]["alarms"] == len(said["alarms"]) == 2
     assert said["gap_to_exact"]["mean"] == gap.mean
+
+
+@pytest.mark.parametrize(
+    ("changes", "alarmed"),
+    [
+        ({}, False),
+        ({"mean": 0.15}, True),
+        ({"sd": 0.15}, True),
+        ({"nlpd": 0.03}, True),
+        ({"error": 0.15}, False),
+        ({"error": 0.25}, True),
+    ],
+)
+def test_each_difference_that_shows_alarms_alone(changes, alarmed):
+    close = Gap(rows=80, scored=20, nlpd=0.01, rmse=0.1, mean=0.05, sd=0.05, own=1.0)
+    assert bool(replace(close, **changes).alarms) == alarmed
+
+
+def test_it_is_that_of_the_moments_in_the_units_of_y(coarse):
+    gap, fitted = gap_to_exact(coarse, 0), coarse.gp
+    out = np.sort(np.random.default_rng(0).choice(400, size=gap.scored, replace=False))
+    rows, x = np.delete(np.arange(400), out), fitted.x[torch.from_numpy(out)]
+    own = coarse.inference.condition(coarse.inference.restrict(fitted, rows)).moments(x)
+    exact = Exact().condition(fitted.subset(rows)).moments(x)
+    apart = np.log(own.variance / exact.variance) / 2
+    assert gap.sd == pytest.approx(np.sqrt(np.mean(apart**2)), abs=1e-4)
+    rmse = [np.sqrt(np.mean((moments.mean - fitted.scope.y[out]) ** 2)) for moments in (own, exact)]
+    assert gap.rmse == pytest.approx((rmse[0] - rmse[1]) * fitted.scope.y_scale, abs=1e-4 * fitted.scope.y_scale)
 
 
 def test_conjugate_gradients_find_the_same_gap_as_a_factor(coarse, monkeypatch):

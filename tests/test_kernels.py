@@ -587,3 +587,24 @@ def test_a_level_may_have_a_normal_prior(standardize, train):
 def test_a_normal_prior_is_for_what_may_be_negative():
     with pytest.raises(InputError, match=r"lengthscale.prior.kind: 'normal' is no kind known here"):
         gp.fit(TIME, WAVE, model=one_free(lengthscale={"start": 1.0, "prior": {"kind": "normal", "mean": 1, "sd": 1}}))
+
+
+# Scales and starts.
+
+
+def test_a_shared_lengthscale_is_in_units_of_the_geometric_mean_of_the_columns():
+    x = np.random.default_rng(0).normal(size=(50, 2)) * [1.0, 100.0]
+    kernel = {"kind": "rbf", "lengthscale": 7.0}
+    made = parse(Model, {"kernel": kernel}).build(Dataset(x=x, y=x[:, 0], columns=("a", "b")))
+    internal = 7.0 / np.sqrt(x[:, 0].std() * x[:, 1].std())
+    assert made.kernel.base_kernel.lengthscale.item() == pytest.approx(internal)
+    assert made.parameters.in_data_units()["kernel.lengthscale"] == pytest.approx(7.0)
+
+
+def test_a_constant_starts_at_the_mean_square_of_y():
+    y = 5.0 + np.random.default_rng(0).normal(size=50)
+    left_out = {"x": False, "y": False}
+    made = parse(Model, {"kernel": {"kind": "constant"}, "standardize": left_out}).build(
+        Dataset(x=np.arange(50.0)[:, None], y=y, columns=("a",))
+    )
+    assert made.parameters.in_data_units()["kernel.constant"] == pytest.approx(np.mean(y**2))

@@ -81,7 +81,8 @@ def test_a_perfect_sharp_forecast_has_no_error_and_a_density_above_one():
 
 def test_errors_by_hand():
     assert by_name("rmse", [1, 2, 3], [1, 4, 2], [1, 1, 1]) == pytest.approx(math.sqrt(5 / 3), rel=EXACT)
-    assert by_name("mae", [1, 2, 3], [1, 4, 2], [1, 1, 1]) == pytest.approx(1, rel=EXACT)
+    assert by_name("mae", [1, 2, 4], [1, 3, 9], [1, 1, 1]) == pytest.approx(2, rel=EXACT)
+    assert by_name("max_error", [1, 2, 4], [1, 3, 9], [1, 1, 1]) == 5
 
 
 def test_nlpd_is_the_mean_negative_log_density():
@@ -232,6 +233,7 @@ def test_a_calibration_table_has_the_observed_coverage_of_every_level():
     table = calibration(observed, made)
     assert list(table.columns) == ["nominal", "observed"]
     assert tuple(table["nominal"]) == LEVELS
+    assert pytest.approx([*np.linspace(0.05, 0.95, 19), 0.99]) == LEVELS
     assert table["observed"].is_monotonic_increasing
     assert np.abs(table["observed"] - table["nominal"]).max() < 4 * math.sqrt(0.25 / 20_000)
     assert table["observed"][9] == METRICS["coverage_50"](observed, made)

@@ -222,3 +222,24 @@ def test_motorcycle_noise_changes_with_time():
     before, impact = fitted.predict([5.0, 32.0]).sd_y
     assert before < 5
     assert impact > 20
+
+
+def test_noise_of_new_rows_is_the_variance_of_students_t():
+    process = build({"kind": "student_t", "sd": 0.3, "nu": 5.0})
+    assert process.noise_variance(process.x[:2]) == pytest.approx([0.3**2 * t(5.0).var()] * 2)
+
+
+def test_noise_of_new_rows_is_the_mean_of_its_log_normal():
+    """E exp g by dense inverses: q(g) has mean K_g(Λ − ½)1 + log sd² and covariance (K_g⁻¹ + Λ)⁻¹."""
+    x, new = np.linspace(0, 2, 7), np.array([0.3, 1.1, 5.0])
+    noise = {"kind": "heteroscedastic", "sd": 0.5, "kernel": KERNEL}
+    process = build(noise, x, np.sin(3 * x))
+    vector = process.parameters.vector
+    vector[-7:] = np.random.default_rng(2).normal(size=7)
+    process.parameters.set(vector)
+    weights = 0.5 * np.exp(vector[-7:])
+    joint = covariance(np.r_[x, new])
+    prior, cross = joint[:7, :7], joint[:7, 7:]
+    variance = np.diag(joint)[7:] - np.einsum("ij,ij->j", cross, np.linalg.solve(prior + np.diag(1 / weights), cross))
+    mean = 2 * math.log(0.5) + cross.T @ (weights - 0.5)
+    assert process.noise_variance(torch.from_numpy(new[:, None])) == pytest.approx(np.exp(mean + 0.5 * variance))

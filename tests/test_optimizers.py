@@ -14,7 +14,15 @@ from gp.data import Data
 from gp.model.model import Model
 from gp.spec import InputError, kinds, parse
 from gp.training import Train
-from gp.training.newton import climb
+from gp.training.newton import (
+    _updated,
+    at_active_bound,
+    climb,
+    fine_curvature,
+    measure_curvature,
+    newton_gain,
+    newton_step,
+)
 from gp.yaml import read_yaml
 
 SAME = 1e-8  # two programs, 100 steps each
@@ -275,3 +283,62 @@ def test_a_climb_does_not_stop_on_its_way_to_another_optimum(start):
     hill = climb(TwoHills(), np.array([1.1]), None, [(-4, 4)], tolerance=1e-6)
     other = climb(TwoHills(), np.array([start]), None, [(-4, 4)], tolerance=1e-6, known=[hill])
     assert other.vector == pytest.approx([-1.0], abs=1e-3)
+
+
+# Steps.
+
+
+@dataclass
+class Valley:
+    """−√(1 + (10x)²) about 1.1: from afar Newton's step is far too long."""
+
+    n: int = 1
+
+    def __call__(self, vector):
+        (x,) = vector - 1.1
+        root = np.sqrt(1 + 100 * x**2)
+        return -root, np.array([-100 * x / root])
+
+
+@pytest.mark.parametrize("steps", range(1, 7))
+def test_a_climb_is_at_the_best_point_that_it_has_seen(steps):
+    found = climb(Valley(), np.array([0.2]), np.eye(1), [(-9, 9)], tolerance=1e-9, max_steps=steps)
+    assert found.value == max(found.values)
+
+
+def test_a_climb_stays_within_its_bounds():
+    for bounds in ((-9.0, 0.7), (1.3, 9.0)):
+        found = climb(Valley(), np.array([0.9]), np.eye(1), [bounds], tolerance=1e-9)
+        assert found.vector == pytest.approx([np.clip(1.1, *bounds)])
+
+
+def test_a_newton_step_is_uphill_and_no_longer_than_the_radius_along_any_direction():
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    gradient, curvature = turned @ [8.0, 1.0, 0.1], turned @ np.diag([2.0, -4.0, 5.0]) @ turned.T
+    assert turned.T @ newton_step(gradient, curvature, 2.0) == pytest.approx([2.0, 0.25, 0.02])
+    assert newton_gain(np.array([0.3]), np.array([[2.0]])) == pytest.approx(0.3**2 / 4)  # of g x − x²
+
+
+def test_curvature_is_that_of_the_objective_by_differences_of_gradients():
+    root = np.random.default_rng(0).normal(size=(3, 3))
+    curvature = root @ root.T
+    at = np.array([0.1, -0.2, 0.3])
+
+    def objective(x):
+        return -0.5 * x @ curvature @ x + (x**4).sum(), -curvature @ x + 4 * x**3
+
+    for measured in (fine_curvature(objective, at), measure_curvature(objective, at)):
+        np.testing.assert_allclose(measured, curvature - np.diag(12 * at**2), atol=1e-4)
+
+
+def test_a_step_that_was_taken_tells_the_curvature_along_it():
+    rng = np.random.default_rng(0)
+    step, fall = rng.normal(size=3), rng.normal(size=3)
+    fall *= np.sign(step @ fall)
+    np.testing.assert_allclose(_updated(np.diag([1.0, 2.0, 3.0]), step, fall) @ step, fall)
+
+
+def test_an_element_is_held_at_a_bound_where_its_gradient_points_outwards():
+    vector, bounds = np.array([0.0, 0.0, 1.0, 1.0, 0.5]), [(0.0, 1.0)] * 5
+    held = at_active_bound(vector, np.array([-1.0, 1.0, 1.0, -1.0, 1.0]), bounds)
+    assert held.tolist() == [True, False, True, False, False]

@@ -315,3 +315,9 @@ def test_the_shipped_diabetes_table_is_scikit_learns():
     np.testing.assert_array_equal(
         np.loadtxt(RAW / "diabetes.csv", delimiter=",", skiprows=1), np.c_[raw.data, raw.target]
     )
+
+
+def test_a_standard_deviation_of_zero_is_refused(project):
+    (project / "data/raw/t.csv").write_text("depth,oxygen,sd\n1,2,0.1\n2,3,0\n")
+    with pytest.raises(InputError, match=r"sd: a standard deviation must be greater than 0 \(got 0\)"):
+        table(noise_sd="sd").sample(0)

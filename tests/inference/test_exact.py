@@ -17,6 +17,8 @@ from benchmarks.evaluation import KERNELS, measure
 from gp import parallel
 from gp.dataset import Dataset
 from gp.inference.exact import Exact
+from gp.inference.method import positive_part
+from gp.inference.profile import profile_of
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import Model
 from gp.spec import InputError, parse
@@ -256,3 +258,18 @@ def test_the_benchmark_measures_every_kernel():
     rows = measure(20, repeats=1)
     assert [row["kernel"] for row in rows] == list(KERNELS)
     assert all(math.isfinite(row["units"]) and row["units"] > 0 for row in rows)
+
+
+def test_a_negative_variance_is_cut_off_where_it_is_rounding_and_refused_where_it_is_more():
+    prior = np.array([1.0, 4.0])
+    assert positive_part(np.array([-1e-9, 2.0]), prior).tolist() == [0.0, 2.0]
+    with pytest.raises(ArithmeticError, match="the posterior variance came out negative"):
+        positive_part(np.array([0.5, -1e-4]), prior)
+
+
+def test_a_factor_by_rounding_is_none_for_a_search():
+    kernel = {"kind": "rbf", "lengthscale": 1.0, "outputscale": 1.0}
+    gp = _gp(kernel, np.array([[0.0, 0.0], [1e-12, 0.0]]), np.zeros(2), noise=3e-8)
+    assert np.isfinite(Exact().evaluate(gp)[0])  # some units of rounding are left of the second row's variance
+    with pytest.raises(NotPositiveDefinite, match="not positive definite"):
+        Exact().evaluate(gp, profile=profile_of(gp))

@@ -17,7 +17,17 @@ RNG = np.random.default_rng(3)
 X = RNG.uniform(0, 3, (60, 2))
 DATA = Dataset(x=X, columns=("a", "b"), y=np.sin(3 * X[:, 0]) + 5 * X[:, 1] + 40 + 0.3 * RNG.normal(size=60))
 
+PRIOR = {"kind": "log_normal", "median": 1.0, "sigma": 1.0}
 MODELS = {
+    "a product with a sum": {
+        "kernel": {
+            "kind": "product",
+            "factors": {
+                "a": {"kind": "rbf"},
+                "b": {"kind": "sum", "terms": {"c": {"kind": "rbf"}, "d": {"kind": "white"}}},
+            },
+        }
+    },
     "rbf": {"kernel": {"kind": "rbf"}},
     "a kernel by autograd": {"kernel": {"kind": "polynomial"}},
     "a sum": {
@@ -89,3 +99,21 @@ def test_profiling_finds_the_optimum_of_all_hyperparameters_together():
     apart = minimize(lambda v: tuple(-part for part in profiled(v)), start, jac=True, method="L-BFGS-B", bounds=bounds)
     assert apart.fun == pytest.approx(together.fun, abs=1e-4)
     assert apart.nfev < together.nfev
+
+
+@pytest.mark.parametrize("written", [{"start": 1.0, "upper": 2.0}, {"start": 1.0, "prior": PRIOR}, {"fixed": 1.0}])
+def test_a_scale_that_the_user_bounds_or_knows_something_of_is_not_profiled(written):
+    assert profile_of(problem(MODELS["rbf"]).gp).amplitude.any()
+    assert not profile_of(problem({"kernel": {"kind": "rbf", "outputscale": written}}).gp).amplitude.any()
+
+
+def test_the_scale_keeps_to_the_limits_of_a_search_at_each_of_many_vectors():
+    objective = problem(MODELS["rbf"])
+    profile, start = profile_of(objective.gp), objective.parameters.start
+    vectors, quadratics = start + 0.1 * np.arange(4)[:, None], np.array([1e-60, 1.0, 60.0, 1e60])
+    one_by_one = [profile.log_scale(*each, 60)[0] for each in zip(vectors, quadratics.tolist(), strict=True)]
+    many = profile.log_scales(vectors, quadratics, 60)
+    assert many == pytest.approx(one_by_one)
+    moved = vectors + many[:, None] * profile.amplitude
+    assert (moved >= profile.bounds[:, 0] - 1e-9).all()
+    assert (moved <= profile.bounds[:, 1] + 1e-9).all()

@@ -11,6 +11,7 @@ from gp.dataset import Dataset, default_columns
 from gp.fitted.gap import gap_to_exact
 from gp.inference.exact import Exact
 from gp.inference.inducing import bound as variational
+from gp.inference.inducing import sgpr
 from gp.inference.inducing.sgpr import Sgpr
 from gp.model.model import Model
 from gp.spec import InputError, parse
@@ -186,3 +187,36 @@ def test_rows_without_noise_that_few_inducing_inputs_cannot_explain_are_fitted(s
     posterior = fitted.predict(new)
     assert np.sqrt(np.mean((posterior.mean - f) ** 2)) < 0.3 * y.std()
     assert np.mean(((posterior.mean - f) / posterior.sd_y) ** 2) < 3
+
+
+PRIOR = {"kind": "log_normal", "median": 0.2, "sigma": 0.3}
+
+
+def test_a_climb_is_of_the_bound_and_the_prior_and_ends_at_the_best_it_has_seen(monkeypatch):
+    kernel = {"kind": "rbf", "lengthscale": {"start": 1.0, "prior": PRIOR}}
+    gaussian_process = parse(Model, {"kernel": kernel}).build(Dataset(x=X, y=Y, columns=default_columns(2)))
+    method = Sgpr(inducing=6)
+    process = method.prepare(gaussian_process, 0)
+    start = process.parameters.vector
+    better, seen = start + 0.1, {}
+
+    def wander(loss, vector, **_):
+        for at in (vector, better, vector - 1.0):
+            seen[at.tobytes()] = loss(at)
+
+    monkeypatch.setattr(sgpr, "minimize", wander)
+    vector, values, _ = method._climb(process)
+
+    def objective(at):
+        process.parameters.set(at)
+        value, gradient = method.evaluate(process)
+        prior, slope = process.parameters.log_prior(at)
+        assert prior != 0
+        return value + prior, gradient + slope
+
+    best = max((start, better, start - 1.0), key=lambda at: objective(at)[0])
+    assert best is not start - 1.0
+    assert np.array_equal(vector, best)
+    assert values == pytest.approx([objective(at)[0] for at in (start, better, start - 1.0)])
+    for at in (start, better):
+        np.testing.assert_allclose(seen[at.tobytes()][1], -objective(at)[1] / N, rtol=1e-9, atol=1e-12)

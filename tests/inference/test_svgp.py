@@ -16,7 +16,7 @@ from gp.inference.exact import Exact
 from gp.inference.inducing import checkpoint
 from gp.inference.inducing.bound import Inducing, Natural, optimum
 from gp.inference.inducing.checkpoint import Checkpoint
-from gp.inference.inducing.minibatches import CHECK, DROPS, Training
+from gp.inference.inducing.minibatches import DROPS, Training
 from gp.inference.inducing.points import cluster_centres
 from gp.inference.inducing.rows import ModelRows, blocks, draw, gather, minibatches
 from gp.inference.inducing.svgp import SparsePosterior, Svgp
@@ -308,10 +308,14 @@ def test_the_certificate_counts_the_jitter_and_asks_adam_for_no_gap():
     assert fitted.certificate.adam_gap is None
 
 
+LOOK = 10  # steps between looks, so that there are few of them
+
+
 def _training(monkeypatch, heights, **settings):
     """Return the state at the end of a training whose held-out bound is as given, the last one again and again."""
     gp, looks = _gp(RBF, 100), iter(heights)
     monkeypatch.setattr(Training, "_held_out", lambda *_: next(looks, heights[-1]))
+    monkeypatch.setattr("gp.inference.inducing.minibatches.CHECK", LOOK)
     training = Training(gp, gp.scope.x[:4], ModelRows(gp), Svgp(batch_size=20, **settings).minibatches, 0)
     state = training.initial_state(0)
     places = []
@@ -324,7 +328,7 @@ def _training(monkeypatch, heights, **settings):
 def test_training_stops_where_the_held_out_bound_no_longer_rises_and_keeps_the_best(monkeypatch):
     state, places = _training(monkeypatch, [-90.0, -80.0, -70.0, -75.0], patience=2, epochs=10000)
     # Two looks without a rise for each fall of the step sizes, and for the end.
-    assert state.step == CHECK * (3 + 2 * (DROPS + 1))
+    assert state.step == LOOK * (3 + 2 * (DROPS + 1))
     assert np.array_equal(state.best_place, places[2])
 
 
@@ -391,3 +395,35 @@ def test_few_rows_are_refused():
 def test_noise_with_parameters_for_each_row_is_refused(kind):
     with pytest.raises(InputError, match=r"noise\.kind: svgp takes noise of kind gaussian or known"):
         fit(*_data(50), model={"noise": {"kind": kind}}, inference={"kind": "svgp"})
+
+
+def test_the_held_out_bound_and_the_first_step_weigh_rows_as_all_and_add_the_prior():
+    prior = {"kind": "log_normal", "median": 0.2, "sigma": 0.3}
+    kernel = RBF | {"lengthscale": {"start": [0.7, 1.3], "prior": prior}}
+    gp = _gp(kernel, 100)
+    training = Training(gp, gp.scope.x[:4], ModelRows(gp), Svgp(batch_size=20).minibatches, 0)
+    state = training.initial_state(0)  # q(v) is the prior N(0, I)
+    held, n = training._held, 100
+    residual = gp.scope.y[held] - LEVEL
+    each = -0.5 * (np.log(2 * np.pi * NOISE**2) + (residual**2 + RBF["outputscale"]) / NOISE**2)
+    log_prior, _ = gp.parameters.log_prior(gp.parameters.vector)
+    assert log_prior != 0
+    assert training._held_out(state) == pytest.approx(n * each.mean() + log_prior, rel=JITTERED)
+    batch = next(iter(training._rest_of_epoch(state)))
+    with torch.no_grad():
+        rows = Inducing(gp, gp.x[:4]).project(batch)
+        weight = (n - len(held)) / len(batch.y)
+        expected = torch.eye(4) + weight * rows.projected @ rows.projected.T / NOISE**2
+    training._step(state, batch)
+    np.testing.assert_allclose(state.precision, expected, rtol=1e-9)
+
+
+def test_the_end_of_a_training_is_the_bound_and_the_prior():
+    prior = {"kind": "log_normal", "median": 0.2, "sigma": 0.3}
+    model = {"kernel": {"kind": "rbf", "lengthscale": {"start": 1.0, "prior": prior}}}
+    inference = {"kind": "svgp", **QUICK, "epochs": 2}
+    fitted = fit(*_data(100), model=model, inference=inference, train={"restarts": 0})
+    process = replace(fitted).gp
+    log_prior, _ = process.parameters.log_prior(fitted.vector)
+    assert log_prior != 0
+    assert fitted.search.ends[0][1] == pytest.approx(fitted.inference.evaluate(process)[0] + log_prior, rel=SAME)

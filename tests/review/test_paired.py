@@ -1,9 +1,13 @@
 """Two forecasts of the same rows: what is a difference, and what is noise."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from repository import forecast, scored
 
+from gp.dataset import Dataset
+from gp.posterior import Posterior
 from gp.row_scores import nlpd
 from gp.scores import METRICS, Metric, absolute_error
 from review.compare.paired import (
@@ -16,8 +20,10 @@ from review.compare.paired import (
     compare,
     compared,
     differences,
+    judge,
     mean_and_error,
 )
+from review.compare.scores import held_out, truth
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -126,3 +132,40 @@ def test_standard_error_is_what_repeated_draws_scatter_by():
         changes.append(found.change)
         errors.append(found.se)
     assert np.mean(errors) == pytest.approx(np.std(changes), rel=0.15)
+
+
+def test_a_standard_error_is_that_of_the_mean_of_a_sample():
+    assert mean_and_error(np.array([1.0, 2.0, 6.0])) == pytest.approx((3.0, np.sqrt(7.0 / 3)))  # variance 14/2
+    assert mean_and_error(np.array([1.0, 2.0, 6.0]), tau=4.0)[1] == pytest.approx(2 * np.sqrt(7.0 / 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "se", "n", "verdict"),
+    [
+        (0.19, 0.1, 8, WITHIN),
+        (0.21, 0.1, 8, WORSE),
+        (-0.21, 0.1, 8, BETTER),
+        (0.21, 0.1, 7, TOO_FEW),
+        (2e-6, 0.0, 8, WITHIN),  # of a mean score of 3
+        (4e-6, 0.0, 8, WORSE),
+    ],
+)
+def test_a_difference_is_judged_by_its_error_its_size_and_the_rows(change, se, n, verdict):
+    assert judge(change, se, np.full(n, -3.0)) == verdict
+
+
+def test_rows_of_one_input_are_sorted_and_the_true_function_is_forecast_with_sd_f():
+    x, mean = np.array([[2.0], [0.0], [9.0], [1.0]]), np.array([2.0, 0.0, 9.0, 1.0])
+    posterior = Posterior.normal(x, ("x",), mean, np.full(4, 0.1), np.full(4, 0.5))
+    train = Dataset(x=[[0.0], [3.0]], columns=("x",), y=[0.0, 1.0])
+    test = Dataset(x=x, columns=("x",), y=mean + 10, f=mean + 20)
+    study = SimpleNamespace(test=test, train=train, prediction=posterior)
+    found = held_out(study)
+    assert found.x[:, 0].tolist() == found.scored.forecast.mean.tolist() == [0, 1, 2, 9]
+    assert found.scored.observed.tolist() == [10, 11, 12, 19]
+    assert found.scored.forecast.sd.tolist() == [0.5] * 4
+    for inside, places in ((True, [0, 1, 2]), (False, [9])):
+        rows = truth(inside=inside)(study)
+        assert rows.x[:, 0].tolist() == places
+        assert rows.scored.observed.tolist() == [place + 20 for place in places]
+        assert rows.scored.forecast.sd.tolist() == [0.1] * len(places)
