@@ -16,7 +16,7 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot stamps)))
 
-.PHONY: help repro test check lint bench report review why verify verify-cache versions lock clean distclean
+.PHONY: help repro test check lint mutants bench report review why verify verify-cache versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
@@ -36,6 +36,10 @@ lint: $(INSTALLED)  ## format, lint, types, import contracts
 	$(RUN) ruff check
 	$(RUN) mypy
 	$(RUN) lint-imports --no-logo
+
+WORDS ?=
+mutants: $(INSTALLED)  ## make single lines wrong, one at a time, and see that tests notice (WORDS: those with a word)
+	$(RUN) python -m tests.mutants $(WORDS)
 
 bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)

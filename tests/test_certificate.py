@@ -24,6 +24,7 @@ MEASURED = 1e-3  # a curvature from differences of gradients, at an end 1e-3 nat
 TIME = np.linspace(0, 10, 60)
 WAVE = np.sin(TIME) + 0.1 * np.random.default_rng(1).normal(size=60)
 RBF = {"kernel": {"kind": "rbf"}}
+PLUG_IN = {"kind": "plug_in"}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,11 @@ def test_a_loaded_model_certifies_its_vector_again(good, tmp_path):
     assert loaded.intervals == fitted.certificate.intervals
     assert loaded.converged
     assert (loaded.evaluations, loaded.starts) == (fitted.certificate.evaluations, fitted.certificate.starts)
+
+
+def test_the_share_of_noise_is_beside_what_the_mean_explains(good):
+    noise, explained = good.hyperparameters["noise.sd"] ** 2, np.var(good.predict(TIME, hyperparameters=PLUG_IN).mean)
+    assert good.certificate.noise_share == pytest.approx(noise / (noise + explained))
 
 
 @pytest.mark.parametrize("repeated", [1, 2])
@@ -256,8 +262,9 @@ def test_an_optimum_found_from_the_last_start_alone_alarms_while_candidates_are_
         screened = replace(fitted.search.screened, candidates=3 + left)
         ends = ((n, best - below), (n, best - 9.0), (n, best))
         search = replace(fitted.search, ends=ends, starts=3, screened=screened)
-        alarms = replace(fitted, search=search).certificate.alarms
-        assert any("only the last of 3 starts reached the best" in alarm for alarm in alarms) == alarmed
+        certificate = replace(fitted, search=search).certificate
+        assert any("only the last of 3 starts reached the best" in alarm for alarm in certificate.alarms) == alarmed
+        assert certificate.starts_at_best == (2 if below == 0.01 else 1)
 
 
 def test_an_irrelevant_input_is_named_without_an_alarm():

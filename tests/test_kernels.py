@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 import gp
 from gp.dataset import Dataset
 from gp.model.kernels import Kernel
+from gp.model.kernels.composite import APART
 from gp.model.model import Model
 from gp.spec import InputError, kinds, parse
 from gp.yaml import read_yaml
@@ -608,3 +609,12 @@ def test_a_constant_starts_at_the_mean_square_of_y():
         Dataset(x=np.arange(50.0)[:, None], y=y, columns=("a",))
     )
     assert made.parameters.in_data_units()["kernel.constant"] == pytest.approx(np.mean(y**2))
+
+
+def test_terms_of_a_sum_share_the_variance_and_start_at_lengthscales_of_their_own():
+    terms = {"slow": {"kind": "rbf"}, "middle": {"kind": "rbf"}, "fast": {"kind": "rbf"}}
+    starts = built({"kernel": {"kind": "sum", "terms": terms}}).parameters.in_data_units()
+    alone = built({"kernel": {"kind": "rbf"}}).parameters.in_data_units()
+    for name, factor in (("slow", APART), ("middle", 1.0), ("fast", 1 / APART)):
+        assert starts[f"kernel.{name}.outputscale"] == pytest.approx(alone["kernel.outputscale"] / 3)
+        assert starts[f"kernel.{name}.lengthscale"] == pytest.approx(alone["kernel.lengthscale"] * factor)

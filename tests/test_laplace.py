@@ -45,6 +45,27 @@ def test_smoothed_weights_sum_to_one_and_keep_their_order():
     assert k == -math.inf
 
 
+def test_smoothed_weights_are_quantiles_of_the_tails_distribution():
+    """A fifth of few weights; between the edges of m equal parts."""
+    logs = np.random.default_rng(1).normal(size=50)
+    weights = np.sort(np.exp(logs - logs.max()))
+    cut, tail = weights[-11], weights[-10:]
+    k, scale = fit(tail - cut)
+    expected = np.minimum(cut + stats.genpareto.ppf((np.arange(10) + 0.5) / 10, k, scale=scale), 1.0)
+    found, said = smoothed(logs)
+    found = np.sort(np.exp(found))
+    assert said == k
+    np.testing.assert_allclose(found[-10:] / found[0], expected / weights[0])
+
+
+def test_the_shape_of_a_short_tail_is_drawn_towards_a_half_as_by_ten_more_weights():
+    """By Zhang & Stephens' own estimate of θ = −k/σ, of which k follows: the mean of log(1 − θ values)."""
+    values = np.sort(stats.genpareto.ppf((np.arange(30) + 0.5) / 30, 0.2))
+    k, scale = fit(values)
+    theta = -(k + 10 / 30 * (k - 0.5)) / scale  # σ is that before k is drawn
+    assert np.log1p(-theta * values).mean() == pytest.approx(k + 10 / 30 * (k - 0.5))
+
+
 def test_tempered_weights_leave_half_of_the_plausible_draws_effective():
     sharp, even = np.linspace(0, -9, 32), 0.1 * RNG.normal(size=32)
     assert effective(sharp) < 8

@@ -13,8 +13,11 @@ import gp
 from gp.data import Data
 from gp.model.model import Model
 from gp.spec import InputError, kinds, parse
-from gp.training import Train
+from gp.training import Lbfgs, Train
 from gp.training.newton import (
+    Optimum,
+    _leads_to,
+    _Point,
     _updated,
     at_active_bound,
     climb,
@@ -342,3 +345,17 @@ def test_an_element_is_held_at_a_bound_where_its_gradient_points_outwards():
     vector, bounds = np.array([0.0, 0.0, 1.0, 1.0, 0.5]), [(0.0, 1.0)] * 5
     held = at_active_bound(vector, np.array([-1.0, 1.0, 1.0, -1.0, 1.0]), bounds)
     assert held.tolist() == [True, False, True, False, False]
+
+
+def test_where_no_climb_comes_to_an_end_the_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(Lbfgs, "_start", lambda *_, **__: [])
+    with pytest.raises(InputError, match="every climb came to hyperparameters at which nothing can be computed"):
+        gp.fit(TIME[:9], WAVE[:9])
+
+
+@pytest.mark.parametrize(("lands", "gain", "known"), [(1.4, 0.1, True), (1.6, 0.1, False), (1.1, 0.9, False)])
+def test_a_step_leads_to_an_optimum_that_it_lands_at_and_that_is_as_high_as_it_promises(lands, gain, known):
+    """The optimum is that of −½ (x − 1)² and 0.7 above; the way there, from 1.5, is downhill at first."""
+    optimum = Optimum(np.ones(1), 0.7, (), np.eye(1), 1)
+    here = _Point(np.array([1.5]), 0.0, np.ones(1), np.eye(1))
+    assert _leads_to(optimum, here, np.array([lands - 1.5]), gain) == known

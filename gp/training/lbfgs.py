@@ -16,7 +16,7 @@ from gp.matrices.cholesky import NotPositiveDefinite
 from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.scope import spread
-from gp.spec import PositiveFloat, Spec
+from gp.spec import Fault, PositiveFloat, Spec
 from gp.training.newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
 from gp.training.rows import Settled
@@ -63,7 +63,7 @@ class Lbfgs(Spec):
             optima = optima or self._start(level, starts)
             levels.append(level)
         if not optima:
-            full(full.parameters.start)  # raises, and says why
+            _refuse(full)
         # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first: a stated start's.
         highest = max(optimum.value for optimum in optima)
         best = _refined(full, next(optimum for optimum in optima if optimum.value > highest - self.tolerance))
@@ -174,6 +174,18 @@ class Lbfgs(Spec):
         except NotPositiveDefinite:
             return []
         return [replace(optimum, values=(*before, *optimum.values))]
+
+
+def _refuse(problem: Problem) -> None:
+    """Raise NotPositiveDefinite: as an evaluation at the start does, or because all climbs ended without a factor."""
+    problem(problem.parameters.start)
+    raise NotPositiveDefinite(
+        Fault(
+            "",
+            "every climb came to hyperparameters at which nothing can be computed, as where noise vanishes",
+            "give noise.sd a `lower`, or take noise of kind gaussian",
+        )
+    )
 
 
 def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Optimum]:

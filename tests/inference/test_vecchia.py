@@ -292,7 +292,7 @@ def _scales(kernel, x):
         (PRODUCT, (0, -1)),
         # the shortest of each column: 0.7 and 0.5
         (SUM, (0, 0)),
-        ({"kind": "sum", "terms": {"a": MATERN, "b": RBF | {"lengthscale": [8.0, 0.1]}}}, (-2, 0)),
+        ({"kind": "sum", "terms": {"a": MATERN, "b": RBF | {"lengthscale": [80.0, 0.1]}}}, (-2, 0)),
     ],
 )
 def test_columns_count_by_the_kernels_shortest_lengthscale(kernel, expected):
