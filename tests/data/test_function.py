@@ -155,10 +155,10 @@ def test_several_inputs_are_not_called_x():
 
 
 def test_a_tower_of_powers_is_infinite_at_once():
-    begun = time.perf_counter()
+    begun = time.process_time()  # not the clock, which runs on while other programs have the machine
     with pytest.raises(InputError, match=r"is not finite at x=0 \(got inf\)"):
         function(function="9**9**9**9 + x").sample(0)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 # A run that has to show that pages work (.ci/run) sets BROWSER_TESTS=required: then no browser is a failure.
 REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-SECONDS = 60  # that a page may take; a loaded machine is slow
+SECONDS = 300  # that a page may take; a loaded machine is slow
 
 
 class Page:
