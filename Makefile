@@ -8,6 +8,7 @@ JOBS ?=
 # Two processes, as each loads torch; a file's tests stay together and share its fixtures.
 PYTEST_OPTIONS ?= -n 2 --dist loadfile
 BENCH_OPTIONS ?=
+CHAOS_OPTIONS ?=
 LOCK_OPTIONS ?=
 
 # dvc.yaml's `cmd: python …` takes the first python on PATH.
@@ -16,11 +17,11 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot stamps)))
 
-.PHONY: help repro test check lint mutants bench report review why verify verify-cache versions lock clean distclean
+.PHONY: help repro test check lint mutants chaos bench report review why verify verify-cache versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
-	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS JOBS PYTEST_OPTIONS BENCH_OPTIONS LOCK_OPTIONS'
+	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS JOBS PYTEST_OPTIONS BENCH_OPTIONS CHAOS_OPTIONS LOCK_OPTIONS'
 
 repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
 	$(RUN) python -m stages.repro $(if $(JOBS),--jobs $(JOBS)) $(DVC_OPTIONS)
@@ -40,6 +41,9 @@ lint: $(INSTALLED)  ## format, lint, types, import contracts
 WORDS ?=
 mutants: $(INSTALLED)  ## make single lines wrong, one at a time, and see that tests notice (WORDS: those with a word)
 	$(RUN) python -m tests.mutants $(WORDS)
+
+chaos: $(INSTALLED)  ## kill, edit and cut around `dvc repro` for 60 rounds, and compare bytes with a clean run
+	$(RUN) PYTHONPATH=. python tests/chaos.py $(CHAOS_OPTIONS)
 
 bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)

@@ -15,7 +15,7 @@ from stages import (
     train,
 )
 from stages.inputs import declaration
-from stages.lock import check_lock, check_running
+from stages.lock import check_experiment, check_lock, check_running
 
 PARAMS_OF: dict[str, type[Spec]] = {
     "synthesize": synthesize.Params,
@@ -27,14 +27,14 @@ PARAMS_OF: dict[str, type[Spec]] = {
 
 
 def validate() -> None:
-    """Raise InputError with all faults of all studies, of versions.yaml and of dvc.lock."""
+    """Raise InputError with all faults of all studies, of versions.yaml and of what a killed `dvc` left."""
     faults: list[Fault] = []
     for study in read_studies():
         for params in PARAMS_OF.values():
             faults += _faults(parse_params, study, params)
     packages = {name for stage in PARAMS_OF for name in declaration(stage, study="")["versions"]}
     faults += _faults(check_versions, sorted(packages))
-    faults += _faults(check_lock) + _faults(check_running)
+    faults += _faults(check_lock) + _faults(check_running) + _faults(check_experiment)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is reported once
 

@@ -1,10 +1,15 @@
-"""dvc.lock, and DVC's record of running stages: checked, kept before a run, and mended where `dvc` was killed.
+"""What a `dvc` that was killed leaves behind: half a dvc.lock, half a record of running stages, edits put aside.
 
 DVC writes both files in place.  A `dvc` that is killed at that moment leaves half of one, which no command can read.
+`make repro` keeps a copy of dvc.lock, and mends it.  `dvc exp run` takes uncommitted edits out of the workspace and
+puts them back a second later; if it is killed in between, they are in a commit that nobody knows of.
 """
 
 import json
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -43,6 +48,53 @@ def check_running() -> None:
     except ValueError:
         why, fix = "is cut off, as `dvc` was killed while it wrote it", f"if no other `dvc` runs, `rm {RUNNING}`"
         raise InputError(Fault("", why, fix, source=str(RUNNING))) from None
+
+
+MERGE = "refs/exps/exec/EXEC_MERGE"  # where `dvc exp run` puts uncommitted edits, until it has ended
+STALE = 10.0  # seconds; Git holds its lock for milliseconds
+
+
+def check_experiment() -> None:
+    """Raise InputError if a `dvc exp run` was killed, and edits are put aside or Git is locked; needs Git."""
+    if _git("rev-parse", "--quiet", "--verify", MERGE) and not any(map(_is_alive, _running())):
+        why = "`dvc exp run` was killed: edits that were not committed may be missing from the files, and are here"
+        fix = (
+            f"`git diff -R {MERGE}` shows what is missing, `git restore --source={MERGE} .` brings it back; then "
+            f"`git update-ref -d {MERGE}`"
+        )
+        raise InputError(Fault("", why, fix, source=MERGE))
+    held = Path(_git("rev-parse", "--git-path", "HEAD.lock") or "HEAD.lock")
+    if held.exists() and time.time() - held.stat().st_mtime > STALE:
+        why, fix = "is left by a `dvc exp run` or a `git` that was killed", f"if no other `git` runs, `rm {held}`"
+        raise InputError(Fault("", why, fix, source=str(held)))
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _running() -> set[int]:
+    """Return the processes that DVC's record of running stages names."""
+    try:
+        record = json.loads(RUNNING.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return set()
+    readers = [holder for holders in record.get("read", {}).values() for holder in holders]
+    return {int(holder["pid"]) for holder in [*readers, *record.get("write", {}).values()]}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def keep() -> None:

@@ -1,5 +1,7 @@
 """docs/experiments.md: every command of it, in the order in which it stands there."""
 
+import json
+import os
 import re
 
 import pytest
@@ -82,3 +84,40 @@ def test_a_job_in_a_clone_takes_from_the_shared_cache_what_another_has_computed(
     assert "Running stage" not in printed
     assert "Stage 'predict@sine' is cached" in printed
     assert "n: 21" in project.run("git", "show", "job:params.yaml").stdout
+
+
+def test_edits_that_a_killed_experiment_put_aside_are_noticed_and_come_back(project):
+    clean = (project.path / "params.yaml").read_text(encoding="utf-8")
+    project.edit("sine.seed", 7)
+    edited = (project.path / "params.yaml").read_text(encoding="utf-8")
+    aside = project.run("git", "stash", "create", **AUTHOR).stdout.strip()
+    diff, restore, forget, _ = section("If `dvc exp run` is killed")
+    project.run("git", "update-ref", forget.split()[-1], aside)
+    project.run("git", "checkout", "-q", ".")  # killed before the edits came back
+    for module, code in (("stages", 2), ("review.lock.why", 1)):
+        said = project.within(module, exit_code=code).stderr
+        assert "`dvc exp run` was killed: edits that were not committed may be missing" in said
+        assert all(f"`{command}`" in said for command in (diff, restore, forget))
+    assert "+    seed: 7" in project.run(*diff.split()).stdout
+    assert (project.path / "params.yaml").read_text(encoding="utf-8") == clean
+    project.run(*restore.split())
+    assert (project.path / "params.yaml").read_text(encoding="utf-8") == edited
+    project.run(*forget.split())
+    project.within("stages")
+
+
+def test_an_experiment_that_still_runs_has_lost_nothing(project):
+    project.run("git", "update-ref", "refs/exps/exec/EXEC_MERGE", "HEAD")
+    (project.path / ".dvc/tmp").mkdir(exist_ok=True)
+    running = {"write": {str(project.path / "data/sine/plot"): {"pid": os.getpid(), "cmd": "dvc exp run"}}}
+    (project.path / ".dvc/tmp/rwlock").write_text(json.dumps(running), encoding="utf-8")
+    project.within("stages")
+
+
+@pytest.mark.parametrize("age", [0, 60])
+def test_a_lock_of_git_that_was_left_behind_is_named(project, age):
+    held = project.path / ".git/HEAD.lock"
+    held.touch()
+    os.utime(held, (held.stat().st_atime, held.stat().st_mtime - age))
+    said = project.within("stages", exit_code=2 if age else 0).stderr
+    assert ("`rm .git/HEAD.lock`" in said) == bool(age)

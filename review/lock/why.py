@@ -28,6 +28,7 @@ from gp.spec import InputError
 from gp.yaml import read_yaml
 from review.lock.records import check_lock
 from stages import check_names
+from stages.lock import check_experiment
 from stages.stamps import contradictions
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
@@ -60,6 +61,7 @@ def main() -> int:
     try:
         check_names()  # DVC silently skips a study that it cannot run
         check_lock()
+        check_experiment()
         with Repo() as repo, repo.lock:
             found = list(blocks(repo))
     except (DvcException, InputError) as error:
