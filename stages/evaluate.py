@@ -32,6 +32,9 @@ def main(study: str, params: Params, out: Path) -> None:
     if (folds := folder(study, "predict") / "folds.csv").exists():
         forecast = Forecast.load(folds)
         metrics["folds"] = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
+    if (sampling := folder(study, "predict") / "sampling.json").exists():
+        sampled = json.loads(sampling.read_text(encoding="utf-8"))
+        metrics["sampling"] = sampled | {"alarms": len(sampled["alarms"])}
     if (rows / "test.csv").exists():
         test = Dataset.load(rows / "test.csv")
         posterior = Posterior.load(folder(study, "predict") / "test.csv")

@@ -1,6 +1,7 @@
 """Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
 
 loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
+Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
 """
 
 import sys
@@ -12,10 +13,10 @@ import pandas as pd
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
 from gp.fitted.folds import predict_folds
-from gp.fitted.uncertainty import Auto, Hyperparameters
+from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
 from gp.grid import Grid, slices
 from gp.spec import Seed, Spec
-from stages import folder, run
+from stages import folder, run, write_json
 
 
 class Predict(Spec):
@@ -36,6 +37,11 @@ def main(study: str, params: Params, out: Path) -> None:
     """Predict at the test rows, on the grid and along the slices, as far as the study has them."""
     fitted = Fitted.load(folder(study, "train") / "model.safetensors")
     hyperparameters = params.predict.hyperparameters
+    if isinstance(hyperparameters, Nuts):
+        certificate = fitted.certify(hyperparameters)
+        write_json(out / "sampling.json", certificate.sampling())
+        for alarm in certificate.draws.alarms(plateaus=False) if certificate.draws else ():
+            print(f"{study}: ALARM: {alarm}")
     fitted.leave_out(hyperparameters).save(out / "loo.csv", y=fitted.data.observed)
     if (assigned := folder(study, "synthesize") / "folds.csv").exists():
         folds = pd.read_csv(assigned)["fold"].to_numpy()

@@ -177,3 +177,48 @@ def test_a_model_of_another_version_is_refused(whole, tmp_path):
     refused(written(tmp_path / "m", tensors, header | {"format": later}), f"format {later} is not {later - 1}, this")
     names = [f"{name}x" for name in header["names"]]
     refused(written(tmp_path / "m", tensors, header | {"names": names}), "its hyperparameters are not this version's")
+
+
+# --- draws of the hyperparameters ------------------------------------------------------------------------------------
+
+
+def test_a_file_keeps_its_draws_and_predicts_at_them_alone(tmp_path, monkeypatch):
+    """What is loaded needs neither optima nor curvature, and says bit for bit what was said before."""
+    fitted = gp.fit(X, Y, train=QUICK)
+    few = {"kind": "nuts", "draws": 50, "warmup": 20, "chains": 2}
+    before = [fitted.predict(X[:3]), fitted.predict(X[:3], hyperparameters=few)]
+    left_out = fitted.leave_out()
+    fitted.save(tmp_path / "model.safetensors")
+
+    def search(*_):
+        raise AssertionError("optima were looked for again")
+
+    monkeypatch.setattr("gp.fitted.fitted.find_modes", search)
+    loaded = gp.load(tmp_path / "model.safetensors")
+    after = [loaded.predict(X[:3]), loaded.predict(X[:3], hyperparameters=few)]
+    for old, new in zip(before, after, strict=True):
+        for part in ("means", "sds", "weights"):
+            np.testing.assert_array_equal(getattr(new.y, part), getattr(old.y, part))
+    np.testing.assert_array_equal(loaded.leave_out().means, left_out.means)
+    assert loaded.mixture(few).draws.chains == fitted.mixture(few).draws.chains
+    loaded.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_file_without_draws_loads_and_draws_the_same(whole, tmp_path):
+    tensors, header = copy.deepcopy(whole)
+    if "draws" not in header:
+        pytest.skip("this model plugs its hyperparameters in")
+    kept = gp.load(written(tmp_path / "kept.safetensors", tensors, header)).predict(X[:3])
+    del header["draws"]
+    old = {name: values for name, values in tensors.items() if not name.startswith("draws.")}
+    found = gp.load(written(tmp_path / "old.safetensors", old, header)).predict(X[:3])
+    np.testing.assert_array_equal(found.y.means, kept.y.means)
+
+
+def test_weights_that_do_not_sum_to_one_are_refused(whole, tmp_path):
+    tensors, header = copy.deepcopy(whole)
+    if "draws" not in header:
+        pytest.skip("this model plugs its hyperparameters in")
+    tensors["draws.0.log_weights"] = tensors["draws.0.log_weights"] + 0.1
+    refused(written(tmp_path / "model.safetensors", tensors, header), match="do not sum to one")

@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 import gp
-from gp.fitted.laplace import WIDTH, Mode, draw
+from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, fit, smoothed, tempered
+from gp.fitted.priors import WIDTH
 from gp.spec import InputError
 from gp.training import Problem
 
@@ -203,7 +204,7 @@ def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
 
     monkeypatch.setattr(_Integrated, "condition", failing)
     mixture = gp.fit(X, Y, model=RBF).mixture(None)
-    assert (mixture.dropped, len(mixture.vectors)) == (8, 24)
+    assert (mixture.draws.dropped, len(mixture.vectors)) == (8, 24)
     assert mixture.weights.sum() == pytest.approx(1)
 
 
@@ -253,6 +254,6 @@ def test_a_posterior_like_a_banana_raises_an_alarm():
     white = {"kind": "sum", "terms": {f"w{i}": {"kind": "white"} for i in range(4)}}
     y = np.random.default_rng(5).normal(size=60)
     certificate = gp.fit(np.arange(60.0), y, model={"kernel": white}).certificate
-    assert certificate.pareto_k > 0.7
+    assert certificate.draws.pareto_k > 0.7
     assert any("is not near normal in their logs (Pareto k̂" in alarm for alarm in certificate.alarms)
     assert "integrated over the hyperparameters, 32 draws" in str(certificate)

@@ -8,11 +8,11 @@ import numpy as np
 
 from gp.dataset import Dataset
 from gp.fitted.curvature import at_best_rows, curvature_at, of_hyperparameters
+from gp.fitted.draws import Draws
 from gp.fitted.intervals import asymptotic, integrated
 from gp.fitted.laplace import Mode
 from gp.fitted.mixture import Mixture
 from gp.fitted.optima import Rival, rivals
-from gp.fitted.pareto import RELIABLE
 from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
@@ -24,7 +24,6 @@ ALL_NOISE = 0.99  # share of y's variance
 SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much one time in twenty
 ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
 PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
-FEW = 0.25  # share of the draws
 COPIES = 0.05  # share of the rows
 SCARCE = 5  # rows for each hyperparameter
 IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
@@ -63,8 +62,7 @@ class Certificate:
     copies: float  # share of the rows whose inputs and target repeat another row's
     scarce: str  # how many rows there are for how many hyperparameters, where rows are few
     predictions: str
-    pareto_k: float | None  # of the draws' weights; None where hyperparameters are plugged in
-    effective: float | None  # share of the draws that have the weight, before weights are tempered
+    draws: Draws | None  # that predictions are made at; None where hyperparameters are plugged in
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
     gaining: float | None  # what the last steps gained, nats, where training ended for want of steps
 
@@ -107,14 +105,8 @@ class Certificate:
                 f"{self.copies:.0%} of the rows repeat both inputs and target of another row: noise is learnt too "
                 "small, and rows that are left out are known by their copies: remove copies"
             )
-        # The lengthscale of an irrelevant input lies on a plateau, which is no normal either, and does no harm.
-        few = self.effective is not None and self.effective < FEW and not self.irrelevant_inputs
-        if few and self.pareto_k is not None and self.pareto_k > RELIABLE:
-            alarms.append(
-                f"what is known of the hyperparameters is not near normal in their logs (Pareto k̂ {self.pareto_k:.2f}, "
-                f"{self.effective:.0%} of the draws have the weight): their intervals, and bands of predictions, are "
-                "rough: take fewer hyperparameters, or state priors"
-            )
+        if self.draws:
+            alarms += self.draws.alarms(plateaus=bool(self.irrelevant_inputs))
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,15 +115,25 @@ class Certificate:
             "converged": int(self.converged),  # a number, so that `dvc metrics diff` shows a change
             "alarms": len(self.alarms),
             **{name: len(names) for name, names in self.named().items()},
-            "intervals": {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()},
+            "intervals": self._ends(),
         }
 
     def diagnostics(self) -> dict[str, Any]:
         """Return the numbers for fit.json alone: how the search went, and what rounding errors decide."""
         search = ("gradient_norm", "shortfall", "condition_number", "evaluations", "starts", "starts_at_best")
-        return _given(self, (*search, "pareto_k", "effective")) | {
-            "rivals": sum(rival.alarm is not None for rival in self.rivals)
+        return {
+            **_given(self, search),
+            **(self.draws.numbers() if self.draws else {}),
+            "rivals": sum(rival.alarm is not None for rival in self.rivals),
         }
+
+    def sampling(self) -> dict[str, Any]:
+        """Return what sampling.json says: how far chains agree, and the intervals of their draws."""
+        drawn = {**self.draws.numbers(), "alarms": self.draws.alarms(plateaus=False)} if self.draws else {}
+        return {**drawn, "intervals": self._ends()}
+
+    def _ends(self) -> dict[str, Any]:
+        return {name: {"lower": low, "upper": high} for name, (low, high) in self.intervals.items()}
 
     def named(self) -> dict[str, list[str]]:
         """Return the names of hyperparameters and inputs that metrics.json counts."""
@@ -253,8 +255,7 @@ def certify(
         copies=_copies(data),
         scarce=f"{gp.total} for {len(names)} hyperparameters" if gp.total < SCARCE * len(names) else "",
         predictions=predictions,
-        pareto_k=float(f"{mixture.pareto_k:.3g}") if mixture and math.isfinite(mixture.pareto_k) else None,
-        effective=float(f"{mixture.effective:.3g}") if mixture else None,
+        draws=mixture.draws if mixture else None,
         adam_gap=_adam_gap(problem, vector, curvature, value) if by_adam and search and not gp.auxiliary else None,
     )
 

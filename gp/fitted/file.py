@@ -1,12 +1,14 @@
 """The model file: training rows, learnt values and specs in one safetensors file, checked when it is read.
 
 A file is not trusted.  No code in it is run.  The name, type and size of every key and tensor are checked, and nothing
-made from it is larger than what the file itself contains.
+made from it is larger than what the file itself contains.  A loaded model predicts at the draws of hyperparameters that
+the file keeps; a file without any, of an earlier version, loads too.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +18,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from gp.dataset import Dataset, TableStatistics
+from gp.fitted.convergence import Convergence
+from gp.fitted.draws import Draws
+from gp.fitted.uncertainty import Laplace, Nuts
 from gp.inference import Inference
 from gp.inference.method import Method, Screened, Search
 from gp.model.model import GaussianProcess, Model
-from gp.spec import Count, Fault, FiniteFloat, InputError, Spec, parse
+from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
 from gp.training import Train
 
 FORMAT = 1  # to be increased when older files can no longer be read
@@ -37,6 +42,7 @@ class Saved:
     vector: np.ndarray
     search: Search | None
     built: GaussianProcess
+    draws: Mapping[Laplace | Nuts, Draws] = field(default_factory=dict)
 
 
 class _Range(Spec):
@@ -64,6 +70,28 @@ class _Search(Spec):
     screened: _Screened | None = None
 
 
+class _Chains(Spec):
+    """A `Convergence` (gp.fitted.convergence)."""
+
+    chains: Count
+    draws: Count
+    r_hat: FiniteFloat
+    ess_bulk: FiniteFloat
+    ess_tail: FiniteFloat
+    divergences: Annotated[int, Field(ge=0)]
+    evaluations: Annotated[int, Field(ge=0)]
+
+
+class _Draws(Spec):
+    """A `Draws` without its vectors and weights, which are tensors, and how these were drawn."""
+
+    by: Annotated[Laplace | Nuts, OneOf()]
+    effective: FiniteFloat
+    dropped: Annotated[int, Field(ge=0)]
+    pareto_k: FiniteFloat | None = None
+    chains: _Chains | None = None
+
+
 class _Header(Spec):
     """The JSON beside the tensors; `whole` is the number of rows of the table, if the file's rows are a sample."""
 
@@ -75,6 +103,7 @@ class _Header(Spec):
     train: Train
     whole: Count | None = None
     search: _Search | None = None
+    draws: list[_Draws] = Field(default_factory=list)
 
 
 def write(
@@ -84,8 +113,9 @@ def write(
     names: list[str],
     vector: np.ndarray,
     search: Search | None,
+    draws: Mapping[Laplace | Nuts, Draws],
 ) -> None:
-    """Write a safetensors file: training rows, the learnt `vector`, and the `specs` as one key of JSON.
+    """Write a safetensors file: training rows, learnt `vector`, `draws` about it, and the `specs` as one key of JSON.
 
     The specs keep their written order, because it is the order of a sum's terms.
     """
@@ -106,8 +136,21 @@ def write(
         tensors["noise_sd"] = data.noise_sd
     if table := data.table:  # the header's numbers need not keep every digit
         header["whole"], tensors["whole.x"], tensors["whole.y"] = table.n, table.x, table.y
+    for i, (kind, drawn) in enumerate(draws.items()):
+        header.setdefault("draws", []).append(_written(kind, drawn))
+        tensors |= {f"draws.{i}.vectors": drawn.vectors, f"draws.{i}.log_weights": drawn.log_weights}
+        if drawn.sampled is not None:
+            tensors[f"draws.{i}.sampled"] = drawn.sampled
     # One metadata key: with several, their order in the file changes from run to run.
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+
+
+def _written(kind: Laplace | Nuts, draws: Draws) -> dict[str, Any]:
+    """Return the header's part of some draws."""
+    known = {"by": kind.model_dump(), "effective": draws.effective, "dropped": draws.dropped}
+    if math.isfinite(draws.pareto_k):
+        known["pareto_k"] = draws.pareto_k
+    return known if draws.chains is None else known | {"chains": asdict(draws.chains)}
 
 
 def read(path: str | Path) -> Saved:
@@ -150,9 +193,11 @@ def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
     expected, vector = len(built.parameters.start) + method.n_auxiliary(built), tensors["vector"]
     if len(vector) != expected:
         raise InputError(_fault(f"tensor 'vector' has {len(vector)} values, and its model has {expected}"))
-    for each in (vector, *tensors.get("optima.vectors", ())):
+    drawn = _draws(tensors, read.draws)
+    vectors = [each for draws in drawn.values() for each in draws.vectors]
+    for each in (vector, *tensors.get("optima.vectors", ()), *vectors):
         _refuse_overflow(built, each)
-    return Saved(data, read.model, method, read.train, vector, _search(tensors, read.search), built)
+    return Saved(data, read.model, method, read.train, vector, _search(tensors, read.search), built, drawn)
 
 
 def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
@@ -161,9 +206,14 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
     shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
     if "noise_sd" in tensors:
         shapes["noise_sd"] = (-1,)
+    p = tensors["vector"].size if "vector" in tensors else 0
     if "optima.nats" in tensors:
-        p = tensors["vector"].size if "vector" in tensors else 0
         shapes |= {"optima.nats": (-1,), "optima.vectors": (tensors["optima.nats"].size, p)}
+    for i, of in enumerate(header.draws):
+        n = tensors[f"draws.{i}.log_weights"].size if f"draws.{i}.log_weights" in tensors else 0
+        shapes |= {f"draws.{i}.log_weights": (-1,), f"draws.{i}.vectors": (n, p)}
+        if of.chains:
+            shapes[f"draws.{i}.sampled"] = (-1, p)
     if header.whole is not None:
         shapes |= {"whole.x": (2, d), "whole.y": (2, 1)}
     if odd := sorted(shapes.keys() ^ tensors.keys()):
@@ -205,6 +255,27 @@ def _search(tensors: dict[str, np.ndarray], header: _Search | None) -> Search | 
     return Search(
         tensors["vector"], (), ends, header.starts, header.evaluations, header.rows, optima=optima, screened=screened
     )
+
+
+def _draws(tensors: dict[str, np.ndarray], headers: Sequence[_Draws]) -> dict[Laplace | Nuts, Draws]:
+    """Return the draws by how they were drawn.  Raises InputError for none, and for weights that do not sum to one."""
+    drawn = {}
+    for i, header in enumerate(headers):
+        log_weights, k = tensors[f"draws.{i}.log_weights"], header.pareto_k
+        if not (log_weights <= 1e-9).all() or abs(np.exp(log_weights).sum() - 1) > 1e-6:
+            raise InputError(_fault(f"tensor 'draws.{i}.log_weights' has weights that do not sum to one"))
+        chains = Convergence(**header.chains.model_dump()) if header.chains else None
+        sampled = tensors.get(f"draws.{i}.sampled")
+        drawn[header.by] = Draws(
+            tensors[f"draws.{i}.vectors"],
+            log_weights,
+            -math.inf if k is None else k,
+            header.effective,
+            header.dropped,
+            chains,
+            sampled,
+        )
+    return drawn
 
 
 def _counts(value: Any) -> Iterator[int]:

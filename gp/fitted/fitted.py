@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, fields, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ import pandas as pd
 from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
+from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, find_modes
 from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
-from gp.fitted.uncertainty import Hyperparameters, Laplace, PlugIn, resolve
+from gp.fitted.uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
 from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
@@ -46,6 +47,7 @@ class Fitted:
     why: str = ""  # why this method, if the user did not choose it
     ranking: pd.DataFrame | None = None  # of the kernels, if several were tried
     gap: "Gap | None" = None  # to exact, where it was measured to choose the method
+    draws: Mapping[Laplace | Nuts, Draws] = field(default_factory=dict)  # of the hyperparameters, from a model file
     built: InitVar[GaussianProcess | None] = None  # the model over `data`, if already built
 
     def __post_init__(self, built: GaussianProcess | None) -> None:
@@ -54,7 +56,7 @@ class Fitted:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return only the fields; what is computed from them cannot be pickled, and is computed again."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def gp(self) -> GaussianProcess:
@@ -119,7 +121,7 @@ class Fitted:
         left_out = mixture.leave_one_out() if mixture else Forecast.normal(*self._conditioned.leave_one_out())
         return Forecast(left_out.means * scale + self.gp.scope.y_offset, left_out.sds * scale, left_out.weights)
 
-    def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace, str]:
+    def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace | Nuts, str]:
         """Return how predictions treat the hyperparameters, and why where a rule decides."""
         chosen = parse(Hyperparameters, hyperparameters or {}, "hyperparameters")
         return resolve(chosen, self.gp, self.inference, by_adam=isinstance(self.train, Adam))
@@ -129,13 +131,14 @@ class Fitted:
         treatment, _ = self.treatment(hyperparameters)
         if isinstance(treatment, PlugIn) or not self.gp.parameters.names:
             return None
-        if treatment.draws not in self._mixtures:
-            self._mixtures[treatment.draws] = mix(self.gp, self.inference, self._learnt_on, self.modes, treatment.draws)
-        return self._mixtures[treatment.draws]
+        if treatment not in self._mixtures:
+            self._mixtures[treatment] = mix(self.gp, self.inference, self._learnt_on, self.modes, treatment)
+        return self._mixtures[treatment]
 
     @cached_property
-    def _mixtures(self) -> dict[int, Mixture]:
-        return {}
+    def _mixtures(self) -> dict[Laplace | Nuts, Mixture]:
+        """Return the mixtures made so far; at first those whose draws a model file had."""
+        return {kind: Mixture.of(self.gp, self.inference, draws) for kind, draws in self.draws.items()}
 
     @cached_property
     def _learnt_on(self) -> GaussianProcess:
@@ -154,8 +157,12 @@ class Fitted:
     @cached_property
     def certificate(self) -> Certificate:
         """Return the certificate; it costs 2p + 1 evaluations for p free hyperparameters."""
+        return self.certify()
+
+    def certify(self, hyperparameters: Chosen = None) -> Certificate:
+        """Return the certificate, with intervals and alarms of what `hyperparameters`, as in `predict`, draws."""
         gp, on_some = self._learnt_on, self._learnt_on is not self.gp
-        (treatment, why), mixture = self.treatment(), self.mixture(None)
+        (treatment, why), mixture = self.treatment(hyperparameters), self.mixture(hyperparameters)
         condition_number = self._conditioned.condition_number
         share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
         if condition_number is not None and not on_some:
@@ -170,7 +177,7 @@ class Fitted:
                 noise_share=share,
                 condition_number=condition_number,
                 by_adam=isinstance(self.train, Adam),
-                predictions=f"{treatment} ({why})",
+                predictions=f"{treatment} ({why})" if why else f"{treatment}",
                 mode=self.modes[0] if mixture else None,
                 mixture=mixture,
             )
@@ -232,9 +239,14 @@ class Fitted:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the model file (gp.fitted.file): training rows, learnt values, and the specs."""
+        """Write the model file (gp.fitted.file): training rows, learnt values, the specs, and all draws made so far.
+
+        Those that the default rule asks for are made now.
+        """
+        self.mixture()
         specs = {"model": self.model, "inference": self.inference, "train": self.train}
-        file.write(path, self.data, specs, self.gp.parameters.names, self.vector, self.search)
+        draws = {kind: mixture.draws for kind, mixture in self._mixtures.items()}
+        file.write(path, self.data, specs, self.gp.parameters.names, self.vector, self.search, draws)
 
     @classmethod
     def load(cls, path: str | Path) -> "Fitted":
@@ -243,7 +255,8 @@ class Fitted:
         Raises InputError, in one line, for any other file.
         """
         saved = file.read(path)
-        return cls(saved.data, saved.model, saved.inference, saved.train, saved.vector, saved.search, built=saved.built)
+        parts = (saved.data, saved.model, saved.inference, saved.train, saved.vector, saved.search)
+        return cls(*parts, draws=saved.draws, built=saved.built)
 
 
 def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:

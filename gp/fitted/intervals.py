@@ -1,10 +1,12 @@
 """95 % intervals of hyperparameters, in the data's units."""
 
+import math
+
 import numpy as np
 
 from gp.fitted.laplace import Mode
 from gp.fitted.mixture import Mixture
-from gp.forecast import Forecast
+from gp.fitted.priors import WIDTH
 from gp.parameters.vector import Parameters
 
 Intervals = dict[str, tuple[float, float]]
@@ -13,13 +15,17 @@ Intervals = dict[str, tuple[float, float]]
 def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[Intervals, list[str]]:
     """Return 95 % intervals by name, and the names of what has none.
 
-    Those of the covariance are about the optimum of the likelihood whose mean coefficients are integrated out, so that
-    plugging these in does not bias them; those of the coefficients are of their mixture over the draws.
+    Those of the covariance are quantiles of the draws of chains.  Without chains they are about the optimum of the
+    likelihood whose mean coefficients are integrated out, so that plugging these in does not bias them.  Those of the
+    coefficients are of their mixture over the draws.
     """
-    intervals, undetermined = asymptotic(parameters, mode.vector, mode.drawn, mode.curvature)
-    places = mixture.places
+    sampled, places = mixture.draws.sampled, mixture.places
+    if sampled is None:
+        intervals, undetermined = asymptotic(parameters, mode.vector, mode.drawn, mode.curvature)
+    else:
+        intervals, undetermined = of_draws(parameters, mode, sampled)
     if len(places):
-        ends = np.array(Forecast(mixture.vectors[:, places], mixture.sds, mixture.weights).interval(0.95))
+        ends = np.array(mixture.coefficients.interval(0.95))
         # To a thousandth of the width, which two machines agree on.
         step = 10.0 ** (np.floor(np.log10(np.maximum(ends[1] - ends[0], 1e-300))) - 3)
         low, high = mode.vector.copy(), mode.vector.copy()
@@ -27,6 +33,19 @@ def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[In
         low_natural, high_natural = natural(parameters, low), natural(parameters, high)
         intervals |= {parameters.names[i]: (low_natural[i], high_natural[i]) for i in places}
     return {name: intervals[name] for name in parameters.names if name in intervals}, undetermined
+
+
+def of_draws(parameters: Parameters, mode: Mode, sampled: np.ndarray) -> tuple[Intervals, list[str]]:
+    """Return 95 % intervals by name, and the names of what has none, by quantiles of draws (N, P) from chains."""
+    low, high = mode.vector.copy(), mode.vector.copy()
+    low[mode.drawn], high[mode.drawn] = np.quantile(sampled[:, mode.drawn], (0.025, 0.975), axis=0)
+    # As `asymptotic` judges: of what is known, less comes from the data than from the weak prior.
+    priors = np.concatenate([np.full(p.size, p.prior is not None) for p in parameters.free])
+    loose = (sampled.std(axis=0) > WIDTH / math.sqrt(2)) & ~priors
+    ends = [natural(parameters, raw) for raw in (low, high)]
+    names = parameters.names
+    intervals = {names[i]: (ends[0][i], ends[1][i]) for i in mode.drawn if not loose[i]}
+    return intervals, [names[i] for i in mode.drawn if loose[i]]
 
 
 def asymptotic(

@@ -1,8 +1,9 @@
 """The Laplace approximation: how uncertain hyperparameters are, as normals at the optima that a search found.
 
 θ is drawn from N(θ̂, (H + Λ)⁻¹) at each optimum θ̂ of the likelihood whose mean coefficients are integrated out
-(gp.inference.flat_mean), with H its curvature.  Λ, a weak precision about the data-driven start, keeps what the data do
-not determine finite.  Everything is in the raw vector, so mostly in logs.  Auxiliary parameters are held.
+(gp.inference.flat_mean), times the user's priors, with H its curvature.  Λ, a weak precision about the data-driven
+start, keeps what the data do not determine finite.  Everything is in the raw vector, so mostly in logs.  Auxiliary
+parameters are held.
 """
 
 import math
@@ -13,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtri
 
+from gp.fitted.priors import WIDTH, WeakPrior, log_factor
 from gp.inference.method import Method, Search
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
@@ -20,7 +22,6 @@ from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem
 from gp.training.newton import climb, fine_curvature, measure_curvature
 
-WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part
 DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on
@@ -98,7 +99,7 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
 def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:
     """Return the optimum near `start` over the places `free`, where those `apart` are integrated out."""
     bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
-    if len(apart) and len(free):  # the optimum is not quite that of the likelihood at the best coefficients
+    if (len(apart) or problem.parameters.has_prior) and len(free):  # the optimum is not quite that of the search
         part = _Part(problem, start, free)
         rough = measure_curvature(part, start[free], central=False)
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
@@ -114,7 +115,7 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
 
 
 class _Part:
-    """The objective as a function of some places of the raw vector, the others held."""
+    """The objective as a function of some places of the raw vector, the others held; priors are of the raw vector."""
 
     def __init__(self, problem: Problem, vector: np.ndarray, places: np.ndarray) -> None:
         self.problem, self.vector, self.places = problem, vector, places
@@ -127,8 +128,10 @@ class _Part:
         return vector
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = self.problem(self.whole(vector))
-        return value, gradient[self.places]
+        whole = self.whole(vector)
+        value, gradient = self.problem(whole)
+        factor, slope = log_factor(self.problem.parameters, whole)
+        return value + factor, (gradient + slope)[self.places]
 
 
 def draw(
@@ -138,13 +141,7 @@ def draw(
 
     Each mode gets draws by its evidence.  `hyperparameters` are the places that are not integrated out.
     """
-    widths = np.concatenate([np.full(p.size, math.inf if p.prior else WIDTH) for p in parameters.free])[hyperparameters]
-    start = parameters.start[hyperparameters]
-
-    def weak(vectors: np.ndarray) -> np.ndarray:
-        """Return the log density (S,) of N(start, WIDTH²), but for a constant; none where the user gave a prior."""
-        return np.asarray(-0.5 * (((vectors[:, hyperparameters] - start) / widths) ** 2).sum(axis=1))
-
+    weak = WeakPrior.of(parameters, hyperparameters)
     evidence = np.array([mode.nats + weak(mode.vector[None])[0] + mode.log_volume for mode in modes])
     shares = np.exp(evidence - evidence.max())
     counts = np.round(count * shares / shares.sum()).astype(int).tolist()

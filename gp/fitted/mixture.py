@@ -1,26 +1,32 @@
 """Predictions that integrate over hyperparameters: a model conditioned on its rows at each of a few weighted draws.
 
-The mixture's weights are importance weights, likelihood × prior over the density of what was drawn, their tail smoothed
-(gp.fitted.pareto) and no sharper than leaves half of the plausible draws effective.
+Draws from normals (gp.fitted.laplace) have importance weights, likelihood × prior over the density of what was drawn,
+their tail smoothed (gp.fitted.pareto) and no sharper than leaves half of the plausible draws effective.  Draws of
+chains (gp.fitted.chains) count alike.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from gp.fitted.chains import run
+from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, smoothed, tempered
+from gp.fitted.priors import log_prior
+from gp.fitted.uncertainty import Laplace, Nuts
 from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method, without_factor
 from gp.inference.solved import Solved
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
-from gp.parameters.vector import Parameters
 
+MIXED = 128  # of the draws of all chains, evenly spaced, at which a model predicts
 KEPT = 2**23  # numbers of all factors together up to which they are kept from one prediction to the next: 64 MB
 
 
@@ -32,31 +38,55 @@ class Forecasts(NamedTuple):
     components: dict[str, Forecast]
 
 
+class Kept(NamedTuple):
+    """What is kept of a draw: its raw vector with the estimated mean coefficients, their sds (q,), internal units.
+
+    Where factors are few, also the model conditioned there.
+    """
+
+    vector: np.ndarray
+    sds: np.ndarray
+    conditioned: Conditioned | None
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Raw vectors (S, P) of one model, with the log weight of each; `pareto_k` says how far weights can be trusted.
+    """A model at weighted draws of its hyperparameters; the mean coefficients at `places` (q,) are integrated out.
 
-    `effective` is the share of draws that had the weight before it was tempered.
-
-    `dropped` is how many draws had no Cholesky factor.  The mean coefficients at `places` (q,) are integrated out:
-    a vector has their mean, `sds` (S, q) are in raw units.  Where factors are few, models are `kept` conditioned.
+    `kept` is what is known of each draw, once the model has been conditioned there.
     """
 
     gp: GaussianProcess
     method: Method
-    vectors: np.ndarray
-    log_weights: np.ndarray
-    pareto_k: float
-    effective: float
-    dropped: int
+    draws: Draws
     places: np.ndarray
-    sds: np.ndarray
-    kept: Sequence[Conditioned] | None
+    kept: list[Kept] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, gp: GaussianProcess, method: Method, draws: Draws) -> "Mixture":
+        """Return `gp`, whose rows `method` conditions on, at the `draws`, of a model file for one."""
+        integrating, places = method.integrating(gp)
+        return cls(gp, integrating, draws, places)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Return the draws as raw vectors (S, P)."""
+        return self.draws.vectors
 
     @property
     def weights(self) -> np.ndarray:
         """Return the weights (S, 1), which sum to one."""
-        return np.exp(self.log_weights)[:, None]
+        return np.exp(self.draws.log_weights)[:, None]
+
+    @cached_property
+    def coefficients(self) -> Forecast:
+        """Return what is known of the mean coefficients that are integrated out, in raw units, (q,) numbers."""
+        if not self.kept:
+            for _ in self._conditioned("coefficients"):
+                pass
+        means = np.array([kept.vector[self.places] for kept in self.kept])
+        sds = np.array([kept.sds for kept in self.kept]) / self.gp.parameters.reference[self.places]
+        return Forecast(means, sds, self.weights)
 
     def forecasts(self, x: torch.Tensor, noise: np.ndarray | None) -> Forecasts:
         """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
@@ -71,7 +101,7 @@ class Mixture:
         each = [conditioned.leave_one_out() for conditioned in self._conditioned("leave out")]
         means, sds = (np.array(parts) for parts in zip(*each, strict=True))
         density = np.array([Forecast.normal(*pair).log_density(self.gp.scope.y) for pair in each])
-        logs = self.log_weights[:, None] - density
+        logs = self.draws.log_weights[:, None] - density
         return Forecast(means, sds, np.exp(np.array([smoothed(column)[0] for column in logs.T])).T)
 
     def _conditioned(self, label: str) -> Iterator[Conditioned]:
@@ -79,8 +109,16 @@ class Mixture:
         before = self.gp.parameters.vector
         try:
             for s, vector in enumerate(_progress(self.vectors, label)):
+                kept = self.kept[s] if s < len(self.kept) else None
+                if kept and kept.conditioned:
+                    self.gp.parameters.set(kept.vector)
+                    yield kept.conditioned
+                    continue
                 self.gp.parameters.set(vector)
-                yield self.kept[s] if self.kept else self.method.condition(self.gp)
+                conditioned = self.method.condition(self.gp)
+                if s == len(self.kept):
+                    self.kept.append(_keep(self.gp, conditioned, len(self.vectors)))
+                yield conditioned
         finally:
             self.gp.parameters.set(before)
 
@@ -111,41 +149,66 @@ def forecasts(
     return Forecasts(Forecast(means, sd_f, weights), Forecast(means, sd_y, weights), parts)
 
 
-def mix(gp: GaussianProcess, method: Method, learnt: GaussianProcess, modes: Sequence[Mode], count: int) -> Mixture:
-    """Return `gp` conditioned at about `count` draws, weighted by the likelihood of the rows `learnt` on.
+def mix(
+    gp: GaussianProcess, method: Method, learnt: GaussianProcess, modes: Sequence[Mode], treatment: Laplace | Nuts
+) -> Mixture:
+    """Return `gp` conditioned at draws, weighted by the likelihood of the rows `learnt` on.
 
     `modes` are over these rows; the model is put back to what it was.
     """
     parameters, before = gp.parameters, gp.parameters.vector
     integrating, apart = method.integrating(gp)
     places = np.setdiff1d(np.arange(len(parameters.names)), apart)
-    vectors, ratios = draw(modes, parameters, places, count)
-    lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
-    keep, kept, logs, settled, sds = count * gp.distinct.n**2 <= KEPT, [], [], [], []
     try:
-        for vector, ratio in zip(_progress(vectors, "draws"), ratios, strict=True):
-            within = np.clip(vector, lower, upper)  # beyond a bound the model is that at the bound
-            parameters.set(within)
-            try:
-                conditioned = integrating.condition(gp)
-                settled_at = parameters.vector
-                value = conditioned.log_likelihood if learnt is gp else integrating.evaluate(learnt, gradient=False)[0]
-            except NotPositiveDefinite:
-                continue
-            logs.append(value + _log_prior(parameters, within) + ratio)
-            settled.append(settled_at)
-            sds.append(_sds(conditioned) / parameters.reference[apart])
-            kept += [conditioned] if keep else []
+        if isinstance(treatment, Nuts) and len(modes[0].drawn):
+            sampled, chains = run(learnt, integrating, modes, places, treatment)
+            some = np.linspace(0, len(sampled) - 1, min(len(sampled), MIXED)).round().astype(int)
+            draws, kept = _weighted(gp, integrating, learnt, sampled[some], None)
+            draws = replace(draws, chains=chains, sampled=sampled)
+        else:
+            count = treatment.draws if isinstance(treatment, Laplace) else 2
+            draws, kept = _weighted(gp, integrating, learnt, *draw(modes, parameters, places, count))
     finally:
         parameters.set(before)
+    return Mixture(gp, integrating, draws, apart, kept)
+
+
+def _weighted(
+    gp: GaussianProcess, method: Method, learnt: GaussianProcess, vectors: np.ndarray, ratios: np.ndarray | None
+) -> tuple[Draws, list[Kept]]:
+    """Return those of the `vectors` (S, P) that have a factor with their weights, and the model conditioned at each.
+
+    `ratios` (S,) are the log of the weak prior over the density that vectors were drawn from; None: they were drawn
+    from the posterior, and count alike.
+    """
+    parameters, kept, logs, found = gp.parameters, [], [], []
+    lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
+    for s, vector in enumerate(_progress(vectors, "draws")):
+        within = np.clip(vector, lower, upper)  # beyond a bound the model is that at the bound
+        parameters.set(within)
+        try:
+            conditioned = method.condition(gp)
+            keep, log = _keep(gp, conditioned, len(vectors)), 0.0
+            if ratios is not None:
+                alone = learnt is gp
+                log = conditioned.log_likelihood if alone else method.evaluate(learnt, gradient=False)[0]
+                log += log_prior(parameters, vector)[0] + ratios[s]
+        except NotPositiveDefinite:
+            continue
+        logs.append(log)
+        found.append(within)
+        kept.append(keep)
     if not logs:
         raise without_factor(gp, "the covariance of the rows, at every draw of the hyperparameters,")
     log_weights, k = smoothed(np.array(logs))
-    at, dropped = np.array(settled), len(vectors) - len(logs)
-    share = effective(log_weights) / len(logs)
-    return Mixture(
-        gp, integrating, at, tempered(log_weights), k, share, dropped, apart, np.array(sds), kept if keep else None
-    )
+    dropped, share = len(vectors) - len(logs), effective(log_weights) / len(logs)
+    return Draws(np.array(found), tempered(log_weights), k, share, dropped), kept
+
+
+def _keep(gp: GaussianProcess, conditioned: Conditioned, count: int) -> Kept:
+    """Return what is kept of the draw that `gp` is at, one of `count`."""
+    few = count * gp.distinct.n**2 <= KEPT
+    return Kept(gp.parameters.vector, _sds(conditioned), conditioned if few else None)
 
 
 def _sds(conditioned: Conditioned) -> np.ndarray:
@@ -153,13 +216,6 @@ def _sds(conditioned: Conditioned) -> np.ndarray:
     if not isinstance(conditioned, Solved) or conditioned.flat is None:
         return np.zeros(0)
     return np.sqrt((conditioned.flat.root**2).sum(axis=1))
-
-
-def _log_prior(parameters: Parameters, vector: np.ndarray) -> float:
-    """Return the log density of the user's priors in the raw vector: that of θ, times θ where raw is its log."""
-    value, _ = parameters.log_prior(vector)
-    parts = zip(parameters.free, parameters.split(vector), strict=True)
-    return value + sum(float(part.sum()) for parameter, part in parts if parameter.prior and parameter.positive)
 
 
 def _progress(vectors: np.ndarray, label: str) -> Iterable[np.ndarray]:

@@ -36,6 +36,22 @@ class Laplace(Spec):
         return f"integrated over the hyperparameters, {self.draws} draws"
 
 
+class Nuts(Spec):
+    """Predictions are mixtures over hyperparameters drawn by the No-U-Turn sampler (gp.fitted.chains).
+
+    `chains` of `draws` each, after a `warmup` that is thrown away.  It needs no form of the posterior, and takes
+    thousands of evaluations.
+    """
+
+    kind: Literal["nuts"] = "nuts"
+    draws: Annotated[int, Field(ge=50, le=100_000)] = 500
+    warmup: Annotated[int, Field(ge=20, le=100_000)] = 100
+    chains: Annotated[int, Field(ge=2, le=64)] = 4
+
+    def __str__(self) -> str:
+        return f"integrated over the hyperparameters, {self.chains} chains of {self.draws} draws"
+
+
 class Auto(Spec):
     """laplace where it matters and costs less than the fit, else plug_in; fit.json says which, and why."""
 
@@ -45,12 +61,12 @@ class Auto(Spec):
         return "by the default rule"
 
 
-Hyperparameters = Annotated[Auto | PlugIn | Laplace, OneOf(default="auto")]
+Hyperparameters = Annotated[Auto | PlugIn | Laplace | Nuts, OneOf(default="auto")]
 
 
 def resolve(
     chosen: Hyperparameters, gp: GaussianProcess, method: Method, *, by_adam: bool
-) -> tuple[PlugIn | Laplace, str]:
+) -> tuple[PlugIn | Laplace | Nuts, str]:
     """Return what `chosen` means for the model `gp` and its method, and why where it is not the user's own choice."""
     if not isinstance(chosen, Auto):
         return chosen, ""

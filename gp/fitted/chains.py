@@ -1,0 +1,85 @@
+"""Hyperparameters drawn by the No-U-Turn sampler: whatever the shape of their posterior, at thousands of evaluations.
+
+The density is likelihood × the user's priors × the weak prior of what has none (gp.fitted.priors), in the raw vector,
+mean coefficients integrated out; the metric starts from the curvature at the best optimum (gp.fitted.laplace).
+Auxiliary parameters, and what is at a bound there, are held.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+from gp.fitted.convergence import Convergence
+from gp.fitted.laplace import Mode, draw
+from gp.fitted.nuts import sample
+from gp.fitted.priors import WeakPrior, log_prior
+from gp.fitted.uncertainty import Nuts
+from gp.inference.method import Method
+from gp.matrices.cholesky import NotPositiveDefinite
+from gp.model.model import GaussianProcess
+
+SEED = 0  # of the draws: a saved model has the same as the fitted one
+
+
+def run(
+    gp: GaussianProcess, method: Method, modes: Sequence[Mode], places: np.ndarray, spec: Nuts
+) -> tuple[np.ndarray, Convergence]:
+    """Return raw vectors (chains · draws, P), chain by chain, and what these say of their convergence.
+
+    `gp` is over the rows learnt on; it is moved.  `method` integrates mean coefficients out; `places` are the others'.
+    """
+    density = _Density(gp, method, modes[0], WeakPrior.of(gp.parameters, places))
+    drawn, found = modes[0].drawn, []
+    starts, _ = draw(modes, gp.parameters, places, spec.chains)
+    for chain in range(spec.chains):
+        start = starts[chain % len(starts), drawn]
+        found.append(
+            sample(
+                density,
+                start if np.isfinite(density(start)[0]) else modes[0].vector[drawn],
+                modes[0].root,
+                draws=spec.draws,
+                warmup=spec.warmup,
+                rng=np.random.default_rng([SEED, chain]),
+                progress=partial(_progress, label=f"chain {chain + 1} of {spec.chains}"),
+            )
+        )
+    draws = np.array([chain.draws for chain in found])
+    divergences, evaluations = sum(c.divergences for c in found), sum(c.evaluations for c in found)
+    vectors = np.tile(modes[0].vector, (spec.chains * spec.draws, 1))
+    vectors[:, drawn] = draws.reshape(len(vectors), -1)
+    return vectors, Convergence.of(draws, divergences, evaluations)
+
+
+class _Density:
+    """The log posterior density (nats) at the places `drawn` of a mode, and its slope.
+
+    Beyond a bound of the search the likelihood is that at the bound.
+    """
+
+    def __init__(self, gp: GaussianProcess, method: Method, mode: Mode, weak: WeakPrior) -> None:
+        self.gp, self.method, self.mode, self.weak = gp, method, mode, weak
+        self.lower, self.upper = np.array(gp.parameters.bounds).reshape(-1, 2).T
+
+    def __call__(self, position: np.ndarray) -> tuple[float, np.ndarray]:
+        vector, parameters = self.mode.vector.copy(), self.gp.parameters
+        vector[self.mode.drawn] = position
+        within = np.clip(vector, self.lower, self.upper)
+        parameters.set(within)
+        try:
+            value, slope = self.method.evaluate(self.gp)
+        except NotPositiveDefinite:
+            return -np.inf, np.zeros(len(position))
+        with np.errstate(all="ignore"):  # a step too long may lead anywhere
+            prior, by_prior = log_prior(parameters, vector)
+            slope = (np.where(vector == within, slope, 0.0) + by_prior + self.weak.slope(vector))[self.mode.drawn]
+            value += prior + float(self.weak(vector[None])[0])
+        possible = np.isfinite(value) and np.isfinite(slope).all()
+        return (value, slope) if possible else (-np.inf, np.zeros(len(position)))
+
+
+def _progress(steps: range, label: str) -> Iterable[int]:
+    """Return the steps, with a bar on a terminal where they take more than a second."""
+    return tqdm(steps, desc=label, disable=None, leave=False, delay=1.0)

@@ -1,0 +1,53 @@
+"""Draws of the hyperparameters, and how well they stand for the posterior: what a model file keeps of it."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gp.fitted.convergence import Convergence
+from gp.fitted.pareto import RELIABLE
+
+FEW = 0.25  # share of the draws
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Raw vectors (S, P) at which the model predicts, each with its log weight (S,); the weights sum to one.
+
+    Where these are importance weights, `pareto_k` says how far they can be trusted (−inf: nothing is against them), and
+    `effective` is the share of draws that had the weight before it was tempered.  Where they come from chains, `chains`
+    says whether these agree, and `sampled` (N, P) are all of their draws, of which the vectors are some.  `dropped` is
+    how many had no Cholesky factor.
+    """
+
+    vectors: np.ndarray
+    log_weights: np.ndarray
+    pareto_k: float
+    effective: float
+    dropped: int
+    chains: Convergence | None = None
+    sampled: np.ndarray | None = None
+
+    def alarms(self, *, plateaus: bool) -> list[str]:
+        """Return a line for each reason to doubt the draws, with what to do about it.
+
+        `plateaus`: whether an input is irrelevant; its lengthscale lies on a plateau, which is no normal either, and
+        does no harm.
+        """
+        alarms = self.chains.alarms if self.chains else []
+        if self.effective < FEW and self.pareto_k > RELIABLE and not plateaus:
+            alarms.append(
+                f"what is known of the hyperparameters is not near normal in their logs (Pareto k̂ {self.pareto_k:.2f}, "
+                f"{self.effective:.0%} of the draws have the weight): their intervals, and bands of predictions, are "
+                "rough: sample them (predict.hyperparameters: {kind: nuts}), take fewer, or state priors"
+            )
+        return alarms
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what fit.json says of them."""
+        if self.chains:
+            return asdict(self.chains)
+        k = {"pareto_k": float(f"{self.pareto_k:.3g}")} if math.isfinite(self.pareto_k) else {}
+        return {**k, "effective": float(f"{self.effective:.3g}")}
