@@ -1,14 +1,18 @@
 """The No-U-Turn sampler against densities of known form, and what its chains say of their convergence."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import gp
+from gp.dataset import Dataset
 from gp.fitted.convergence import Convergence, ess_bulk, ess_tail, r_hat
 from gp.fitted.nuts import sample
 
 NUTS = {"kind": "nuts"}
+FEW = {"kind": "nuts", "draws": 50, "warmup": 20, "chains": 2}
 
 
 def normal(mean, covariance):
@@ -156,3 +160,24 @@ def test_chains_keep_to_a_prior_of_the_users():
     sampled = fitted.mixture(NUTS).draws.sampled[:, 0] - fitted.gp.parameters.start[0]
     assert drawn()["kernel.lengthscale"] > 0
     assert stats.kstest(sampled[::4] / 0.5, "norm").pvalue > 0.01
+
+
+def test_stages_say_whether_chains_agree(level, tmp_path, monkeypatch):
+    from stages import evaluate, predict
+
+    y, fitted = level
+    monkeypatch.chdir(tmp_path)
+    for stage in ("synthesize", "train", "predict", "evaluate"):
+        (tmp_path / "data/made" / stage).mkdir(parents=True)
+    made = tmp_path / "data/made"
+    Dataset(x=np.arange(12.0)[:, None], y=y, columns=("x",)).save(made / "synthesize/train.csv")
+    fitted.save(made / "train/model.safetensors")
+    (made / "train/fit.json").write_text(json.dumps({"fit": {}, "certificate": {}}))
+    predict.main("made", predict.Params(predict={"hyperparameters": FEW}), made / "predict")
+    evaluate.main("made", evaluate.Params(), made / "evaluate")
+    said = json.loads((made / "evaluate/metrics.json").read_text())["sampling"]
+    assert said["chains"] == 2
+    assert said["evaluations"] > 200
+    assert said["alarms"] == len(json.loads((made / "predict/sampling.json").read_text())["alarms"])
+    low, high = (said["intervals"]["noise.sd"][end] for end in ("lower", "upper"))
+    assert low < y.std() < high
