@@ -173,7 +173,7 @@ def test_stages_say_whether_chains_agree(level, tmp_path, monkeypatch):
     Dataset(x=np.arange(12.0)[:, None], y=y, columns=("x",)).save(made / "synthesize/train.csv")
     fitted.save(made / "train/model.safetensors")
     (made / "train/fit.json").write_text(json.dumps({"fit": {}, "certificate": {}}))
-    predict.main("made", predict.Params(predict={"hyperparameters": FEW}), made / "predict")
+    predict.main("made", predict.Params(seed=0, predict={"hyperparameters": FEW}), made / "predict")
     evaluate.main("made", evaluate.Params(), made / "evaluate")
     said = json.loads((made / "evaluate/metrics.json").read_text())["sampling"]
     assert said["chains"] == 2
