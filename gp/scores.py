@@ -225,6 +225,21 @@ def inside_box(x: np.ndarray, x_train: np.ndarray) -> np.ndarray:
     return np.asarray(((x >= x_train.min(axis=0)) & (x <= x_train.max(axis=0))).all(axis=1))
 
 
+def autocorrelation_time(values: np.ndarray) -> float:
+    """Return τ = max(1, −1 + 2 Σ (ρ₂ₖ + ρ₂ₖ₊₁)) over the first pairs of autocorrelations whose sum is positive.
+
+    Geyer 1992, initial positive sequence.
+    """
+    m, centred = len(values), values - values.mean()
+    if m < 2 or not centred.any():
+        return 1.0
+    padded = np.fft.rfft(centred, 2 * m)
+    covariance = np.fft.irfft(np.abs(padded) ** 2)[:m] / m
+    pairs = covariance[: m - m % 2].reshape(-1, 2).sum(axis=1) / covariance[0]
+    ends = np.flatnonzero(pairs <= 0)
+    return max(1.0, float(-1 + 2 * pairs[: ends[0] if len(ends) else None].sum()))
+
+
 def _constant(trivial: tuple[float, float], m: int) -> Forecast:
     """Return the trivial forecast (mean, sd) of m rows."""
     return Forecast.normal(*(np.full(m, value) for value in trivial))

@@ -27,9 +27,9 @@ class Results:
 
     `unreadable` says what of its files is not as a stage writes it: then nothing of the results is given.
 
-    `study` is what figures show, None without training rows.  `fit` and `metrics` are fit.json and metrics.json, {} if
-    absent.  `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions` are those of the last
-    run, from dvc.lock, {} if there is none.  `current` are the parameters that params.yaml has now.
+    `study` is what figures show, None without training rows.  `fit`, `metrics` and `check` are fit.json, metrics.json
+    and check.json, {} if absent.  `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions`
+    are those of the last run, from dvc.lock, {} if there is none.  `current` are the parameters of params.yaml now.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Results:
     study: Study | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    check: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, Path] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     current: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +74,8 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
     missing = tuple(stage for stage, path in WRITTEN.items() if find(path) is None)
     try:
         study = Study.load(find, title=name, interval=interval, current=False)
-        fit, metrics = (_json(name, path, find(path)) for path in ("train/fit.json", "evaluate/metrics.json"))
+        files = ("train/fit.json", "evaluate/metrics.json", "evaluate/check.json")
+        fit, metrics, check = (_json(name, path, find(path)) for path in files)
     except MALFORMED as error:
         return Results(name, missing, said(error), parameters=parameters, current=current, versions=versions)
     return Results(
@@ -82,6 +84,7 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
         study=study,
         fit=fit,
         metrics=metrics,
+        check=check,
         pictures={path.stem: path for path in sorted(folder(name, "plot").glob("*.svg"))},
         parameters=parameters,
         current=current,

@@ -1,13 +1,20 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
-residuals.csv has the left-out rows, for `dvc plots`.  If the stage synthesize wrote a baseline, it is scored too.
+residuals.csv has the left-out rows, for `dvc plots`; check.json the sentences of the check of predictions.  If the
+stage synthesize wrote a baseline, it is scored too.
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 
+import numpy as np
+import pandas as pd
+
+from gp.baselines import BASELINES, by_fold
+from gp.check import Judged, check
 from gp.dataset import Dataset
 from gp.forecast import Forecast
 from gp.posterior import Posterior
@@ -22,32 +29,55 @@ class Params(Spec):
 
 def main(study: str, params: Params, out: Path) -> None:
     """Write the scores together with the fit's own numbers, in one file that Git tracks."""
-    rows, learnt = folder(study, "synthesize"), folder(study, "train")
+    rows, learnt, predicted = (folder(study, stage) for stage in ("synthesize", "train", "predict"))
     train = Dataset.load(rows / "train.csv")
-    fit = json.loads((learnt / "fit.json").read_text(encoding="utf-8"))
-    observed, forecast = train.observed, Forecast.load(folder(study, "predict") / "loo.csv")
-    loo = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
-    metrics = {"fit": fit["fit"], "certificate": fit["certificate"], "loo": loo}
+    fit, names = (json.loads(path.read_text("utf-8")) for path in (learnt / "fit.json", rows / "names.json"))
+    trivial, left_out = trivial_forecast(train), Forecast.load(predicted / "loo.csv")
+    judged = Judged(
+        rows="left-out",
+        x=train.x,
+        observed=train.observed,
+        forecast=left_out,
+        shared=np.zeros(train.n),
+        train=train,
+        left_out=left_out,
+        baselines={name: method(train).leave_one_out() for name, method in BASELINES.items()},
+        target=names["target"],
+        hyperparameters=fit["fit"]["hyperparameters"],
+    )
+    metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
     metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
-    if (folds := folder(study, "predict") / "folds.csv").exists():
-        forecast = Forecast.load(folds)
-        metrics["folds"] = {"n": train.n, **score(observed, forecast, trivial_forecast(train))}
-    if (sampling := folder(study, "predict") / "sampling.json").exists():
+    if (sampling := predicted / "sampling.json").exists():
         sampled = json.loads(sampling.read_text(encoding="utf-8"))
         metrics["sampling"] = sampled | {"alarms": len(sampled["alarms"])}
+    metrics["loo"] = {"n": train.n, **score(train.observed, left_out, trivial)}
+    if (predicted / "folds.csv").exists():
+        folds, forecast = pd.read_csv(rows / "folds.csv")["fold"].to_numpy(), Forecast.load(predicted / "folds.csv")
+        metrics["folds"] = {"n": train.n, **score(train.observed, forecast, trivial)}
+        others = {name: by_fold(method, train, folds) for name, method in BASELINES.items()}
+        judged = replace(judged, rows="folds'", forecast=forecast, baselines=others)
     if (rows / "test.csv").exists():
-        test = Dataset.load(rows / "test.csv")
-        posterior = Posterior.load(folder(study, "predict") / "test.csv")
+        test, posterior = Dataset.load(rows / "test.csv"), Posterior.load(predicted / "test.csv")
         metrics |= study_scores(posterior, train, test)
         if (rows / "baseline.csv").exists():
-            baseline = Posterior.load(rows / "baseline.csv")
-            facts = json.loads((rows / "names.json").read_text(encoding="utf-8"))["baseline"]["facts"]
-            metrics["baseline"] = facts | study_scores(baseline, train, test)
+            facts = names["baseline"]["facts"]
+            metrics["baseline"] = facts | study_scores(Posterior.load(rows / "baseline.csv"), train, test)
         if test.y is not None:
-            observed, forecast = test.y, posterior.y
-    calibration(observed, forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
-    copyfile(folder(study, "predict") / "loo.csv", out / "residuals.csv")
+            others = {name: method(train).predict(test.x) for name, method in BASELINES.items()}
+            shared, forecast = (posterior.sd_f / posterior.sd_y) ** 2, posterior.y
+            judged = replace(judged, rows="held-out", x=test.x, observed=test.y, forecast=forecast, shared=shared)
+            judged = replace(judged, baselines=others)
+    observed = judged.observed
+    metrics["baselines"] = {
+        name: {"n": len(observed), **score(observed, forecast, trivial)} for name, forecast in judged.baselines.items()
+    }
+    metrics["check"], findings = check(judged)
+    calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+    copyfile(predicted / "loo.csv", out / "residuals.csv")
+    write_json(out / "check.json", {"findings": findings})
     write_json(out / "metrics.json", metrics)
+    for finding in findings:
+        print(f"CHECK: {study}: {finding}")
 
 
 if __name__ == "__main__":

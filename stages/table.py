@@ -15,10 +15,14 @@ ROWS = BLOCKS | {"trivial": "held-out rows, by the trivial predictor"}
 
 
 def main() -> None:
-    """Print the tables of scores and of fits, for all studies that have metrics."""
+    """Print the tables of scores, of fits, and what speaks against predictions, for all studies that have metrics."""
     paths = {study: folder(study, "evaluate") / "metrics.json" for study in read_studies()}
     metrics = {study: json.loads(path.read_text(encoding="utf-8")) for study, path in paths.items() if path.exists()}
     print(_text(scores(metrics)), _text(fits(metrics)), sep="\n\n")
+    for study in metrics:
+        if (path := folder(study, "evaluate") / "check.json").exists():
+            for finding in json.loads(path.read_text(encoding="utf-8"))["findings"]:
+                print(f"\n{study}: {finding}")
 
 
 def scores(metrics: dict[str, Any]) -> pd.DataFrame:
@@ -34,8 +38,15 @@ def scores(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def fits(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the log marginal likelihood and the number of alarms of each study's fit."""
-    columns = {"log marginal likelihood [nats]": "fit.log_marginal_likelihood", "alarms": "certificate.alarms"}
+    """Return each study's line: likelihood, alarms of the fit, findings about predictions, and what linear reaches."""
+    columns = {
+        "log marginal likelihood [nats]": "fit.log_marginal_likelihood",
+        "alarms": "certificate.alarms",
+        "findings": "check.findings",
+        "R²": "check.explained",
+        "linear R²": "check.explained_by_linear",
+        "linear MSLL": "baselines.linear.msll",
+    }
     found = {
         study: {title: _find(values, path) for title, path in columns.items()} for study, values in metrics.items()
     }

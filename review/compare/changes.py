@@ -195,6 +195,9 @@ def _fit(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     old, new = (_ranked_first(values) for values in (before, after))
     if old != new:
         rows.append(Change("kernel that the search ranks first", old, new))
+    old, new = (find(values, "check.findings") for values in (before, after))
+    if old != new:
+        rows.append(Change("findings about predictions", number(old), number(new)))
     for name in ("converged", "alarms", "at_bound", "undetermined", "irrelevant_inputs", "jitter"):
         old, new = (find(values, f"certificate.{name}") for values in (before, after))
         if old != new:

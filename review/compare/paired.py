@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gp.forecast import Forecast
-from gp.scores import METRICS, Metric
+from gp.scores import METRICS, Metric, autocorrelation_time
 
 NOISE = 2.0  # a difference must exceed this many standard errors
 NEGLIGIBLE = 1e-6  # of the mean absolute score; a smaller change may be the rounding of another machine
@@ -93,18 +93,3 @@ def correlation_length(base: Scored, head: Scored) -> float:
     errors and not differences of scores: if one model suits some inputs better than the other, that is not noise.
     """
     return max(autocorrelation_time(side.forecast.normal_score(side.observed)) for side in (base, head))
-
-
-def autocorrelation_time(values: np.ndarray) -> float:
-    """Return τ = max(1, −1 + 2 Σ (ρ₂ₖ + ρ₂ₖ₊₁)) over the first pairs of autocorrelations whose sum is positive.
-
-    Geyer 1992, initial positive sequence.
-    """
-    m, centred = len(values), values - values.mean()
-    if m < 2 or not centred.any():
-        return 1.0
-    padded = np.fft.rfft(centred, 2 * m)
-    covariance = np.fft.irfft(np.abs(padded) ** 2)[:m] / m
-    pairs = covariance[: m - m % 2].reshape(-1, 2).sum(axis=1) / covariance[0]
-    ends = np.flatnonzero(pairs <= 0)
-    return max(1.0, float(-1 + 2 * pairs[: ends[0] if len(ends) else None].sum()))

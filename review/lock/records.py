@@ -98,6 +98,8 @@ class Metrics(_Record):
     test: dict[str, Number] = {}
     folds: dict[str, Number] = {}
     loo: dict[str, Number] = {}
+    check: dict[str, Number] = {}
+    baselines: dict[str, dict[str, Number]] = {}
     truth: dict[str, dict[str, Number]] = {}
 
 
@@ -110,6 +112,12 @@ class Fit(_Record):
     undetermined: list[str] = []
     at_bound: list[str] = []
     irrelevant_inputs: list[str] = []
+
+
+class Findings(_Record):
+    """check.json."""
+
+    findings: list[str] = []
 
 
 class Baseline(_Record):
@@ -129,6 +137,7 @@ class Names(_Record):
 LISTING = TypeAdapter(list[Entry])
 SCHEMAS: dict[str, type[_Record]] = {
     "evaluate/metrics.json": Metrics,
+    "evaluate/check.json": Findings,
     "train/fit.json": Fit,
     "synthesize/names.json": Names,
 }

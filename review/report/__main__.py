@@ -45,7 +45,7 @@ def report(everything: list[Results]) -> str:
         try:
             section, drawn = _section(results), _figures(results)
         except MALFORMED as error:  # a file that is not as a stage writes it
-            rest = replace(results, unreadable=said(error), study=None, fit={}, metrics={})
+            rest = replace(results, unreadable=said(error), study=None, fit={}, metrics={}, check={})
             section, drawn = _section(rest), _figures(rest)
         charts |= {f"{results.name}--{figure.name}": figure.chart for group in drawn.values() for figure in group}
         sections.append(section | drawn | {"pictures": _pictures(results, drawn)})
@@ -81,6 +81,8 @@ def _section(results: Results) -> dict[str, Any]:
         "changed": results.changed,
         "alarms": results.fit.get("alarms", []),
         "findings": words.findings(results),
+        "checked": words.checked(results),
+        "doubts": results.check.get("findings", []),
         "likelihood": results.fit.get("fit", {}).get("log_marginal_likelihood"),
         "hyperparameters": words.hyperparameters(results),
         "ranking": words.ranking(results),

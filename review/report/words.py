@@ -48,16 +48,41 @@ class Summary:
 
 
 def verdict(results: Results) -> tuple[str, bool]:
-    """Return the certificate's summary, and whether it is good."""
+    """Return in a word what fit and predictions raise, and whether that is nothing."""
     if not results.fit:
         return "not trained", False
-    n = len(results.fit.get("alarms", ()))
-    return ("no alarm", True) if n == 0 else (f"{n} alarm{'s' if n > 1 else ''}", False)
+    counts = {"alarm": len(results.fit.get("alarms", ())), "finding": len(results.check.get("findings", ()))}
+    said = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n]
+    return (", ".join(said), False) if said else ("no alarm", True)
 
 
 def findings(results: Results) -> list[str]:
     """Return the certificate's findings, one sentence each, without its alarms."""
     return list(_findings(results.fit)) if results.fit else []
+
+
+def checked(results: Results) -> list[str]:
+    """Return what the check of predictions looked at, in numbers; [] where there were too few rows to judge."""
+    said, made = results.metrics.get("check", {}), []
+    if "explained" in said:
+        shares = (number(100 * said[key], 3) for key in ("explained", "explained_by_linear"))
+        made.append(
+            "Predictions explain {} % of the variance of {}; a linear model {} %.".format(
+                *[next(shares), results.study.target if results.study else "y", next(shares)]
+            )
+        )
+    if "inside_50" in said:
+        half, most = (number(100 * said[key], 3) for key in ("inside_50", "inside_95"))
+        furthest = number(said["furthest"], 2)
+        made.append(
+            f"{half} % of rows are inside 50 % bands, {most} % inside 95 %; the furthest is {furthest} sd away."
+        )
+    if "shift" in said:
+        made.append(
+            f"Left-out rows in a part of an input's range lie {number(said['shift'], 2)} sd off on average at most; "
+            f"residuals of successive rows have correlation {number(said['follows'], 2)}."
+        )
+    return made
 
 
 def _findings(fit: Any) -> Iterator[str]:
@@ -135,16 +160,19 @@ def tables(results: Results) -> list[Scores]:
     """Return a table of scores for each kind of rows, with the trivial predictor and the baseline."""
     metrics, study = results.metrics, results.study
     target = study.target if study else "y"
+    others = dict(metrics.get("baselines", {}))
     baseline, rival = metrics.get("baseline", {}), (study.baseline_name if study else "") or "baseline"
     made = []
     if "test" in metrics:
-        forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], rival: baseline.get("test")}
+        forecasts = {"model": metrics["test"], "trivial": metrics["trivial"], rival: baseline.get("test"), **others}
         made.append(_table(f"Held-out rows, n = {number(metrics['test']['n'])}", forecasts, target))
     if "folds" in metrics:
         forecasts = {"model": metrics["folds"], "trivial": _trivial_of_train(results)}
+        forecasts |= {} if "test" in metrics else others
         made.append(_table(f"Each fold by a fit to the others, n = {number(metrics['folds']['n'])}", forecasts, target))
     if "loo" in metrics:
         forecasts = {"model": metrics["loo"], "trivial": _trivial_of_train(results)}
+        forecasts |= {} if {"test", "folds"} & metrics.keys() else others
         made.append(
             _table(f"Training rows, each left out in turn, n = {number(metrics['loo']['n'])}", forecasts, target)
         )

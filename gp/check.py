@@ -1,0 +1,255 @@
+"""The check of predictions: what speaks against them, each finding with a remedy by its key.
+
+CHECKS is the registry.  A finding needs both an effect that matters and a test: all tests of one check together raise a
+false alarm in one of a hundred data sets at most (LEVEL, shared out among them).  The certificate of a fit judges its
+training; this judges what it predicts.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import bdtr, bdtrc, ndtr, ndtri, pdtrc
+
+from gp.dataset import Dataset
+from gp.forecast import Forecast
+from gp.row_scores import nlpd, squared_error
+from gp.scores import autocorrelation_time
+
+LEVEL = 0.01  # of all tests of one check together
+FEWEST = 20  # rows; fewer are not judged
+COVERAGES = (0.5, 0.95)
+OFF = 0.04  # of a coverage
+FAR = 4.0  # sd
+BINS, IN_A_BIN = 8, 10  # of an input's values; rows
+SHIFTED = 0.5  # mean residual of a bin, in sd
+FOLLOWS = 0.25  # correlation of residuals in the order of rows
+WORSE = 0.02  # nats a row
+PLACES = 6  # decimal places of what may be near zero, whatever a machine's rounding
+LEVELS = 4  # distinct values below which an input has no gaps to speak of
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The rows that predictions are judged on, held-out or left-out, and what else the checks need.
+
+    `observed` (m,) of the rows at `x` (m, d) have the `forecast`, and by other methods (gp.baselines) the `baselines`.
+    `shared` (m,) is the share of each forecast's variance that is the function's, which near rows have in common; zero
+    for left-out rows.  `left_out` is the forecast of each row of `train` from all others.
+    """
+
+    rows: str  # what they are called: "held-out" or "left-out"
+    x: np.ndarray
+    observed: np.ndarray
+    forecast: Forecast
+    shared: np.ndarray
+    train: Dataset
+    left_out: Forecast
+    baselines: Mapping[str, Forecast]
+    target: str = "y"
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def effective(self) -> float:
+        """Return how many independent rows the rows are worth.
+
+        Among training rows, τ rows count as one: the autocorrelation time of their normal scores, in the order along
+        the data.  Beyond them, errors of the function may be one and the same error.
+        """
+        m = len(self.observed)
+        low, high = self.train.x.min(axis=0), self.train.x.max(axis=0)
+        if ((self.x < low) | (self.x > high)).any(axis=1).mean() > 0.5:
+            return m / (1 + (m - 1) * float(self.shared.mean()))
+        return m / autocorrelation_time(self.forecast.normal_score(self.observed)[along(self.x)])
+
+
+@dataclass(frozen=True)
+class Result:
+    """The numbers of one check, and the sentence where something is found."""
+
+    values: Mapping[str, float]
+    sentence: str = ""
+
+
+def check(judged: Judged) -> tuple[dict[str, float], list[str]]:
+    """Return the numbers of all checks by name, those found counted as `findings`, and a sentence for each finding."""
+    values: dict[str, float] = {}
+    sentences = []
+    if len(judged.observed) >= FEWEST and judged.train.n >= FEWEST:
+        level = LEVEL / (len(CHECKS) - 1)  # `between` is no test
+        for name, run in CHECKS.items():
+            result = run(judged, level)
+            values |= {**result.values, name: int(bool(result.sentence))}
+            sentences += [result.sentence] if result.sentence else []
+    return {"findings": len(sentences), **values}, sentences
+
+
+def calibration(judged: Judged, level: float) -> Result:
+    """Judge how many rows are inside their 50 and 95 % intervals."""
+    values, found = {}, []
+    n = judged.effective
+    for nominal in COVERAGES:
+        share = float((~judged.forecast.outside(judged.observed, nominal)).mean())
+        inside = share * n
+        tail = (
+            bdtr(math.ceil(inside), round(n), nominal)
+            if share < nominal
+            else bdtrc(math.floor(inside) - 1, round(n), nominal)
+        )
+        values[f"inside_{round(100 * nominal)}"] = share
+        if abs(share - nominal) > OFF and tail < level / 2 / len(COVERAGES):
+            found.append((nominal, share))
+    if not found:
+        return Result(values)
+    nominal, share = found[-1]
+    said = f"{share:.0%} of the {judged.rows} rows are inside their {nominal:.0%} bands: these are too "
+    if share < nominal:
+        return Result(values, f"{said}narrow: {_NARROW}")
+    return Result(values, f"{said}wide for most rows: {_WIDE}")
+
+
+def tails(judged: Judged, level: float) -> Result:
+    """Judge how many rows are beyond four standard deviations, and the furthest."""
+    z = np.abs(judged.forecast.normal_score(judged.observed))
+    count, m, furthest = int((z > FAR).sum()), len(z), float(z.max())
+    expected = 2 * m * float(ndtr(-FAR))
+    one = -math.expm1(m * math.log1p(-2 * float(ndtr(-furthest))))
+    values = {"furthest": furthest, "beyond_4_sd": count}
+    if count and min(one, float(pdtrc(count - 1, expected))) < level / 2:
+        what = f"{count} of {m} {judged.rows} rows are beyond 4 sd ({expected:.1g} expected), one at {furthest:.1f} sd"
+        return Result(values, f"{what}: there are outliers: write `noise: {{kind: student_t}}` below model")
+    return Result(values)
+
+
+def structure(judged: Judged, level: float) -> Result:
+    """Judge whether left-out rows lie above or below their forecasts in some part of an input's range.
+
+    Left-out residuals of a model that is right are uncorrelated, or negatively so between neighbours: the mean of k
+    standardised ones has a variance of 1/k at most.
+    """
+    z = judged.left_out.normal_score(judged.train.observed)
+    parts = [(name, rows) for name, column in _columns(judged.train) for rows in _bins(column)]
+    if not parts:
+        return Result({"shift": 0.0})
+    means = np.array([z[rows].mean() for _, rows in parts])
+    tests = np.abs(means) * np.sqrt([len(rows) for _, rows in parts])
+    tests[np.abs(means) <= SHIFTED] = 0
+    worst = int(np.argmax(tests if tests.any() else np.abs(means)))
+    (name, rows), mean = parts[worst], float(means[worst])
+    values = {"shift": round(mean, PLACES)}
+    if tests[worst] <= -ndtri(level / 2 / len(parts)):
+        return Result(values)
+    at = judged.train.x[rows, judged.train.columns.index(name)]
+    side = "above" if mean > 0 else "below"
+    what = f"where {name} is {at.min():.4g} to {at.max():.4g}, rows are {abs(mean):.1f} sd {side} forecasts on average"
+    return Result(values, f"{what}: the kernel misses a shape: {_SHAPE}")
+
+
+def order(judged: Judged, level: float) -> Result:
+    """Judge whether the residual of a row follows that of the row before it in the table."""
+    z = judged.left_out.normal_score(judged.train.observed)
+    z = z - z.mean()
+    follows = float(z[1:] @ z[:-1] / max(float(z @ z), 1e-300))
+    values = {"follows": round(follows, PLACES)}
+    if follows <= FOLLOWS or follows * math.sqrt(len(z)) <= -ndtri(level):
+        return Result(values)
+    what = f"residuals follow those of the row before (correlation {follows:.2f}), so that time or order matters"
+    return Result(values, f"{what}: name the date or the row's number as an input in `data.x`")
+
+
+def support(judged: Judged, level: float) -> Result:
+    """Judge whether forecasts reach below zero where y never does."""
+    below = judged.forecast.cdf(np.zeros(len(judged.observed)))
+    expected = float(below.sum())
+    if min(judged.observed.min(), judged.train.observed.min()) < 0:
+        return Result({})
+    values = {"below_zero": round(expected, PLACES)}
+    none = float(np.log1p(-np.minimum(below, 1 - 1e-12)).sum()) * judged.effective / len(below)
+    if none >= math.log(level):
+        return Result(values)
+    what = f"{judged.target} is never below 0, and forecasts expect {expected:.1f} of {len(below)} rows there"
+    return Result(
+        values, f"{what}: bands are no use near 0: predict its logarithm, as a column of the table, by `data.y`"
+    )
+
+
+def between(judged: Judged, level: float) -> Result:
+    """Judge whether a lengthscale is below the smallest gap between an input's values."""
+    for name, value, column, gap in _gaps(judged):
+        if value < gap:
+            what = f"{name} is {value:.3g}, below the smallest gap between values of {column}, {gap:.3g}"
+            key = f"`lengthscale: {{lower: {gap:.3g}}}`"
+            return Result({}, f"{what}: nothing is known between them: write {key}, or leave {column} out of `data.x`")
+    return Result({})
+
+
+def linear(judged: Judged, level: float) -> Result:
+    """Judge whether least squares predict better; say which share of y's variance is explained, and by them."""
+    other = judged.baselines["linear"]
+    worse = nlpd(judged.observed, judged.forecast) - nlpd(judged.observed, other)
+    mean, m = float(worse.mean()), len(worse)
+    trivial = judged.observed - judged.train.observed.mean()
+    explained, by_linear = (
+        1 - float(squared_error(judged.observed, each).sum() / max(float(trivial @ trivial), 1e-300))
+        for each in (judged.forecast, other)
+    )
+    values = {"explained": explained, "explained_by_linear": by_linear}
+    error = float(worse.std(ddof=1)) / math.sqrt(max(min(judged.effective, m / autocorrelation_time(worse)), 1))
+    if mean <= WORSE or mean <= -ndtri(level) * error:
+        return Result(values)
+    what = f"a linear model predicts the {judged.rows} rows better, by {mean:.2g} nats a row"
+    return Result(values, f"{what}: write `mean: {{kind: linear}}` below model, or a `sum` kernel with a `linear` term")
+
+
+def along(x: np.ndarray) -> np.ndarray:
+    """Return the order (m,) of rows along the direction in which standardised inputs (m, d) vary most."""
+    sd = x.std(axis=0)
+    scaled = (x - x.mean(axis=0)) / np.where(sd > 0, sd, 1)
+    return np.argsort(scaled @ np.linalg.svd(scaled, full_matrices=False)[2][0], kind="stable")
+
+
+def _columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    yield from zip(data.columns, data.x.T, strict=True)
+
+
+def _bins(column: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each part of a column's range, of equal numbers; equal values stay together."""
+    order = np.argsort(column, kind="stable")
+    cuts = np.linspace(0, len(order), min(BINS, len(order) // IN_A_BIN) + 1).round().astype(int)[1:-1]
+    cuts = np.unique(np.searchsorted(column[order], column[order][cuts]))
+    return [rows for rows in np.split(order, cuts) if len(rows) >= IN_A_BIN]
+
+
+def _gaps(judged: Judged) -> Iterator[tuple[str, float, str, float]]:
+    """Yield name and value of each lengthscale of one input in its units, the input, and its smallest gap."""
+    known = judged.hyperparameters
+    for name, value in known.items():
+        steps = name.split(".")
+        if "lengthscale" not in steps:
+            continue
+        at = steps.index("lengthscale")
+        if any(other.startswith(".".join([*steps[:at], "period_length"])) for other in known):
+            continue  # a periodic kernel's has no unit
+        column = ".".join(steps[at + 1 :]) or (judged.train.columns[0] if judged.train.d == 1 else "")
+        if column in judged.train.columns:
+            found = np.unique(judged.train.x[:, judged.train.columns.index(column)])
+            if len(found) >= LEVELS:
+                yield name, float(value), column, float(np.diff(found).min())
+
+
+_NARROW = (
+    "write `noise: {kind: heteroscedastic}` below model if the noise changes, `{kind: student_t}` if rows are outliers"
+)
+_WIDE = "write `noise: {kind: student_t}` below model if a few rows are far, `{kind: heteroscedastic}` if noise changes"
+_SHAPE = "try a smaller lengthscale's start, another kernel, or a `sum` of two (`model.search` compares several)"
+# To add a check, write a function and add an entry here.  Metrics, table and report read this registry.
+CHECKS: dict[str, Callable[[Judged, float], Result]] = {
+    "calibration": calibration,
+    "tails": tails,
+    "structure": structure,
+    "order": order,
+    "support": support,
+    "between": between,
+    "linear": linear,
+}

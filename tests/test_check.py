@@ -1,0 +1,146 @@
+"""The check of predictions: each finding provoked alone, silence on data from the model; linear baselines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gp.baselines import Linear, by_fold
+from gp.check import CHECKS, Judged, check
+from gp.dataset import Dataset
+from gp.forecast import Forecast
+
+
+def kernel(one, two, lengthscale):
+    r = np.sqrt(5 * (((one[:, None] - two[None]) / lengthscale) ** 2).sum(axis=-1))
+    return (1 + r + r**2 / 3) * np.exp(-r)  # Matérn 5/2
+
+
+def judged(x, y, mean, sd, **changes):
+    """Return rows with normal forecasts, as if each was left out."""
+    x = np.asarray(x, dtype=float).reshape(len(y), -1)
+    data = Dataset(x=x, y=y, columns=("time", "other")[: x.shape[1]])
+    forecast = Forecast.normal(np.broadcast_to(mean, len(y)), np.broadcast_to(sd, len(y)))
+    linear = {"linear": Linear(data).leave_one_out()}
+    return Judged("left-out", x, data.observed, forecast, np.zeros(len(y)), data, forecast, linear, **changes)
+
+
+def from_the_model(seed, n, d, lengthscale, noise_sd, out):
+    """Return rows drawn from a GP, with its exact predictions: held-out at random, at the end, or left out."""
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.uniform(0, 1, (n, d)), axis=0) if d == 1 else rng.uniform(0, 1, (n, d))
+    covariance = kernel(x, x, lengthscale) + noise_sd**2 * np.eye(n)
+    y = np.linalg.cholesky(covariance) @ rng.standard_normal(n)
+    test = {"": np.zeros(n, bool), "random": rng.permutation(n) < n // 5, "last": np.arange(n) >= n - n // 5}[out]
+    precision = np.linalg.inv(covariance[np.ix_(~test, ~test)])
+    variance = 1 / precision.diagonal()
+    alpha = precision @ y[~test]
+    rows = replace(judged(x[~test], y[~test], y[~test] - alpha * variance, np.sqrt(variance)))
+    if not out:
+        return rows
+    cross = kernel(x[test], x[~test], lengthscale)
+    of_f = np.maximum(1 - np.einsum("ij,jk,ik->i", cross, precision, cross), 0)
+    forecast, shared = Forecast.normal(cross @ alpha, np.sqrt(of_f + noise_sd**2)), of_f / (of_f + noise_sd**2)
+    linear = {"linear": Linear(rows.train).predict(x[test])}
+    seen = {"x": x[test], "observed": y[test], "forecast": forecast, "shared": shared, "baselines": linear}
+    return replace(rows, rows="held-out", **seen)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        (100, 1, 0.1, 0.3, ""),
+        (80, 2, 0.5, 0.1, ""),
+        (120, 1, 3.0, 0.5, ""),
+        (150, 1, 0.1, 0.1, "random"),
+        (150, 1, 0.3, 0.2, "last"),
+    ],
+)
+def test_data_from_the_model_itself_raise_a_finding_in_two_of_a_hundred_at_most(kind):
+    found = [check(from_the_model(seed, *kind))[1] for seed in range(100)]
+    assert sum(map(bool, found)) <= 2, [sentences for sentences in found if sentences]
+
+
+RNG = np.random.default_rng(3)
+T, Z = np.linspace(0, 10, 200), RNG.standard_normal(200)
+Z = Z / np.abs(Z).max() * 2.9  # no outlier
+OUTLIERS = np.where(np.arange(200) % 70 == 5, 6.0, Z)
+SINE = np.sin(T)  # whose linear part is small
+SHUFFLED = RNG.permutation(T)
+PROVOKED = {
+    "too narrow": (
+        ("calibration", judged(T, SINE + 0.1 * Z, SINE, 0.068)),
+        "inside their 95% bands: these are too narrow: write `noise: {kind: heteroscedastic}` below model",
+    ),
+    "too wide": (
+        ("calibration", judged(T, SINE + 0.1 * Z, SINE, 0.3)),
+        "inside their 95% bands: these are too wide for most rows: write `noise: {kind: student_t}`",
+    ),
+    "outliers": (
+        ("tails", judged(T, SINE + 0.1 * OUTLIERS, SINE, 0.1)),
+        "3 of 200 left-out rows are beyond 4 sd (0.01 expected), one at 6.0 sd: there are outliers: write `noise: ",
+    ),
+    "a shape": (
+        ("structure", judged(SHUFFLED, np.sin(SHUFFLED) + 0.5 * Z, 0.2 * np.sin(SHUFFLED), 0.75)),
+        " forecasts on average: the kernel misses a shape: try a smaller lengthscale's start, another kernel",
+    ),
+    "drift": (
+        ("order", judged(SHUFFLED, np.sin(SHUFFLED) + 0.1 * (np.sin(3 * T) + 0.7 * Z), np.sin(SHUFFLED), 0.1)),
+        "so that time or order matters: name the date or the row's number as an input in `data.x`",
+    ),
+    "below zero": (
+        ("support", judged(T, np.abs(0.5 * Z), 0.4, 0.3)),
+        "y is never below 0, and forecasts expect 18.2 of 200 rows there: bands are no use near 0: predict",
+    ),
+    "a comb": (
+        ("between", judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters={"kernel.lengthscale": 0.04})),
+        "kernel.lengthscale is 0.04, below the smallest gap between values of time, 0.0503: nothing is known",
+    ),
+    "worse than a line": (
+        ("linear", judged(T, T + 0.5 * Z, T + 0.8 * RNG.standard_normal(200), 0.94)),
+        "a linear model predicts the left-out rows better, by",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PROVOKED)
+def test_each_finding_is_one_sentence_with_the_remedy_by_its_key(kind):
+    (name, rows), said = PROVOKED[kind]
+    values, sentences = check(rows)
+    assert [key for key in CHECKS if values[key]] == [name]
+    assert values["findings"] == len(sentences) == 1
+    assert said in sentences[0]
+
+
+def test_the_lengthscale_of_a_periodic_kernel_has_no_unit_and_is_not_compared_with_gaps():
+    known = {"kernel.cycle.lengthscale": 0.01, "kernel.cycle.period_length": 1.0, "kernel.a.lengthscale.time": 1.0}
+    assert check(judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters=known))[1] == []
+
+
+def test_few_rows_are_not_judged():
+    assert check(judged(T[:19], T[:19], 100.0, 0.1)) == ({"findings": 0}, [])
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 2), (12, 2), (30, 29)])
+def test_linear_left_out_rows_are_those_of_fits_without_them(n, d):
+    x = RNG.standard_normal((n, d)) * 10 + 3
+    data = Dataset(x=x, y=x[:, 0] + RNG.standard_normal(n), columns=tuple(f"x{j}" for j in range(d)))
+    left_out = Linear(data).leave_one_out()
+    if n == 40:  # no penalty: the formula is exact
+        alone = by_fold(Linear, data, np.arange(n))
+        assert left_out.mean == pytest.approx(alone.mean, abs=1e-6)
+        assert left_out.sd == pytest.approx(alone.sd, rel=1e-6)
+    error = np.sqrt(np.mean((data.observed - left_out.mean) ** 2))
+    assert error < 2.0 if n > d + 5 else error < 1.2 * data.observed.std()
+
+
+def test_linear_forecasts_are_those_of_least_squares():
+    x = RNG.standard_normal((50, 2))
+    data = Dataset(x=x, y=x @ [1.0, -2.0] + 0.3 * RNG.standard_normal(50), columns=("a", "b"))
+    at = RNG.standard_normal((5, 2))
+    design, ahead = (np.column_stack([np.ones(len(rows)), rows]) for rows in (x, at))
+    coefficients, squares, *_ = np.linalg.lstsq(design, data.observed)
+    variance = squares[0] / 47 * (1 + np.einsum("ij,jk,ik->i", ahead, np.linalg.inv(design.T @ design), ahead))
+    forecast = Linear(data).predict(at)
+    assert forecast.mean == pytest.approx(ahead @ coefficients, rel=1e-6)
+    assert forecast.sd == pytest.approx(np.sqrt(variance), rel=1e-6)
