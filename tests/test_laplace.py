@@ -217,7 +217,12 @@ def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
         ({}, "laplace", "n=30 is at most 1000"),
         ({"train": {"kind": "adam", "steps": 2}}, "plug_in", "adam stops"),
         ({"inference": {"kind": "sgpr", "inducing": 5}}, "plug_in", "would have to be learnt again"),
-        ({"model": {"noise": {"kind": "heteroscedastic"}}, "train": {"restarts": 0}}, "plug_in", "of each row"),
+        (
+            {"model": {"noise": {"kind": "heteroscedastic"}}, "train": {"restarts": 0}},
+            "laplace",
+            "n=30 is at most 1000",
+        ),
+        ({"model": {"noise": {"kind": "student_t"}}, "train": {"restarts": 0}}, "plug_in", "of each row"),
     ],
 )
 def test_the_rule_depends_on_rows_method_and_optimizer_alone(options, kind, why):
@@ -226,6 +231,18 @@ def test_the_rule_depends_on_rows_method_and_optimizer_alone(options, kind, why)
     assert treatment.kind == kind
     assert why in said
     assert fit_.report()["predictions"]["kind"] == kind
+
+
+def test_draws_hold_the_noise_of_each_row_and_intervals_do_not():
+    y = np.sin(6 * X) + (0.05 + 0.4 * X) * np.random.default_rng(1).normal(size=len(X))
+    fit_ = gp.fit(X, y, model=RBF | {"noise": {"kind": "heteroscedastic"}}, train={"restarts": 0})
+    p, mixture = len(fit_.gp.parameters.names), fit_.mixture(None)
+    np.testing.assert_array_equal(mixture.vectors[:, p:], np.tile(fit_.vector[p:], (len(mixture.vectors), 1)))
+    assert np.ptp(mixture.vectors[:, :p], axis=0).max() > 0.1
+    held = 1.96 / np.sqrt(np.diag(fit_.modes[0].curvature))
+    low, high = fit_.certificate.intervals["noise.sd"]
+    at = list(fit_.gp.parameters.names).index("noise.sd")
+    assert 0.5 * np.log(high / low) > held[np.flatnonzero(fit_.modes[0].drawn == at)[0]]
 
 
 def test_an_unknown_treatment_is_refused(fitted):

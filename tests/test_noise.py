@@ -15,6 +15,7 @@ from gp.inference.exact import Exact
 from gp.model.model import Model
 from gp.model.noise import Noise
 from gp.spec import InputError, kinds, parse
+from gp.training.starts import Screening
 
 PLAIN = {"x": False, "y": False}
 KERNEL = {"kind": "rbf", "lengthscale": 0.4, "outputscale": 1.3}
@@ -162,6 +163,25 @@ def test_a_changing_noise_is_found():
     assert np.abs(np.log(found / np.exp(-3 + 2.5 * new))).max() < 0.4
     constant = gp.fit(x, y, model={"kernel": {"kind": "rbf"}})
     assert fitted.log_marginal_likelihood > constant.log_marginal_likelihood + 20
+
+
+def test_noise_that_a_climb_found_constant_begins_anew(monkeypatch):
+    rng = np.random.default_rng(4)
+    x = np.sort(rng.uniform(0, 1, 80))
+    y = np.sin(6 * x) + np.exp(-3 + 2.5 * x) * rng.normal(size=80)
+
+    def lost(screening, count):
+        parameters = screening._problem.parameters
+        vector = parameters.start
+        vector[parameters.names.index("noise.kernel.outputscale")] = math.log(1e-8)
+        return [vector]
+
+    monkeypatch.setattr(Screening, "starts", lost)
+    fitted = gp.fit(x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}})
+    (_, constant), (_, changing) = fitted.search.ends
+    assert changing > constant + 5
+    assert fitted.search.starts == 2
+    assert fitted.hyperparameters["noise.kernel.outputscale"] > 0.1
 
 
 @pytest.mark.parametrize("kind", ["heteroscedastic", "student_t"])

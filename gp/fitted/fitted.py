@@ -178,7 +178,8 @@ class Fitted:
                 condition_number=condition_number,
                 by_adam=isinstance(self.train, Adam),
                 predictions=f"{treatment} ({why})" if why else f"{treatment}",
-                mode=self.modes[0] if mixture else None,
+                # Draws hold the parameters of each row, intervals do not: `certify` finds their curvature.
+                mode=self.modes[0] if mixture and not gp.noise.by_row else None,
                 mixture=mixture,
             )
         finally:

@@ -75,7 +75,8 @@ def resolve(
         return PlugIn(), "no hyperparameter is free"
     if by_adam:
         return PlugIn(), "adam stops after its steps, which need not be at an optimum"
-    if any(parameter.auxiliary for parameter in gp.parameters.free):
+    # Parameters of each row are held: solved for at each draw they cost more than the fit, and many draws have none.
+    if any(parameter.auxiliary for parameter in gp.parameters.free) and not (gp.noise.held and method.is_dense):
         return PlugIn(), "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
     if not method.is_exact and method.grows:
         return PlugIn(), "the method is approximate, for many rows"

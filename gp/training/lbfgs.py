@@ -19,7 +19,7 @@ from gp.parameters.scope import spread
 from gp.spec import Fault, PositiveFloat, Spec
 from gp.training.newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
-from gp.training.rows import Settled
+from gp.training.rows import Settled, begun_anew
 from gp.training.starts import Screening
 
 
@@ -56,6 +56,8 @@ class Lbfgs(Spec):
         if screening and not first.has_auxiliary:
             further, found = self._look_around(first, screening, optima)
             starts, optima = [*starts, *further], [*optima, *found]
+        if optima and (anew := begun_anew(first, max(optima, key=lambda optimum: optimum.value).vector)) is not None:
+            starts, optima = [*starts, anew], [*optima, *self._near(first, anew)]
         ends = tuple((first.gp.total, optimum.value) for optimum in optima)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.

@@ -9,6 +9,7 @@ envelope theorem the gradient there is that of the objective with the rows' para
 import itertools
 
 import numpy as np
+import torch
 
 from gp.inference.method import ByNoise
 from gp.matrices.cholesky import NotPositiveDefinite
@@ -16,6 +17,7 @@ from gp.training.objective import Problem
 
 STEPS = 100  # at most; two or three are enough near the optimum of neighbouring hyperparameters
 REACHED = 1e-5  # step behind which the next would be of the size of rounding: each squares the one before
+SAME_NOISE = 0.01  # by which the logs of rows' variances differ at most, where noise is the same for all rows
 PARTS = 0.25 ** np.arange(1, 9)  # of the way to what the bound asks for
 ROUNDING = 1e-10  # by which equal values may differ, relative to their size
 
@@ -84,3 +86,25 @@ class Settled(Problem):
         except NotPositiveDefinite:
             return None
         return found if np.isfinite(found.curvature).all() else None
+
+
+def begun_anew(problem: Problem, vector: np.ndarray) -> np.ndarray | None:
+    """Return the raw `vector` with how noise differs between rows back at its start; None where it does differ.
+
+    A climb that loses that, as it finds the function last, ends on a plateau: noise is then the same for all rows, and
+    no gradient leads back.  The level of the noise stays.
+    """
+    if not problem.settles_rows:
+        return None
+    gp, start = problem.gp, problem.parameters.start
+    gp.parameters.set(vector)
+    with torch.no_grad():
+        variance = gp.training_noise()[0].numpy()
+    if np.ptp(np.log(variance)) > SAME_NOISE:
+        return None
+    anew, kept = vector.copy(), gp.noise.log_sd
+    for tensor in gp.noise.parameters():
+        if tensor is not kept and tensor in gp.parameters.places:
+            place = gp.parameters.places[tensor]
+            anew[place] = start[place]
+    return anew

@@ -15,6 +15,7 @@ class NoiseModel(torch.nn.Module):
     by_row = False  # whether each training row has parameters of its own; a subset of rows then cannot represent all
     reads_noise_sd = False  # whether it takes the rows' own standard deviations, where the data give them
     one_level = False  # whether every row's variance is exp(2 log_sd)
+    held = False  # whether draws of hyperparameters may hold the parameters of each row: measured, not implied
     scalable = True  # whether its declared amplitudes scale all variances, so that scale can be profiled out
 
     @property

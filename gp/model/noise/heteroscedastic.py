@@ -24,6 +24,7 @@ class HeteroscedasticNoise(NoiseModel):
     """
 
     by_row = True
+    held = True
 
     def __init__(self, kernel: GpytorchKernel, x: torch.Tensor) -> None:
         super().__init__()
