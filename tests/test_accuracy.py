@@ -46,7 +46,7 @@ def test_a_table_is_fitted_by_each_of_its_methods_and_scored(folder, one_table):
     assert (exact["method"], exact["rows"], exact["inputs"], exact["group"]) == ("exact", N - TEST, 2, "yacht/exact")
     assert 0.1 < exact["rmse"] < 0.2
     assert exact["rmse"] != few["rmse"]
-    _, y, mask = uci._read(folder, "yacht")
+    _, y, mask = uci.read(folder, "yacht")
     scale = y[~mask[:, 0]].std()
     assert exact["rmse_standardised"] == pytest.approx(exact["rmse"] / scale)
     assert exact["nlpd_standardised"] == pytest.approx(exact["nlpd"] - np.log(scale))

@@ -7,10 +7,11 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import calibration, large, motorcycle, optimum, oscillators, uci
+from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, uci
 
 STUDIES: dict[str, ModuleType] = {
     "calibration": calibration,
+    "bayesian": bayesian,
     "motorcycle": motorcycle,
     "optimum": optimum,
     "oscillators": oscillators,
