@@ -42,7 +42,9 @@ def one_table(monkeypatch):
 
 def test_a_table_is_fitted_by_each_of_its_methods_and_scored(folder, one_table):
     result = uci.run(Options("uci", tables=folder))
-    exact, few = result["rows"]
+    exact, integrated, few, _ = result["rows"]
+    assert [row["hyperparameters"] for row in result["rows"]] == 2 * ["plug_in", "laplace"]
+    assert integrated["nlpd"] != exact["nlpd"]
     assert (exact["method"], exact["rows"], exact["inputs"], exact["group"]) == ("exact", N - TEST, 2, "yacht/exact")
     assert 0.1 < exact["rmse"] < 0.2
     assert exact["rmse"] != few["rmse"]
@@ -51,7 +53,7 @@ def test_a_table_is_fitted_by_each_of_its_methods_and_scored(folder, one_table):
     assert exact["rmse_standardised"] == pytest.approx(exact["rmse"] / scale)
     assert exact["nlpd_standardised"] == pytest.approx(exact["nlpd"] - np.log(scale))
     said = uci.tables(result)
-    assert "| exact | " in said
+    assert "| exact | laplace | " in said
     assert "RMSE: the best of 2 methods here" in said
     assert describe()["processor"] in said
 
@@ -70,13 +72,18 @@ def test_every_table_has_published_figures():
 @pytest.mark.parametrize(
     ("best", "coverage", "said"),
     [
-        (0.1, 0.95, "RMSE: the best of 1 methods here, exact, 0.100, is at or ahead of the best published, 0.393."),
-        (0.5, 0.95, "RMSE: the best of 1 methods here, exact, 0.500, is behind the best published, 0.393."),
-        (0.1, 0.90, "Coverage outside 93–97 %: exact (0.900)."),
+        (
+            0.1,
+            0.95,
+            "RMSE: the best of 1 methods here, exact, laplace, 0.100, is at or ahead of the best published, 0.393.",
+        ),
+        (0.5, 0.95, "RMSE: the best of 1 methods here, exact, laplace, 0.500, is behind the best published, 0.393."),
+        (0.1, 0.90, "Coverage outside 93–97 %: exact, laplace (0.900)."),
     ],
 )
 def test_the_verdict_is_that_of_the_numbers(best, coverage, said):
     row = {"table": "yacht", "group": "yacht", "machine": describe(), "method": "exact", "split": 0, "rows": 277}
+    row["hyperparameters"] = "laplace"
     scores = {"inputs": 6, "rmse": best, "nlpd": 0.0, "coverage_95": coverage, "cpu_seconds": 1.0}
     text = uci.tables({"rows": [row | scores]})
     assert said in text
