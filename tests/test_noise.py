@@ -158,7 +158,7 @@ def test_a_changing_noise_is_found():
     fitted = gp.fit(
         x, y, model={"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}}, train={"restarts": 0}
     )
-    posterior = fitted.predict(new)
+    posterior = fitted.predict(new, hyperparameters={"kind": "plug_in"})
     found = np.sqrt(posterior.sd_y**2 - posterior.sd_f**2)
     assert np.abs(np.log(found / np.exp(-3 + 2.5 * new))).max() < 0.4
     constant = gp.fit(x, y, model={"kernel": {"kind": "rbf"}})
