@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = tuple(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
+PATIENCE = 1800.0  # seconds after which a command hangs: no busy machine may take as long
 PARAMS = """\
 studies:
   sine:
@@ -51,7 +52,12 @@ class Project:
     def run(self, *command: str, exit_code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Return what a command printed; its exit code must be the expected one, if any."""
         done = subprocess.run(
-            command, cwd=self.path, env=self.environment(**environment), capture_output=True, text=True, timeout=300
+            command,
+            cwd=self.path,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         if exit_code is not None:
             assert done.returncode == exit_code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"

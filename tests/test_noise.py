@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import multivariate_normal, t
+from scipy.stats import gamma, multivariate_normal, t
 
 import gp
 from gp.dataset import Dataset
@@ -15,6 +15,8 @@ from gp.inference.exact import Exact
 from gp.model.model import Model
 from gp.model.noise import Noise
 from gp.spec import InputError, kinds, parse
+from gp.training import Problem
+from gp.training.rows import Settled
 from gp.training.starts import Screening
 
 PLAIN = {"x": False, "y": False}
@@ -263,3 +265,30 @@ def test_noise_of_new_rows_is_the_mean_of_its_log_normal():
     variance = np.diag(joint)[7:] - np.einsum("ij,ij->j", cross, np.linalg.solve(prior + np.diag(1 / weights), cross))
     mean = 2 * math.log(0.5) + cross.T @ (weights - 0.5)
     assert process.noise_variance(torch.from_numpy(new[:, None])) == pytest.approx(np.exp(mean + 0.5 * variance))
+
+
+def test_students_t_excess_is_its_definition():
+    """Σ ½ (E log w − log E w) − KL(q(w) ‖ p(w)), by integrals over w, for rates that are not the optimum."""
+    sd, nu, rates = 0.3, 4.0, np.array([0.5, 2.0, 9.0])
+    process = build({"kind": "student_t", "sd": sd, "nu": nu}, X[:3], Y[:3])
+    process.parameters.set(np.r_[process.parameters.vector[:-3], np.log(rates)])
+    variance, excess = process.training_noise()
+    expected, p = 0.0, gamma(nu / 2, scale=2 / nu)
+    for rate, of_row in zip(rates, variance.detach().numpy(), strict=True):
+        q = gamma((nu + 1) / 2, scale=1 / rate)
+        assert of_row == pytest.approx(sd**2 / q.mean())
+        mean_log, divergence = (
+            quad(lambda w, q=q, f=f: q.pdf(w) * f(w), 0, q.isf(1e-14), epsabs=1e-11)[0]
+            for f in (np.log, lambda w, q=q: q.logpdf(w) - p.logpdf(w))
+        )
+        expected += 0.5 * (mean_log - math.log(q.mean())) - divergence
+    assert excess.item() == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["student_t", "heteroscedastic"])
+def test_where_parameters_of_rows_are_settled_the_bound_asks_for_the_same(kind):
+    process = build({"kind": kind, "sd": 0.3}, X[:12], Y[:12])
+    settled = Settled(Problem(process, Exact()), process.parameters.vector)
+    settled(process.parameters.vector[: settled.p])
+    there = Exact().evaluate_by_noise(process)
+    np.testing.assert_allclose(process.noise.stationary(there.variance, there.slope), settled.rows, atol=1e-6)

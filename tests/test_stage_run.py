@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, STAGES
+from conftest import PATIENCE, ROOT, STAGES
 
 import stages
 from gp.fitted.fit import fit
@@ -23,7 +23,7 @@ from stages.__main__ import validate
 from stages.inputs import declaration
 
 OUTPUT = "data/sine/synthesize"
-SOON = 300.0  # seconds after which what should happen is taken not to happen: no busy machine may take as long
+SOON = PATIENCE  # after which what should happen is taken not to happen
 
 
 @pytest.fixture
