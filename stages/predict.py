@@ -1,6 +1,7 @@
 """Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
 
 loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
+new.csv has the study's new rows with mean, sd and quantiles of a new observation.
 Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
 """
 
@@ -15,6 +16,7 @@ from gp.fitted.fitted import Fitted
 from gp.fitted.folds import predict_folds
 from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
 from gp.grid import Grid, slices
+from gp.new_rows import NewRows
 from gp.spec import Seed, Spec
 from stages import folder, run, write_json
 
@@ -47,6 +49,10 @@ def main(study: str, params: Params, out: Path) -> None:
         folds = pd.read_csv(assigned)["fold"].to_numpy()
         forecast = predict_folds(fitted, folds, seed=params.seed, hyperparameters=hyperparameters)
         forecast.save(out / "folds.csv", y=fitted.data.observed)
+    if (folder(study, "synthesize") / "new.csv").exists():
+        new = NewRows.load(folder(study, "synthesize"))
+        posterior = fitted.predict(new.rows.x, new.rows.noise_sd, hyperparameters=hyperparameters)
+        new.beside(posterior).to_csv(out / "new.csv", index=False, lineterminator="\n")
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
     if test_file.exists():
         test = Dataset.load(test_file)

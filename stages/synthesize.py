@@ -1,6 +1,6 @@
 """Simulate a study's rows, or read them from a table: train.csv, test.csv (if there are test rows), names.json.
 
-folds.csv has the fold of each training row, if the study asks for folds.
+folds.csv has the fold of each training row, if the study asks for folds; new.csv the new rows to predict, if any.
 
 If the data source has a standard method of its field, baseline.csv has the predictions of that method at the test rows.
 """
@@ -37,6 +37,8 @@ def main(study: str, params: Params, out: Path) -> None:
             names["baseline"] = {"name": baseline.name, "facts": dict(baseline.facts)}
     if (folds := params.data.folds(train.n, params.seed)) is not None:
         pd.DataFrame({"fold": folds}).to_csv(out / "folds.csv", index=False, lineterminator="\n")
+    if new := params.data.new_rows():
+        new.save(out)
     write_json(out / "names.json", names)
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gp.dataset import Dataset
+from gp.new_rows import NewRows
 from gp.posterior import Posterior
 from gp.spec import Spec
 
@@ -46,6 +47,10 @@ class Source(Spec):
 
     def folds(self, n: int, seed: int) -> np.ndarray | None:
         """Return the fold (n,), from 0, of each training row, if each is to be predicted by a fit to other folds."""
+        return None
+
+    def new_rows(self) -> NewRows | None:
+        """Return rows to predict, beside those to score; None if there are none."""
         return None
 
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline | None:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from gp.data.source import Source
+from gp.data.table.carried import carry
 from gp.data.table.cells import Role
 from gp.data.table.doubts import doubts, doubts_of_holdout
 from gp.data.table.format import Format
@@ -19,6 +20,7 @@ from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
 from gp.dataset import Dataset
+from gp.new_rows import NewRows
 from gp.spec import Fault, InputError
 
 FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
@@ -37,6 +39,7 @@ class Table(Format, Source):
 
     `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says
     which rows are kept from training, to score the predictions on.
+    `new` is another table, of rows to predict: it is read by the same rules, and needs no target.
     """
 
     kind: Literal["table"] = "table"
@@ -46,10 +49,13 @@ class Table(Format, Source):
     noise_sd: Column | None = None
     missing: Literal["error", "drop"] = "error"
     holdout: Holdout | None = None
+    new: str | None = None
 
-    @field_validator("path")
+    @field_validator("path", "new")
     @classmethod
-    def _check_path(cls, text: str) -> str:
+    def _check_path(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
@@ -170,6 +176,25 @@ class Table(Format, Source):
             fix = f"write at most {n // 2}, or no holdout" if n >= 4 else "leave holdout out"
             raise InputError(Fault("", why, f"{fix}: each row is left out in turn anyhow", source=str(self.path)))
         return self.holdout.assign(n, seed)
+
+    def new_rows(self) -> NewRows | None:
+        """Return the rows to predict; None where the study names none.  Raises InputError as `sample` does."""
+        return None if self.new is None else self.read_new(Path(self.new))
+
+    def read_new(self, path: Path) -> NewRows:
+        """Return the inputs in the table at `path`, and its columns as text; rows that lack an input are dropped.
+
+        They are dropped if `missing` says so, and refused otherwise.
+        """
+        check_file(path)
+        roles: dict[str, Role] = dict.fromkeys([*self.x, *([self.noise_sd] if self.noise_sd else [])], "value")
+        read, _ = READERS[ending(path)[0]](path, roles, self.missing, self)
+        carried, there = carry(path, self, read)
+        if not there.all():
+            _log.warning("%s: %d of %d rows dropped: an input is missing", path, (~there).sum(), there.size)
+        x = np.column_stack([read[name][there] for name in self.x])
+        sd = read[self.noise_sd][there] if self.noise_sd else None
+        return NewRows(Dataset(x=x, columns=self.columns, noise_sd=sd), carried)
 
     @property
     def _roles(self) -> dict[str, Role]:
