@@ -93,13 +93,13 @@ def test_new_rows_that_cannot_be_read_are_refused_with_the_mend(project, text, m
 
 def test_a_study_without_new_rows_has_none():
     assert table(new=None).new_rows() is None
-    with pytest.raises(InputError, match="data.new: must be below data/raw/"):
+    with pytest.raises(InputError, match=r"data\.new: must be below data/raw/"):
         table(new="elsewhere/new.csv")
 
 
 def test_ask_answers_from_the_saved_model(project):
     (project / "params.yaml").write_text(PARAMS)
-    with pytest.raises(InputError, match="model.safetensors: is not there: `dvc repro train@lake` makes it first"):
+    with pytest.raises(InputError, match=r"model\.safetensors: is not there: `dvc repro train@lake` makes it first"):
         ask.main("lake", ROWS.encode())
     x = np.linspace(0, 5, 9)
     fitted = gp.fit(pd.DataFrame({"depth": x}), np.sin(x), train={"kind": "lbfgs", "restarts": 0})
