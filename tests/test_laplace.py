@@ -82,7 +82,7 @@ def test_tempered_weights_leave_half_of_the_plausible_draws_effective():
 def test_draws_have_the_mean_and_covariance_of_the_curvature_and_the_weak_prior(fitted):
     parameters, places = fitted.gp.parameters, np.arange(3)
     curvature = np.array([[4.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 0.0]])  # the last one is not determined
-    mode = Mode(fitted.vector, 0.0, places, curvature)
+    mode = Mode(fitted.vector, 0.0, places, curvature, fitted.vector)
     vectors, ratios = draw([mode], parameters, places, 4096)
     assert np.array_equal(vectors, draw([mode], parameters, places, 4096)[0])
     covariance = np.linalg.inv(curvature + np.eye(3) / WIDTH**2)
@@ -96,8 +96,9 @@ def test_draws_have_the_mean_and_covariance_of_the_curvature_and_the_weak_prior(
 def test_modes_share_draws_by_their_evidence(fitted):
     parameters, places = fitted.gp.parameters, np.arange(3)
     start = parameters.start
-    near, far = (Mode(start + shift, 0.0, places, np.eye(3)) for shift in (0.0, np.array([50.0, 0, 0, 0])))
-    low = Mode(start + np.array([0, 5.0, 0, 0]), math.log(0.25) + 0.5 * 25 / WIDTH**2, places, np.eye(3))
+    lower = start + np.array([0, 5.0, 0, 0])
+    near, far = (Mode(at, 0.0, places, np.eye(3), at) for at in (start, start + np.array([50.0, 0, 0, 0])))
+    low = Mode(lower, math.log(0.25) + 0.5 * 25 / WIDTH**2, places, np.eye(3), lower)
     vectors, ratios = draw([near, low, far], parameters, places, 40)
     assert len(vectors) == 40
     assert (np.abs(vectors[:, 1] - low.vector[1]) < 2.5).sum() == pytest.approx(8, abs=2)

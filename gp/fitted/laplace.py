@@ -24,7 +24,8 @@ from gp.training.newton import climb, fine_curvature, measure_curvature
 
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part
-DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on
+DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on, but for flat directions
+GRID = 0.02  # sd of an element given the others: steps, at most, of the grid of centres, which machines agree on
 CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
 SEED = 0  # of the draws: a saved model has the same as the fitted one
@@ -34,13 +35,15 @@ SEED = 0  # of the draws: a saved model has the same as the fitted one
 class Mode:
     """An optimum: the raw `vector` (P,), the objective there (nats), and −∂² of it (k, k) by the elements `drawn`.
 
-    Elements at a bound are not drawn, and mean coefficients that are integrated out are not either.
+    Elements at a bound are not drawn, and mean coefficients that are integrated out are not either.  Draws have the
+    mean `centre` (P,): the optimum, rounded to what every machine finds.  Their weights make up for the difference.
     """
 
     vector: np.ndarray
     nats: float
     drawn: np.ndarray  # (k,) places in the vector
     curvature: np.ndarray
+    centre: np.ndarray
 
     @cached_property
     def root(self) -> np.ndarray:
@@ -56,7 +59,7 @@ class Mode:
 
     def draw(self, count: int) -> np.ndarray:
         """Return quasi-random draws (count, P): a scrambled Sobol sequence, always the same."""
-        vectors, k = np.tile(self.vector, (count, 1)), len(self.drawn)
+        vectors, k = np.tile(self.centre, (count, 1)), len(self.drawn)
         if k and count:
             from scipy.stats import qmc  # noqa: PLC0415 - its import takes 0.3 s
 
@@ -67,10 +70,10 @@ class Mode:
     def log_density(self, vectors: np.ndarray, hyperparameters: np.ndarray) -> np.ndarray:
         """Return the log density (S,) of the draws at `vectors` (S, P); −inf where one held of these places differs."""
         held = np.setdiff1d(hyperparameters, self.drawn)
-        shifts = (vectors - self.vector)[:, self.drawn]
+        shifts = (vectors - self.centre)[:, self.drawn]
         z = np.linalg.solve(self.root, shifts.T)
         density = -0.5 * (z**2).sum(axis=0) - self.log_volume
-        return np.where((vectors[:, held] == self.vector[held]).all(axis=1), density, -np.inf)
+        return np.where((vectors[:, held] == self.centre[held]).all(axis=1), density, -np.inf)
 
 
 def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tuple[Mode, ...]:
@@ -99,19 +102,25 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
 def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:
     """Return the optimum near `start` over the places `free`, where those `apart` are integrated out."""
     bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
+    part = _Part(problem, start, free)
+    rough = measure_curvature(part, start[free])
     if (len(apart) or problem.parameters.has_prior) and len(free):  # the optimum is not quite that of the search
-        part = _Part(problem, start, free)
-        rough = measure_curvature(part, start[free], central=False)
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
     start = np.clip(start.round(DECIMALS), *bounds.T)
-    at_bound = (start <= bounds[:, 0] + CLOSE) | (start >= bounds[:, 1] - CLOSE)
-    drawn = free[~at_bound[free]]
-    part = _Part(problem, start, drawn)
+    inside = ((start > bounds[:, 0] + CLOSE) & (start < bounds[:, 1] - CLOSE))[free]
+    drawn = free[inside]
+    value, _ = problem(start)
+    vector = problem.parameters.vector  # has the coefficients
+    # Along a flat direction machines agree on few digits of an optimum, so the steps are long in a flat one.
+    sd = 1 / np.sqrt(np.maximum(np.diagonal(rough)[inside], 0.0) + 1 / WIDTH**2)
+    step = 2.0 ** np.floor(np.log2(GRID * sd))
+    centre = vector.copy()
+    centre[drawn] = np.clip((vector[drawn] / step).round() * step, *bounds[drawn].T)
+    part = _Part(problem, centre, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
-    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, start[drawn])])
+    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, centre[drawn])])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
-    value, _ = part(start[drawn])
-    return Mode(problem.parameters.vector, value, drawn, curvature)
+    return Mode(vector, value, drawn, curvature, centre)
 
 
 class _Part:
@@ -142,7 +151,7 @@ def draw(
     Each mode gets draws by its evidence.  `hyperparameters` are the places that are not integrated out.
     """
     weak = WeakPrior.of(parameters, hyperparameters)
-    evidence = np.array([mode.nats + weak(mode.vector[None])[0] + mode.log_volume for mode in modes])
+    evidence = np.array([mode.nats + weak(mode.centre[None])[0] + mode.log_volume for mode in modes])
     shares = np.exp(evidence - evidence.max())
     counts = np.round(count * shares / shares.sum()).astype(int).tolist()
     if not any(len(mode.drawn) for mode in modes):

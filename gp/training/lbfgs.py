@@ -68,11 +68,12 @@ class Lbfgs(Spec):
             _refuse(full)
         # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first: a stated start's.
         highest = max(optimum.value for optimum in optima)
-        best = _refined(full, next(optimum for optimum in optima if optimum.value > highest - self.tolerance))
+        best = next(optimum for optimum in optima if optimum.value > highest - self.tolerance)
+        distinct = _all_refined(full, [best, *_distinct(optima)[1:]])
         evaluations = sum(level.evaluations for level in levels)
-        distinct = tuple((o.value, full.maximise_profiled(o.vector)) for o in (best, *_distinct(optima)[1:]))
+        pairs = tuple((optimum.value, full.maximise_profiled(optimum.vector)) for optimum in distinct)
         screened = screening.summary if screening else None
-        return Search(distinct[0][1], best.values, ends, len(starts), evaluations, optima=distinct, screened=screened)
+        return Search(pairs[0][1], distinct[0].values, ends, len(starts), evaluations, optima=pairs, screened=screened)
 
     def _look_around(
         self, problem: Problem, screening: Screening, optima: list[Optimum]
@@ -228,6 +229,7 @@ KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on
 LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
 REFINED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
+REFINED, BEHIND = 3, 5.0  # ends at most, and nats behind the best within which they are: predictions may use them
 
 
 def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
@@ -270,6 +272,16 @@ def _groups(optima: list[Optimum]) -> list[list[Optimum]]:
         else:
             groups.append([optimum])
     return groups
+
+
+def _all_refined(problem: Problem, optima: list[Optimum]) -> list[Optimum]:
+    """Return the distinct optima, best first, those that predictions may use at the end of their climbs."""
+    count = 1 if problem.has_auxiliary else REFINED
+    close = [optimum for optimum in optima[:count] if optimum.value > optima[0].value - BEHIND]
+    best, *refined = [_refined(problem, optimum) for optimum in close]
+    # What came to the best one on the last steps, terms exchanged perhaps, is no other.
+    others = [optimum for optimum in refined if abs(optimum.value - best.value) >= SAME]
+    return _distinct([best, *others, *optima[len(close) :]])
 
 
 def _refined(problem: Problem, optimum: Optimum) -> Optimum:
