@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from gp.parameters.periodogram import gains, periods
+from gp.parameters.periodogram import apart, gains, periods
 
 STEP = 2.0  # ratio of successive lengthscales
 MOST_STEPS = 24  # in a ladder of lengthscales; a range wider than STEP^24 gets larger steps
@@ -22,7 +22,7 @@ NEIGHBOURS = 8  # neighbours of a row that are searched for the nearest with oth
 NOISE = np.geomspace(1e-3, 4.0, 13)  # in sds of y; if outputscale = var y, shares of variance from 1e-6 to 0.94
 PEAKS = 3  # of a periodogram, by each of its three measures of a peak
 BESIDE = 4  # periods at which a cycle begins anew beside an optimum
-RATIOS = np.array([1 / 3, 1 / 2, 1.0, 2.0, 3.0])  # of such a period to the one found so far
+RATIOS = np.array([1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0])  # of such a period to the one found so far
 SHAPES = (0.3, 1.0, 3.0)  # lengthscales of a periodic kernel
 
 
@@ -83,8 +83,9 @@ class Cycles:
             x, extent = scope.x[:, j], float(np.ptp(scope.x[:, j]))
             peaks = [periods(x, residual, PEAKS, factor), others, period * RATIOS]
             tried = np.minimum(np.concatenate(peaks), extent) if extent else np.array([period])
-            order = np.argsort(-gains(x, residual, factor, tried, SHAPES), kind="stable")
-            columns.append(tried[np.resize(order, BESIDE)])
+            best_first = tried[np.argsort(-gains(x, residual, factor, tried, SHAPES), kind="stable")]
+            distinct = np.array([extent / cycles for cycles in apart(extent / best_first, BESIDE)])
+            columns.append(np.resize(distinct, BESIDE))
         return np.column_stack(columns)
 
     @property

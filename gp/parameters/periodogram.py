@@ -10,8 +10,10 @@ from scipy.linalg import blas
 FREQUENCIES, MOST_CYCLES = 2000, 1000  # for the strongest period; a search for several peaks uses more and finer ones
 FINENESS = 0.25  # step from one frequency to the next, in cycles over the range
 ROWS = 1000  # in a random subset (fixed seed), enough to find the peaks; every k-th row would alias
+FINER = 8  # times finer steps of a fundamental, whose eighth harmonic is then known as well as it
 HARMONICS = 8  # of a periodic kernel; those beyond have 0.004 of its variance at a lengthscale of 0.3
 AMPLITUDES = np.geomspace(1e-4, 1e2, 13)  # of a periodic kernel that is added, in variances of y
+APART = 0.5  # cycles over the range; two frequencies nearer than that are one
 BACKGROUND = 101  # frequencies whose median is the background of a peak
 
 
@@ -25,7 +27,8 @@ def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
 def periods(x: np.ndarray, y: np.ndarray, count: int, factor: np.ndarray | None = None) -> np.ndarray:
     """Return up to 3 `count` periods at distinct peaks of the periodogram of y (n,) along x (n,), strongest first.
 
-    `factor` (n, n) is the lower Cholesky factor of y's covariance without the cycle; None: y is white.
+    `factor` (n, n) is the lower Cholesky factor of y's covariance without the cycle; None: y is white.  With it there
+    are up to `count` more at the end: fundamentals of waves with many harmonics, like pulses.
 
     A third are the highest peaks.  A third are the most prominent above the frequencies around them, like a cycle in
     data with a trend, where the highest peaks belong to the trend.  A third have the highest sums with their first two
@@ -44,12 +47,35 @@ def periods(x: np.ndarray, y: np.ndarray, count: int, factor: np.ndarray | None 
         peaks = np.flatnonzero((score >= padded[:-2]) & (score > padded[2:]))
         new = [int(peak) for peak in peaks[np.argsort(-score[peaks], kind="stable")] if not _near(peak, chosen)]
         chosen += new[:count]
-    return np.array([1 / _top(frequencies, explained, peak) for peak in chosen])
+    found = [_top(frequencies, explained, peak) for peak in chosen]
+    if factor is not None:
+        found += [cycles / extent for cycles in _fundamentals(explained, count)]
+    return 1 / np.array(found)
+
+
+def _fundamentals(explained: np.ndarray, count: int) -> list[float]:
+    """Return up to `count` numbers of cycles over the range at which all HARMONICS together explain most.
+
+    A harmonic is as many times further off as its order says, so the steps are FINER than those of `explained`.
+    """
+    cycles = 1 + FINENESS * np.arange(len(explained))
+    fine = np.linspace(cycles[0], cycles[-1], FINER * (len(cycles) - 1) + 1)
+    total = sum(np.interp(order * fine, cycles, explained, right=0.0) for order in range(1, HARMONICS + 1))
+    return apart(fine[np.argsort(-total, kind="stable")], count)
+
+
+def apart(cycles: np.ndarray, count: int) -> list[float]:
+    """Return up to `count` of the `cycles` over the range, best first, without those near an earlier one."""
+    chosen = list[float]()
+    for one in cycles.tolist():
+        if len(chosen) < count and all(abs(one - other) > APART for other in chosen):
+            chosen.append(one)
+    return chosen
 
 
 def _near(peak: int, others: list[int]) -> bool:
-    """Return whether the frequency is within half a cycle over the range of one of the others."""
-    return any(abs(peak - other) * FINENESS <= 0.5 for other in others)
+    """Return whether the frequency is near one of the others."""
+    return any(abs(peak - other) * FINENESS <= APART for other in others)
 
 
 def _with_harmonics(explained: np.ndarray) -> np.ndarray:
