@@ -71,22 +71,24 @@ class Cycles:
 
     def beside(
         self, scope: Any, found: np.ndarray, known: np.ndarray, residual: np.ndarray, factor: np.ndarray
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return periods (k, 1) or (k, columns), best first, of a cycle beside what a model without it explains.
 
-        `residual` (n,) is what that model's mean leaves of y, `factor` (n, n) the lower Cholesky factor of its
-        covariance.  They are the BESIDE best of the periodogram's peaks in this metric, of those `known` (m, size)
-        without it, and of multiples and fractions of the period `found` so far (size,).
+        And the lengthscale of a periodic kernel that suits each, of the same shape.  `residual` (n,) is what that
+        model's mean leaves of y, `factor` (n, n) the lower Cholesky factor of its covariance.  The periods are the
+        BESIDE best, in this metric, that differ: of the periodogram's peaks, of those `known` (m, size) without the
+        metric, and of multiples and fractions of the period `found` so far (size,).
         """
-        columns = []
+        columns, suited = [], []
         for j, period, others in zip(self._columns, found, known.T, strict=True):
             x, extent = scope.x[:, j], float(np.ptp(scope.x[:, j]))
             peaks = [periods(x, residual, PEAKS, factor), others, period * RATIOS]
             tried = np.minimum(np.concatenate(peaks), extent) if extent else np.array([period])
-            best_first = tried[np.argsort(-gains(x, residual, factor, tried, SHAPES), kind="stable")]
-            distinct = np.array([extent / cycles for cycles in apart(extent / best_first, BESIDE)])
-            columns.append(np.resize(distinct, BESIDE))
-        return np.column_stack(columns)
+            nats, shapes = gains(x, residual, factor, tried, SHAPES)
+            order = apart(extent / tried, np.argsort(-nats, kind="stable"), BESIDE)
+            columns.append(np.resize(tried[order], BESIDE))
+            suited.append(np.resize(shapes[order], BESIDE))
+        return np.column_stack(columns), np.column_stack(suited)
 
     @property
     def _columns(self) -> list[int]:

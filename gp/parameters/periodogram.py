@@ -49,11 +49,11 @@ def periods(x: np.ndarray, y: np.ndarray, count: int, factor: np.ndarray | None 
         chosen += new[:count]
     found = [_top(frequencies, explained, peak) for peak in chosen]
     if factor is not None:
-        found += [cycles / extent for cycles in _fundamentals(explained, count)]
+        found += (_fundamentals(explained, count) / (extent or 1.0)).tolist()
     return 1 / np.array(found)
 
 
-def _fundamentals(explained: np.ndarray, count: int) -> list[float]:
+def _fundamentals(explained: np.ndarray, count: int) -> np.ndarray:
     """Return up to `count` numbers of cycles over the range at which all HARMONICS together explain most.
 
     A harmonic is as many times further off as its order says, so the steps are FINER than those of `explained`.
@@ -61,15 +61,17 @@ def _fundamentals(explained: np.ndarray, count: int) -> list[float]:
     cycles = 1 + FINENESS * np.arange(len(explained))
     fine = np.linspace(cycles[0], cycles[-1], FINER * (len(cycles) - 1) + 1)
     total = sum(np.interp(order * fine, cycles, explained, right=0.0) for order in range(1, HARMONICS + 1))
-    return apart(fine[np.argsort(-total, kind="stable")], count)
+    return fine[apart(fine, np.argsort(-total, kind="stable"), count)]
 
 
-def apart(cycles: np.ndarray, count: int) -> list[float]:
-    """Return up to `count` of the `cycles` over the range, best first, without those near an earlier one."""
-    chosen = list[float]()
-    for one in cycles.tolist():
-        if len(chosen) < count and all(abs(one - other) > APART for other in chosen):
-            chosen.append(one)
+def apart(cycles: np.ndarray, order: np.ndarray, count: int) -> list[int]:
+    """Return up to `count` places in `cycles` over the range, in that `order`, without any near an earlier one."""
+    chosen = list[int]()
+    for k in order.tolist():
+        if len(chosen) == count:
+            break
+        if all(abs(cycles[k] - cycles[other]) > APART for other in chosen):
+            chosen.append(k)
     return chosen
 
 
@@ -138,8 +140,12 @@ def _whitened(
     return columns[:, 0], columns[:, 1:]
 
 
-def gains(x: np.ndarray, y: np.ndarray, factor: np.ndarray, tried: np.ndarray, shapes: tuple[float, ...]) -> np.ndarray:
-    """Return the nats that a periodic kernel of each of the `tried` periods (k,) adds to the log likelihood, (k,).
+def gains(
+    x: np.ndarray, y: np.ndarray, factor: np.ndarray, tried: np.ndarray, shapes: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a periodic kernel of each of the `tried` periods (k,) adds to the log likelihood, nats, (k,).
+
+    And the lengthscale, of those in `shapes`, with which it does, (k,).
 
     `factor` (n, n) is the lower Cholesky factor of the covariance C of y (n,) without it.  The kernel (R&W 2006 eq.
     4.31) of each lengthscale in `shapes` is a sum over harmonics (its Fourier series), C + a W Wᵀ with 2 HARMONICS
@@ -150,9 +156,9 @@ def gains(x: np.ndarray, y: np.ndarray, factor: np.ndarray, tried: np.ndarray, s
     white, waves = _whitened(x, y, np.concatenate([orders / period for period in tried]), factor)
     cosine, sine = (part.reshape(n, len(tried), HARMONICS) for part in np.hsplit(waves, 2))
     around = np.arange(8 * HARMONICS) / (8 * HARMONICS)
-    total, found = max(float(white @ white), 1e-300), np.full(len(tried), -np.inf)
+    total, found = max(float(white @ white), 1e-300), np.full((len(shapes), len(tried)), -np.inf)
     amplitudes = AMPLITUDES * y.var() * n / total  # as C's best scale is total/n
-    for shape in shapes:
+    for j, shape in enumerate(shapes):
         series = np.fft.rfft(np.exp(-2 * np.sin(np.pi * around) ** 2 / shape**2)).real / len(around)
         weight = np.tile(np.sqrt(np.maximum(2 * series[1 : HARMONICS + 1], 0.0)), 2)
         for k in range(len(tried)):
@@ -162,5 +168,5 @@ def gains(x: np.ndarray, y: np.ndarray, factor: np.ndarray, tried: np.ndarray, s
             grown = amplitudes[:, None] * np.maximum(sizes, 0.0)
             left = total - (amplitudes[:, None] * along / (1 + grown)).sum(axis=1)
             gain = -0.5 * n * np.log(np.maximum(left / total, 1e-300)) - 0.5 * np.log1p(grown).sum(axis=1)
-            found[k] = max(found[k], gain.max())
-    return found
+            found[j, k] = gain.max()
+    return found.max(axis=0), np.array(shapes)[found.argmax(axis=0)]

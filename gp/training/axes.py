@@ -32,7 +32,13 @@ class Axis:
         chosen = np.arange(k) if count >= k else ((np.arange(count) + 0.5) * k / count).astype(int)
         return Axis(self.positions, self.values[chosen], self.is_list)
 
+    def beside(self, other: "Axis") -> "Axis":
+        """Return both as one axis, each value with that of the `other` in the same place."""
+        positions = np.concatenate([self.positions, other.positions])
+        return Axis(positions, np.hstack([self.values, other.values]), self.is_list)
 
+
+NOWHERE = Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
 STILL = Axis(np.zeros(0, dtype=int), np.zeros((1, 0)))  # nothing moves but the noise
 
 
@@ -40,7 +46,7 @@ def combined(axes: list[Axis]) -> Axis:
     """Return all combinations of the axes' values as one axis; of no axes or too many combinations, none."""
     count = math.prod(len(axis.values) for axis in axes)
     if not axes or count > COMBINED:
-        return Axis(np.zeros(0, dtype=int), np.zeros((0, 0)), is_list=True)
+        return NOWHERE
     rows = [np.concatenate(values) for values in product(*(axis.values for axis in axes))]
     return Axis(np.concatenate([axis.positions for axis in axes]), np.array(rows), is_list=True)
 

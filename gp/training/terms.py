@@ -13,11 +13,11 @@ def of_term(free: Sequence[Learnt], places: list[np.ndarray], parameter: Learnt)
 
     The amplitude is the nearest in the kernel's tree that scales all of y's covariance; it may be none, (0,).
     """
-    leaf = _leaf(parameter)
-    above = [k for k, p in enumerate(free) if p.amplitude and f"{leaf}.".startswith(f"{_leaf(p)}.")]
+    name = leaf(parameter)
+    above = [k for k, p in enumerate(free) if p.amplitude and f"{name}.".startswith(f"{leaf(p)}.")]
     nearest = max(above, key=lambda k: len(free[k].name), default=None)
     amplitude = np.zeros(0, dtype=int) if nearest is None else places[nearest]
-    own = [place for p, place in zip(free, places, strict=True) if _leaf(p) == leaf]
+    own = [place for p, place in zip(free, places, strict=True) if leaf(p) == name]
     return amplitude, np.union1d(amplitude, np.concatenate(own))
 
 
@@ -32,5 +32,6 @@ def exchanges(free: Sequence[Learnt], places: list[np.ndarray], vector: np.ndarr
             yield exchanged
 
 
-def _leaf(parameter: Learnt) -> str:
+def leaf(parameter: Learnt) -> str:
+    """Return the name of the kernel in the tree that has the hyperparameter."""
     return parameter.name.rpartition(".")[0]
