@@ -106,21 +106,28 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     rough = measure_curvature(part, start[free])
     if (len(apart) or problem.parameters.has_prior) and len(free):  # the optimum is not quite that of the search
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
-    start = np.clip(start.round(DECIMALS), *bounds.T)
+    try:
+        value, start = _at(problem, np.clip(start.round(DECIMALS), *bounds.T))
+    except NotPositiveDefinite:  # at the edge of what has a factor
+        value, start = _at(problem, start)
     inside = ((start > bounds[:, 0] + CLOSE) & (start < bounds[:, 1] - CLOSE))[free]
     drawn = free[inside]
-    value, _ = problem(start)
-    vector = problem.parameters.vector  # has the coefficients
     # Along a flat direction machines agree on few digits of an optimum, so the steps are long in a flat one.
     sd = 1 / np.sqrt(np.maximum(np.diagonal(rough)[inside], 0.0) + 1 / WIDTH**2)
     step = 2.0 ** np.floor(np.log2(GRID * sd))
-    centre = vector.copy()
-    centre[drawn] = np.clip((vector[drawn] / step).round() * step, *bounds[drawn].T)
+    centre = start.copy()
+    centre[drawn] = np.clip((start[drawn] / step).round() * step, *bounds[drawn].T)
     part = _Part(problem, centre, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, centre[drawn])])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
-    return Mode(vector, value, drawn, curvature, centre)
+    return Mode(start, value, drawn, curvature, centre)
+
+
+def _at(problem: Problem, vector: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the objective there (nats), and the vector with the coefficients that it integrates out at their mean."""
+    value, _ = problem(vector)
+    return value, problem.parameters.vector
 
 
 class _Part:
