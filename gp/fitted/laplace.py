@@ -107,9 +107,10 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     if (len(apart) or problem.parameters.has_prior) and len(free):  # the optimum is not quite that of the search
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
     try:
-        value, start = _at(problem, np.clip(start.round(DECIMALS), *bounds.T))
+        value, _ = part(np.clip(start.round(DECIMALS), *bounds.T)[free])
     except NotPositiveDefinite:  # at the edge of what has a factor
-        value, start = _at(problem, start)
+        value, _ = part(start[free])
+    start = problem.parameters.vector  # with the coefficients that are integrated out at their mean
     inside = ((start > bounds[:, 0] + CLOSE) & (start < bounds[:, 1] - CLOSE))[free]
     drawn = free[inside]
     # Along a flat direction machines agree on few digits of an optimum, so the steps are long in a flat one.
@@ -122,12 +123,6 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, centre[drawn])])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
     return Mode(start, value, drawn, curvature, centre)
-
-
-def _at(problem: Problem, vector: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the objective there (nats), and the vector with the coefficients that it integrates out at their mean."""
-    value, _ = problem(vector)
-    return value, problem.parameters.vector
 
 
 class _Part:
