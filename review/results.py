@@ -27,9 +27,10 @@ class Results:
 
     `unreadable` says what of its files is not as a stage writes it: then nothing of the results is given.
 
-    `study` is what figures show, None without training rows.  `fit`, `metrics` and `check` are fit.json, metrics.json
-    and check.json, {} if absent.  `pictures` are the SVG files of the stage plot by name.  `parameters` and `versions`
-    are those of the last run, from dvc.lock, {} if there is none.  `current` are the parameters of params.yaml now.
+    `study` is what figures show, None without training rows.  `fit`, `sampling`, `metrics` and `check` are fit.json,
+    sampling.json, metrics.json and check.json, {} if absent.  `pictures` are the SVG files of the stage plot by name.
+    `parameters` and `versions` are those of the last run, from dvc.lock, {} if there is none.  `current` are the
+    parameters of params.yaml now.
     """
 
     name: str
@@ -37,12 +38,18 @@ class Results:
     unreadable: str = ""
     study: Study | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     check: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, Path] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     current: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def alarms(self) -> list[str]:
+        """Return the alarms of the fit, and of chains that hyperparameters were drawn by."""
+        return [*self.fit.get("alarms", ()), *self.sampling.get("alarms", ())]
 
     @property
     def changed(self) -> list[str]:
@@ -74,8 +81,8 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
     missing = tuple(stage for stage, path in WRITTEN.items() if find(path) is None)
     try:
         study = Study.load(find, title=name, interval=interval, current=False)
-        files = ("train/fit.json", "evaluate/metrics.json", "evaluate/check.json")
-        fit, metrics, check = (_json(name, path, find(path)) for path in files)
+        files = ("train/fit.json", "predict/sampling.json", "evaluate/metrics.json", "evaluate/check.json")
+        fit, sampling, metrics, check = (_json(name, path, find(path)) for path in files)
     except MALFORMED as error:
         return Results(name, missing, said(error), parameters=parameters, current=current, versions=versions)
     return Results(
@@ -83,6 +90,7 @@ def read(name: str, current: Any, recorded: Mapping[str, Any]) -> Results:
         missing=missing,
         study=study,
         fit=fit,
+        sampling=sampling,
         metrics=metrics,
         check=check,
         pictures={path.stem: path for path in sorted(folder(name, "plot").glob("*.svg"))},

@@ -50,6 +50,8 @@ def main(study: str, params: Params, out: Path) -> None:
     if (sampling := predicted / "sampling.json").exists():
         sampled = json.loads(sampling.read_text(encoding="utf-8"))
         metrics["sampling"] = sampled | {"alarms": len(sampled["alarms"])}
+        alarms = fit["certificate"].get("alarms", 0) + len(sampled["alarms"])
+        metrics["certificate"] = fit["certificate"] | {"alarms": alarms}
     metrics["loo"] = {"n": train.n, **score(train.observed, left_out, trivial)}
     if (predicted / "folds.csv").exists():
         folds, forecast = pd.read_csv(rows / "folds.csv")["fold"].to_numpy(), Forecast.load(predicted / "folds.csv")

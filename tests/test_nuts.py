@@ -163,6 +163,8 @@ def test_chains_keep_to_a_prior_of_the_users():
 
 
 def test_stages_say_whether_chains_agree(level, tmp_path, monkeypatch):
+    from review.report.words import _sampling
+    from review.results import Results
     from stages import evaluate, predict
 
     y, fitted = level
@@ -172,10 +174,17 @@ def test_stages_say_whether_chains_agree(level, tmp_path, monkeypatch):
     made = tmp_path / "data/made"
     Dataset(x=np.arange(12.0)[:, None], y=y, columns=("x",)).save(made / "synthesize/train.csv")
     fitted.save(made / "train/model.safetensors")
-    (made / "train/fit.json").write_text(json.dumps({"fit": {}, "certificate": {}}))
+    (made / "synthesize/names.json").write_text(json.dumps({"target": "y"}))
+    (made / "train/fit.json").write_text(json.dumps(fitted.report()))
     predict.main("made", predict.Params(seed=0, predict={"hyperparameters": FEW}), made / "predict")
     evaluate.main("made", evaluate.Params(), made / "evaluate")
-    said = json.loads((made / "evaluate/metrics.json").read_text())["sampling"]
+    metrics = json.loads((made / "evaluate/metrics.json").read_text())
+    said = metrics["sampling"]
+    assert metrics["certificate"]["alarms"] == said["alarms"] + len(fitted.certificate.alarms)
+    sampled = json.loads((made / "predict/sampling.json").read_text())
+    report = Results("made", fit={"alarms": ["one"]}, sampling=sampled)
+    assert report.alarms == ["one", *sampled["alarms"]]
+    assert "2 chains of 50 draws" in next(_sampling(sampled))
     assert said["chains"] == 2
     assert said["evaluations"] > 200
     assert said["alarms"] == len(json.loads((made / "predict/sampling.json").read_text())["alarms"])

@@ -114,6 +114,18 @@ class Fit(_Record):
     irrelevant_inputs: list[str] = []
 
 
+class Sampling(_Record):
+    """sampling.json."""
+
+    chains: Number | None = None
+    draws: Number | None = None
+    r_hat: Number | None = None
+    ess_bulk: Number | None = None
+    ess_tail: Number | None = None
+    divergences: Number | None = None
+    alarms: list[str] = []
+
+
 class Findings(_Record):
     """check.json."""
 
@@ -139,6 +151,7 @@ SCHEMAS: dict[str, type[_Record]] = {
     "evaluate/metrics.json": Metrics,
     "evaluate/check.json": Findings,
     "train/fit.json": Fit,
+    "predict/sampling.json": Sampling,
     "synthesize/names.json": Names,
 }
 

@@ -79,7 +79,7 @@ def _section(results: Results) -> dict[str, Any]:
         "missing": results.missing,
         "unreadable": results.unreadable,
         "changed": results.changed,
-        "alarms": results.fit.get("alarms", []),
+        "alarms": results.alarms,
         "findings": words.findings(results),
         "checked": words.checked(results),
         "doubts": results.check.get("findings", []),

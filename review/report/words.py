@@ -51,14 +51,24 @@ def verdict(results: Results) -> tuple[str, bool]:
     """Return in a word what fit and predictions raise, and whether that is nothing."""
     if not results.fit:
         return "not trained", False
-    counts = {"alarm": len(results.fit.get("alarms", ())), "finding": len(results.check.get("findings", ()))}
+    counts = {"alarm": len(results.alarms), "finding": len(results.check.get("findings", ()))}
     said = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n]
     return (", ".join(said), False) if said else ("no alarm", True)
 
 
 def findings(results: Results) -> list[str]:
     """Return the certificate's findings, one sentence each, without its alarms."""
-    return list(_findings(results.fit)) if results.fit else []
+    return [*_findings(results.fit), *_sampling(results.sampling)] if results.fit else []
+
+
+def _sampling(said: Any) -> Iterator[str]:
+    """Yield how far chains of hyperparameters agree, where predictions were made at their draws."""
+    if "r_hat" in said:
+        yield (
+            f"Hyperparameters were sampled: {number(said['chains'])} chains of {number(said['draws'])} draws, R̂ "
+            f"{number(said['r_hat'], 4)}; {number(said['ess_bulk'])} draws effective for means, "
+            f"{number(said['ess_tail'])} for tails; {number(said['divergences'])} trajectories diverged."
+        )
 
 
 def checked(results: Results) -> list[str]:
