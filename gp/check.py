@@ -39,7 +39,7 @@ class Judged:
     for left-out rows.  `left_out` is the forecast of each row of `train` from all others.
     """
 
-    rows: str  # what they are called: "held-out" or "left-out"
+    rows: str  # what they are called: "held-out", "cross-validated" or "left-out"
     x: np.ndarray
     observed: np.ndarray
     forecast: Forecast

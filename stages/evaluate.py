@@ -57,7 +57,7 @@ def main(study: str, params: Params, out: Path) -> None:
         folds, forecast = pd.read_csv(rows / "folds.csv")["fold"].to_numpy(), Forecast.load(predicted / "folds.csv")
         metrics["folds"] = {"n": train.n, **score(train.observed, forecast, trivial)}
         others = {name: by_fold(method, train, folds) for name, method in BASELINES.items()}
-        judged = replace(judged, rows="folds'", forecast=forecast, baselines=others)
+        judged = replace(judged, rows="cross-validated", forecast=forecast, baselines=others)
     if (rows / "test.csv").exists():
         test, posterior = Dataset.load(rows / "test.csv"), Posterior.load(predicted / "test.csv")
         metrics |= study_scores(posterior, train, test)

@@ -158,7 +158,7 @@ def judged(study: Study) -> Judged | None:
         p = study.prediction
         return None if p is None else Judged("held-out", study.test.y, p.y)
     if study.folds is not None:
-        return Judged("folds'", study.train.observed, study.folds)
+        return Judged("cross-validated", study.train.observed, study.folds)
     return None if study.loo is None else Judged("left-out", study.train.observed, study.loo)
 
 
@@ -170,7 +170,7 @@ def calibration(study: Study) -> Calibration | None:
     n = study.test.n if study.test is not None and held_out else study.train.n
     nominal, observed = (study.calibration[name].to_numpy(dtype=np.float64) for name in ("nominal", "observed"))
     lower, upper = (np.r_[0, binomial_quantile(tail, n, nominal) / n, 1] for tail in TAILS)
-    rows = "held-out" if held_out else "left-out" if study.folds is None else "folds'"
+    rows = "held-out" if held_out else "left-out" if study.folds is None else "cross-validated"
     return Calibration(rows, n, nominal, observed, np.r_[0, nominal, 1], lower, upper)
 
 

@@ -220,7 +220,7 @@ def _trivial_of_train(results: Results) -> dict[str, float] | None:
 def summary(results: Results) -> Summary:
     """Return the study's line in the table at the top of the page."""
     train, metrics = results.study.train if results.study else None, results.metrics
-    kinds = {"test": "held-out", "folds": "folds'", "loo": "left-out"}
+    kinds = {"test": "held-out", "folds": "cross-validated", "loo": "left-out"}
     key = next((key for key in kinds if key in metrics), "loo")
     rows, block = kinds[key], metrics.get(key, {})
     trivial = metrics.get("trivial") or (_trivial_of_train(results) if block else None) or {}
