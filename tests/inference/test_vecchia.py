@@ -18,6 +18,7 @@ from gp.fitted.gap import gap_to_exact
 from gp.inference.exact import Exact
 from gp.inference.inducing.bound import JITTER
 from gp.inference.nearest import groups
+from gp.inference.nearest.conditionals import by_rounding
 from gp.inference.nearest.groups import SEED
 from gp.inference.nearest.scaling import scales
 from gp.inference.nearest.vecchia import WIDER, Vecchia
@@ -396,6 +397,11 @@ def test_an_evaluation_that_failed_halfway_leaves_no_gradient_behind(monkeypatch
     again, slope = method.evaluate(model)
     assert again == value
     np.testing.assert_array_equal(slope, gradient)
+
+
+def test_a_factor_is_by_rounding_where_a_pivot_is_lost_in_the_size_of_the_elements():
+    for pivot, lost in ((1e-8, True), (1e-6, False)):
+        assert by_rounding(torch.diag_embed(torch.tensor([[1.0, 1.0], [1.0, pivot]])), 1.0) == lost
 
 
 def test_a_search_keeps_away_from_factors_by_rounding():
