@@ -285,3 +285,7 @@ def _how_to_restore(stage: str, study: str) -> str:
 # stage's own imports come next, and importing torch takes seconds, in which `dvc` may be killed.
 if sys.argv[:1] == ["-m"] and "stages.repro" not in sys.orig_argv:  # make repro may outlive its terminal
     _die_with_parent()
+# BLAS and torch read these when they are loaded, which is after this.  How many threads add up a sum decides its last
+# bits, and no result may depend on the environment.  Factors of many rows ask for more (gp.parallel.lapack_threads).
+if sys.argv[:1] == ["-m"]:
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gp.parallel import THREADS, cores
+from gp.parallel import cores
 from gp.spec import Fault, InputError
 from gp.yaml import read_yaml
 from stages import REASONS, lock, read_studies, stamps, table
@@ -102,8 +102,7 @@ def _studies(jobs: int, options: list[str]) -> int:
     jobs = min(jobs, len(targets))
     print(f"{len(targets)} studies have something to run, {jobs} at a time: {', '.join(targets)}", flush=True)
     command = ["dvc", "--wait-for-lock", "repro", "--keep-going", *options]
-    threads = dict.fromkeys(THREADS, str(max(1, cores() // jobs)))
-    statuses = run_all({study: [*command, *names] for study, names in targets.items()}, jobs, threads | os.environ)
+    statuses = run_all({study: [*command, *names] for study, names in targets.items()}, jobs)
     lock.put_in_order(known, [f"{stage}@{study}" for stage in stages for study in read_studies()])
     if len(stages) < len(pipeline):  # stages of all studies together
         statuses[""] = _dvc("repro", "--keep-going", *options)

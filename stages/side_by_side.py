@@ -40,7 +40,7 @@ class _Running:
         return b"".join(complete).decode(errors="replace")
 
 
-def run_all(commands: dict[str, list[str]], jobs: int, environment: dict[str, str]) -> dict[str, int]:
+def run_all(commands: dict[str, list[str]], jobs: int) -> dict[str, int]:
     """Run name → command, at most `jobs` at once; return name → exit code.
 
     If this process is interrupted, terminated or killed, so are they; then SystemExit is raised with 128 + the signal.
@@ -51,7 +51,7 @@ def run_all(commands: dict[str, list[str]], jobs: int, environment: dict[str, st
     with selectors.DefaultSelector() as selector, _ending(running) as stopped, _progress(len(commands)) as progress:
         while running or (waiting and not stopped):
             while waiting and len(running) < jobs and not stopped:
-                job = _start(*waiting.popleft(), environment)
+                job = _start(*waiting.popleft())
                 running[job.name] = job
                 selector.register(job.process.stdout, selectors.EVENT_READ, job)  # type: ignore[arg-type]
                 progress.set_postfix_str(", ".join(running))
@@ -83,10 +83,9 @@ def run_one(command: list[str]) -> int:
     return status
 
 
-def _start(name: str, command: list[str], tries: int, environment: dict[str, str]) -> _Running:
+def _start(name: str, command: list[str], tries: int) -> _Running:
     process = subprocess.Popen(
         command,
-        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

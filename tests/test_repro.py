@@ -1,6 +1,5 @@
 """`make repro`: studies side by side, with the bytes, the output and the exit code of one after the other."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -31,7 +30,7 @@ def wait_for(condition):
 def test_commands_that_run_side_by_side_print_in_blocks_and_one_that_fails_stops_no_other(capsys):
     commands = {study: sh(*(STAGE.format(stage, study) for stage in "xyz")) for study in "abc"}
     commands["b"] = sh(STAGE.format("x", "b"), "exit 3")
-    assert run_all(commands, 2, dict(os.environ)) == {"a": 0, "b": 3, "c": 0}
+    assert run_all(commands, 2) == {"a": 0, "b": 3, "c": 0}
     lines = capsys.readouterr().out.splitlines()
     blocks = list(zip(lines[::2], lines[1::2], strict=True))
     assert set(blocks) == {
@@ -42,21 +41,20 @@ def test_commands_that_run_side_by_side_print_in_blocks_and_one_that_fails_stops
 
 def test_no_more_commands_run_at_once_than_asked_for(tmp_path):
     one = f"mkdir {tmp_path}/busy || exit 9; sleep 0.1; rmdir {tmp_path}/busy"
-    assert set(run_all({name: sh(one) for name in "abc"}, 1, dict(os.environ)).values()) == {0}
+    assert set(run_all({name: sh(one) for name in "abc"}, 1).values()) == {0}
 
 
 def test_a_command_that_another_dvc_kept_waiting_runs_again_but_not_for_ever(tmp_path):
     refused = "echo 'ERROR: Unable to acquire lock.'; exit 255"
     count = f"echo x >> {tmp_path}/tries"
     commands = {"once": sh(f"mkdir {tmp_path}/tried && {{ {refused}; }}", "exit 0"), "always": sh(count, refused)}
-    assert run_all(commands, 2, dict(os.environ)) == {"once": 0, "always": 255}
+    assert run_all(commands, 2) == {"once": 0, "always": 255}
     assert (tmp_path / "tries").read_text().count("x") == 5
 
 
 RUNNER = """
-import os, sys
 from stages.side_by_side import run_all
-run_all({name: ["sh", "-c", "echo $$ > %s/" + name + "; exec sleep 1000"] for name in "ab"}, 2, dict(os.environ))
+run_all({name: ["sh", "-c", "echo $$ > %s/" + name + "; exec sleep 1000"] for name in "ab"}, 2)
 """
 
 
@@ -162,3 +160,17 @@ def test_a_lock_file_with_a_conflict_is_its_owners(there):
     there.write_text(conflict := written("draw@a") + "<<<<<<< HEAD\n")
     assert not lock.mend()
     assert there.read_text() == conflict
+
+
+THREADS = """
+import sys
+sys.argv = ["-m", "sine"]  # as while `python -m stages.train sine` imports the package
+import stages
+import numpy, threadpoolctl
+print({library["num_threads"] for library in threadpoolctl.threadpool_info()})
+"""
+
+
+def test_a_stage_runs_on_one_thread_whatever_the_environment_says(project):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    assert project.run(sys.executable, "-c", THREADS, **dict.fromkeys(names, "2")).stdout == "{1}\n"
