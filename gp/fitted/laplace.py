@@ -37,6 +37,7 @@ class Mode:
 
     Elements at a bound are not drawn, and mean coefficients that are integrated out are not either.  Draws have the
     mean `centre` (P,): the optimum, rounded to what every machine finds.  Their weights make up for the difference.
+    The curvature is that at the centre.
     """
 
     vector: np.ndarray
