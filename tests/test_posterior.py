@@ -66,3 +66,10 @@ def test_an_array_of_the_wrong_length_is_refused(name):
     arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3), name: np.ones(2)}
     with pytest.raises(InputError, match=r"mean and sd have shapes .* give two arrays \(m,\) of one length"):
         Posterior.normal(np.zeros((3, 1)), ("x",), **arrays)
+
+
+@pytest.mark.parametrize("name", ["sd_f", "sd_y"])
+def test_a_negative_standard_deviation_is_refused(name):
+    arrays = {"mean": np.zeros(3), "sd_f": np.ones(3), "sd_y": np.ones(3), name: np.array([1.0, 1.0, -1e-9])}
+    with pytest.raises(ArithmeticError, match=f"the posterior's {name} is negative in row 2"):
+        Posterior.normal(np.zeros((3, 1)), ("x",), **arrays)
