@@ -45,7 +45,11 @@ NEUTRAL = {
 }
 
 # Studies hold their rows in memory (they come from synthesize's CSV), and no result depends on the laws of gp.testing.
-LIBRARY_ONLY = {"gp/fitted/parquet.py", *(str(file.relative_to(ROOT)) for file in (ROOT / "gp/testing").rglob("*.py"))}
+LIBRARY_ONLY = {
+    "gp/sklearn.py",
+    "gp/fitted/parquet.py",
+    *(str(file.relative_to(ROOT)) for file in (ROOT / "gp/testing").rglob("*.py")),
+}
 IMPORTS = """
 import importlib, json, sys
 from importlib.metadata import packages_distributions

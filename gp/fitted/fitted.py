@@ -14,6 +14,7 @@ from gp.dataset import Dataset, as_array, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
 from gp.fitted.draws import Draws
+from gp.fitted.joint import Joint, joint
 from gp.fitted.laplace import Mode, find_modes
 from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
@@ -220,6 +221,28 @@ class Fitted:
         (gp.fitted.uncertainty); without it a rule decides.  Raises InputError for a wrong number of columns or a row
         that is not finite.
         """
+        inputs = self._checked(x)
+        internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
+        if noise_sd is not None:
+            noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
+        if mixture:
+            return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))
+        return Posterior(
+            inputs, self.columns, *forecasts(self.gp, [self._conditioned], np.ones((1, 1)), internal, noise)
+        )
+
+    def joint(self, x: Any, *, hyperparameters: Chosen = None) -> Joint:
+        """Return the joint posterior of the function at x (m, d) or (m,): its covariance, and draws of it.
+
+        Exact inference alone has one; `hyperparameters` as in `predict`.  Raises InputError as that does.
+        """
+        inputs, mixture = self._checked(x), self.mixture(hyperparameters)
+        conditioned = mixture.conditioned("joint") if mixture else [self._conditioned]
+        weights = mixture.weights[:, 0] if mixture else np.ones(1)
+        return joint(self.gp, conditioned, weights, inputs, self.gp.inputs(inputs))
+
+    def _checked(self, x: Any) -> np.ndarray:
+        """Return inputs (m, d) in the data's units."""
         inputs = checked("x", columns_of(x, self.columns), ndim=2)
         if inputs.shape[1] != self.data.d:
             raise InputError(
@@ -230,14 +253,7 @@ class Fitted:
                     "give as many",
                 )
             )
-        internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
-        if noise_sd is not None:
-            noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
-        if mixture:
-            return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))
-        return Posterior(
-            inputs, self.columns, *forecasts(self.gp, [self._conditioned], np.ones((1, 1)), internal, noise)
-        )
+        return inputs
 
     def save(self, path: str | Path) -> None:
         """Write the model file (gp.fitted.file): training rows, learnt values, the specs, and all draws made so far.

@@ -82,7 +82,7 @@ class Mixture:
     def coefficients(self) -> Forecast:
         """Return what is known of the mean coefficients that are integrated out, in raw units, (q,) numbers."""
         if not self.kept:
-            for _ in self._conditioned("coefficients"):
+            for _ in self.conditioned("coefficients"):
                 pass
         means = np.array([kept.vector[self.places] for kept in self.kept])
         sds = np.array([kept.sds for kept in self.kept]) / self.gp.parameters.reference[self.places]
@@ -90,7 +90,7 @@ class Mixture:
 
     def forecasts(self, x: torch.Tensor, noise: np.ndarray | None) -> Forecasts:
         """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
-        return forecasts(self.gp, self._conditioned("predict"), self.weights, x, noise)
+        return forecasts(self.gp, self.conditioned("predict"), self.weights, x, noise)
 
     def leave_one_out(self) -> Forecast:
         """Return the forecast of each row's target from all others, in internal units.
@@ -98,13 +98,13 @@ class Mixture:
         A draw's weight for row i is divided by p(y_i | other rows, θ): the hyperparameters have not seen the row
         either  (Vehtari, Gelman & Gabry 2017, PSIS-LOO; here p has a closed form at each draw).
         """
-        each = [conditioned.leave_one_out() for conditioned in self._conditioned("leave out")]
+        each = [conditioned.leave_one_out() for conditioned in self.conditioned("leave out")]
         means, sds = (np.array(parts) for parts in zip(*each, strict=True))
         density = np.array([Forecast.normal(*pair).log_density(self.gp.scope.y) for pair in each])
         logs = self.draws.log_weights[:, None] - density
         return Forecast(means, sds, np.exp(np.array([smoothed(column)[0] for column in logs.T])).T)
 
-    def _conditioned(self, label: str) -> Iterator[Conditioned]:
+    def conditioned(self, label: str) -> Iterator[Conditioned]:
         """Yield the model conditioned at each draw, and put it back to what it was."""
         before = self.gp.parameters.vector
         try:

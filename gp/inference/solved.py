@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from gpytorch.kernels import Kernel
-from scipy.linalg import blas
+from scipy.linalg import blas, solve_triangular
 
 from gp.inference.flat_mean import FlatMean
 from gp.inference.left_out import leave_one_out
@@ -22,7 +22,7 @@ from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
 from gp.matrices.packed import PackedMatrix
 from gp.matrices.symmetric import Symmetric, symmetric
-from gp.matrices.tiles import TILE, slices
+from gp.matrices.tiles import TILE, matrix, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import keep_freed_memory, lapack_threads, one_thread
 
@@ -87,6 +87,21 @@ class Solved:
             return {name: self._marginals(kernel, x, None if name else own) for name, kernel in kernels.items()}
 
         return moments_of_terms(self.gp, x, marginals)
+
+    def joint(self, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the posterior mean (m,) and covariance (m, m) of the function at internal inputs x (m, d).
+
+        R&W 2006 eqs. 2.23–2.24; a flat mean adds eq. 2.42's term.
+        """
+        gp, kernel = self.gp, self.gp.kernel
+        cross, prior = matrix(kernel, x, gp.x).numpy(), matrix(kernel, x, x).numpy()
+        mean = gp.mean(x).numpy() + cross @ self.alpha
+        whitened = solve_triangular(np.tril(self.factor), cross.T, lower=True)
+        covariance = prior - whitened.T @ whitened
+        if self.flat:
+            unknown = self.flat.columns(gp, x) - cross @ self.flat.whitened
+            covariance += unknown @ unknown.T
+        return mean, 0.5 * (covariance + covariance.T)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""

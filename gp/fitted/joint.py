@@ -1,0 +1,90 @@
+"""The posterior of the function at several inputs together, from which draws are taken."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gp.inference.method import Conditioned
+from gp.inference.solved import Solved
+from gp.model.model import GaussianProcess
+from gp.parallel import available_memory, one_thread
+from gp.spec import Fault, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """A mixture of S normals over the function at m inputs x (m, d), in y's units.
+
+    `weights` (S,), `means` (S, m), `covariances` (S, m, m), and `noise` (S, m), the variances of new observations.
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Return the mean (m,)."""
+        return self.weights @ self.means
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Return the covariance of the function (m, m)."""
+        apart = self.means - self.mean
+        return np.einsum("s,sij->ij", self.weights, self.covariances) + (apart.T * self.weights) @ apart
+
+    @property
+    def noise_variance(self) -> np.ndarray:
+        """Return the variances of new observations' noise (m,)."""
+        return self.weights @ self.noise
+
+    def sample(self, n: int, seed: int, *, noise: bool = False) -> np.ndarray:
+        """Return n draws of the function at x, (n, m), with `noise` of new observations; the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        which = rng.choice(len(self.weights), size=n, p=self.weights)
+        white, draws = rng.standard_normal((n, len(self.x))), np.empty((n, len(self.x)))
+        for s in np.unique(which):
+            sizes, directions = np.linalg.eigh(self.covariances[s])  # a factor even where inputs are equal
+            root = directions * np.sqrt(sizes.clip(min=0.0))
+            draws[which == s] = self.means[s] + white[which == s] @ root.T
+        if noise:
+            draws += np.sqrt(self.noise[which]) * rng.standard_normal(draws.shape)
+        return draws
+
+
+def joint(
+    gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
+) -> Joint:
+    """Return the joint posterior at x (m, d), `internal` in internal units, at each of S settings with `weights` (S,).
+
+    Raises InputError where the method has none, or the covariances are too large.
+    """
+    needed, available = 8 * len(weights) * len(x) ** 2, available_memory() / 4
+    if needed > available:
+        raise InputError(
+            Fault(
+                "x",
+                f"has {len(x)} rows: {len(weights)} covariances of these need {needed / 2**30:.1f} GiB of memory",
+                "give fewer rows, or hyperparameters={'kind': 'plug_in'}",
+            )
+        )
+    scale, means, covariances, noise = gp.scope.y_scale, [], [], []
+    for each in conditioned:
+        if not isinstance(each, Solved):
+            raise InputError(
+                Fault(
+                    "inference",
+                    "the joint posterior of several inputs is known of exact inference alone",
+                    "fit with inference={'kind': 'exact'}, or predict() their marginals",
+                )
+            )
+        with one_thread(), torch.no_grad():
+            mean, covariance = each.joint(internal)
+        means.append(mean * scale + gp.scope.y_offset)
+        covariances.append(covariance * scale**2)
+        noise.append(gp.noise_variance(internal) * scale**2)
+    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noise))
