@@ -103,7 +103,9 @@ def test_draws_that_depend_on_those_before_are_worth_fewer():
 
 
 @pytest.mark.parametrize(
-    "others", [lambda x: x + 1, lambda x: 3 * x, lambda x: np.linspace(0, 3, x.shape[-1]) + x], ids=str
+    "others",
+    [lambda x: x + 1, lambda x: 3 * x, lambda x: np.linspace(0, 3, x.shape[-1]) + x],
+    ids=["place", "width", "move"],
 )
 def test_chains_that_differ_in_place_or_width_or_move_are_found(others):
     chains = np.random.default_rng(0).normal(size=(4, 500))

@@ -90,8 +90,7 @@ class Lanes:
     """Rows laid out in lanes, and the states that these start from."""
 
     def __init__(self, space: Space, rows: Rows) -> None:
-        self.space, self.rows, self.n = space, rows, len(rows.step)
-        self.q = len(rows.columns)
+        self.space, self.n, self.q = space, len(rows.step), len(rows.columns)
         self.count = max(1, min(int(LANES * math.sqrt(self.n)), self.n // 4))
         self.length = -(-self.n // self.count)
         self.count = -(-self.n // self.length)
@@ -210,9 +209,8 @@ class Lanes:
     def forward(self, lanes: slice) -> Forward:
         """Return the forward pass over some lanes."""
         space, k = self.space, len(range(self.count)[lanes])
-        mean, variance = (
-            np.empty((self.length + 1, *part.shape[:2], k)) for part in (self.starts.mean, self.starts.variance)
-        )
+        m, length = space.size, self.length
+        mean, variance = np.empty((length + 1, m, self.q, k)), np.empty((length + 1, m, m, k))
         innovation, spread = np.empty((self.length, self.q, k)), np.empty((self.length, k))
         mean[0], variance[0] = self.starts.mean[:, :, lanes], self.starts.variance[:, :, lanes]
         matrices = self._at(lanes)
