@@ -17,6 +17,7 @@ from gp.parallel import MANY_ROWS as THREADED
 from gp.parallel import fan_out, one_thread
 from gp.parameters.scope import spread
 from gp.spec import Fault, PositiveFloat, Spec
+from gp.training.ends import distinct, few_best
 from gp.training.newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
 from gp.training.objective import Problem
 from gp.training.rows import Settled, begun_anew
@@ -61,7 +62,7 @@ class Lbfgs(Spec):
         ends = tuple((first.gp.total, optimum.value) for optimum in optima)
         for level in tqdm(others, desc="climb", disable=None, leave=False):
             # An end that has no factor on more rows is dropped; where none is left, these rows' own are looked for.
-            optima = [end for optimum in _best(optima) for end in self._climb(level, optimum, is_last=level is full)]
+            optima = [end for optimum in few_best(optima) for end in self._climb(level, optimum, is_last=level is full)]
             optima = optima or self._start(level, starts)
             levels.append(level)
         if not optima:
@@ -69,11 +70,11 @@ class Lbfgs(Spec):
         # Of ends that differ by rounding alone (terms of a sum, exchanged) the one found first: a stated start's.
         highest = max(optimum.value for optimum in optima)
         best = next(optimum for optimum in optima if optimum.value > highest - self.tolerance)
-        distinct = _all_refined(full, [best, *_distinct(optima)[1:]])
+        apart = _all_refined(full, [best, *distinct(optima)[1:]])
         evaluations = sum(level.evaluations for level in levels)
-        pairs = tuple((optimum.value, full.maximise_profiled(optimum.vector)) for optimum in distinct)
+        pairs = tuple((optimum.value, full.maximise_profiled(optimum.vector)) for optimum in apart)
         screened = screening.summary if screening else None
-        return Search(pairs[0][1], distinct[0].values, ends, len(starts), evaluations, optima=pairs, screened=screened)
+        return Search(pairs[0][1], apart[0].values, ends, len(starts), evaluations, optima=pairs, screened=screened)
 
     def _look_around(
         self, problem: Problem, screening: Screening, optima: list[Optimum]
@@ -85,7 +86,7 @@ class Lbfgs(Spec):
         best = max(optima, key=lambda optimum: optimum.value)
         for _ in range(LOOKS):
             more = screening.around(best.vector, best.value, FURTHER)
-            ends = self._start(problem, more, known=_distinct([*optima, *found]))
+            ends = self._start(problem, more, known=distinct([*optima, *found]))
             starts, found = [*starts, *more], [*found, *ends]
             better = max([best, *ends], key=lambda optimum: optimum.value)
             if better.value < best.value + SAME:
@@ -225,8 +226,6 @@ def _approach(problem: Problem, start: np.ndarray, *, within: float) -> list[Opt
 LONG = 10.0  # seconds of starts to come, from which workers pay: each takes about 3 to begin
 MANY_ROWS = 750  # above which starts are told apart on a subset
 SUBSET = 250  # rows of the smallest subset, at least
-KEPT = 3  # ends at most that are taken on to more rows
-WITHIN = 2.0  # nats behind the best within which an end is taken on
 LOOKS, FURTHER = 3, 4  # times that starts are looked for around the best optimum, and of each how many
 REFINED_ROWS = 1000  # up to which an end is brought to six digits, and not only to `tolerance`
 REFINED, BEHIND = 3, 5.0  # ends at most, and nats behind the best within which they are: predictions may use them
@@ -247,33 +246,6 @@ def _levels(problem: Problem, seed: int) -> Iterator[Problem]:
     yield problem
 
 
-def _best(optima: list[Optimum]) -> list[Optimum]:
-    """Return the few best optima, best first, one for each value.
-
-    Of those of one value, the one nearest to zero in its logs: a lengthscale that ran off lies on a plateau, from
-    where no gradient leads back when more rows ask for it.
-    """
-    groups = _groups(optima)
-    kept = [group for group in groups if groups[0][0].value - group[0].value < WITHIN][:KEPT]
-    return [min(group, key=lambda optimum: float(np.linalg.norm(optimum.vector))) for group in kept]
-
-
-def _distinct(optima: list[Optimum]) -> list[Optimum]:
-    """Return the best optimum of each value, best first."""
-    return [group[0] for group in _groups(optima)]
-
-
-def _groups(optima: list[Optimum]) -> list[list[Optimum]]:
-    """Return the optima in groups of (nearly) equal value, best first."""
-    groups: list[list[Optimum]] = []
-    for optimum in sorted(optima, key=lambda optimum: -optimum.value):
-        if groups and groups[-1][0].value - optimum.value < SAME:
-            groups[-1].append(optimum)
-        else:
-            groups.append([optimum])
-    return groups
-
-
 def _all_refined(problem: Problem, optima: list[Optimum]) -> list[Optimum]:
     """Return the distinct optima, best first, those that predictions may use at the end of their climbs."""
     count = 1 if problem.has_auxiliary else REFINED
@@ -281,7 +253,7 @@ def _all_refined(problem: Problem, optima: list[Optimum]) -> list[Optimum]:
     best, *refined = [_refined(problem, optimum) for optimum in close]
     # What came to the best one on the last steps, terms exchanged perhaps, is no other.
     others = [optimum for optimum in refined if abs(optimum.value - best.value) >= SAME]
-    return _distinct([best, *others, *optima[len(close) :]])
+    return distinct([best, *others, *optima[len(close) :]])
 
 
 def _refined(problem: Problem, optimum: Optimum) -> Optimum:
