@@ -33,7 +33,7 @@ from gp.matrices.tiles import slices
 
 LANES = 1.2  # times √n lanes
 KEPT = 2**28  # bytes up to which the states of all rows are kept from the forward pass for the backward one
-SHARE = 2**26  # bytes of the states of the lanes that go backward together
+SHARE = 2**29  # bytes of the states of the lanes that go backward together; few lanes at a time are slower a row
 
 
 @dataclass(frozen=True, eq=False)
