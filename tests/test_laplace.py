@@ -59,6 +59,13 @@ def test_smoothed_weights_are_quantiles_of_the_tails_distribution():
     np.testing.assert_allclose(found[-10:] / found[0], expected / weights[0])
 
 
+def test_no_smoothed_weight_is_above_the_largest():
+    logs = 3 * np.random.default_rng(4).normal(size=100)
+    found, _ = smoothed(logs)
+    least = np.argmin(logs)  # not in the tail, so as it was but for the sum
+    assert (found - found[least]).max() == pytest.approx(np.ptp(logs))
+
+
 def test_the_shape_of_a_short_tail_is_drawn_towards_a_half_as_by_ten_more_weights():
     """By Zhang & Stephens' own estimate of θ = −k/σ, of which k follows: the mean of log(1 − θ values)."""
     values = np.sort(stats.genpareto.ppf((np.arange(30) + 0.5) / 30, 0.2))
