@@ -10,6 +10,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from gp.yaml import read_yaml
+from stages import bytecode
 
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
 IGNORED = Path(".dvcignore")
@@ -81,3 +82,4 @@ STARTED: dict[Path, str] = {}  # file of code → its hash when this process beg
 # own imports come next, and importing torch takes seconds, in which code that is already loaded may be edited.
 if sys.argv[:1] == ["-m"]:
     STARTED |= {file: digest(file) for package in ("gp", "stages") for file in files_of(Path(package))}
+    bytecode.renew(file for file in STARTED if file.suffix == ".py")
