@@ -10,7 +10,7 @@ from typing import Any
 
 _HOME = {
     "fit": "gp.fitted.fit",
-    "fit_parquet": "gp.fitted.parquet",
+    "fit_parquet": "gp.parquet",
     "load": "gp.fitted.fitted",
     "Fitted": "gp.fitted.fitted",
     "log_marginal_likelihood": "gp.fitted.fit",

@@ -9,7 +9,7 @@ from gp.plots.study import Study
 from gp.yaml import read_yaml
 from review.lock.records import MALFORMED, Lock, checked, checked_json, said
 from stages import folder, read_studies
-from stages.inputs import VERSIONS
+from stages.wrapper.inputs import VERSIONS
 
 # Stage → the output of it that a report reads: its folder, or a file there.
 WRITTEN = {

@@ -7,7 +7,7 @@ faults, 1 any other error.  The wrapper guarantees:
 2. Outputs appear complete or not at all: they are written to a fresh folder, synced, then renamed into place.
 3. Nothing is written if params or dependencies changed while the stage ran (DVC would record the new value with the old
    output: treeverse/dvc#11058), if code was loaded that dvc.yaml does not list, if a result is NaN or infinite, or if
-   dvc.lock records wrong inputs for an earlier stage (stages/stamps.py).
+   dvc.lock records wrong inputs for an earlier stage (stages/wrapper/stamps.py).
 4. A stage ends with the `dvc` that started it.  An orphan would later overwrite the output of a newer run.
 5. The installed packages are those that versions.yaml names.  DVC does not notice an upgrade.
 """
@@ -26,9 +26,9 @@ from typing import Any
 
 from gp.spec import Fault, InputError, Spec, parse, suggest
 from gp.yaml import read_yaml
-from stages import stamps
-from stages.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
-from stages.outputs import Refused, check_finite, replacing
+from stages.wrapper import stamps
+from stages.wrapper.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
+from stages.wrapper.outputs import Refused, check_finite, replacing
 
 REASONS = "STAGES_REASONS"  # environment variable: the file in which failed stages leave their reasons
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")

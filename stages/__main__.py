@@ -14,8 +14,8 @@ from stages import (
     synthesize,
     train,
 )
-from stages.inputs import declaration
 from stages.lock import check_experiment, check_lock, check_running
+from stages.wrapper.inputs import declaration
 
 PARAMS_OF: dict[str, type[Spec]] = {
     "synthesize": synthesize.Params,

@@ -15,8 +15,8 @@ from gp.data.table.lines import ending
 from gp.fitted.fitted import Fitted
 from gp.spec import Fault, InputError, Spec
 from stages import folder, parse_params
-from stages.inputs import PARAMS
 from stages.predict import Predict
+from stages.wrapper.inputs import PARAMS
 
 
 class Params(Spec):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.inputs import declaration, fingerprint, started
+from stages.wrapper.inputs import declaration, fingerprint, started
 
 FOLDER = Path(".checkpoints")
 

@@ -15,8 +15,8 @@ import yaml
 from gp.spec import Fault, InputError, suggest
 from gp.yaml import parse_yaml, read_yaml
 from stages import read_studies
-from stages.inputs import PARAMS, PIPELINE
-from stages.outputs import write_whole
+from stages.wrapper.inputs import PARAMS, PIPELINE
+from stages.wrapper.outputs import write_whole
 
 LOCK = Path("dvc.lock")
 

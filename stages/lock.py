@@ -17,8 +17,8 @@ from voluptuous import Invalid
 
 from gp.spec import Fault, InputError
 from gp.yaml import read_yaml
-from stages.outputs import write_whole
-from stages.stamps import LOCK
+from stages.wrapper.outputs import write_whole
+from stages.wrapper.stamps import LOCK
 
 TEMPORARY = Path(".dvc/tmp")
 RUNNING = TEMPORARY / "rwlock"

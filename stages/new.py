@@ -17,9 +17,9 @@ from gp.data import Data
 from gp.spec import Fault, InputError, parse
 from gp.yaml import read_yaml
 from stages import SECTIONS, is_study_name, read_studies
-from stages.inputs import PARAMS
-from stages.outputs import write_whole
 from stages.survey import Survey, survey
+from stages.wrapper.inputs import PARAMS
+from stages.wrapper.outputs import write_whole
 
 EXACT = 2000  # rows; beyond, the inference method is chosen by `auto`
 CYCLES = 3  # years that a season must have been seen in

@@ -13,8 +13,8 @@ import pandas as pd
 
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
-from gp.fitted.folds import predict_folds
 from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
+from gp.folds import predict_folds
 from gp.grid import Grid, slices
 from gp.new_rows import NewRows
 from gp.spec import Seed, Spec

@@ -15,10 +15,11 @@ from pathlib import Path
 from gp.parallel import cores
 from gp.spec import Fault, InputError
 from gp.yaml import read_yaml
-from stages import REASONS, lock, read_studies, stamps, table
+from stages import REASONS, lock, read_studies, table
 from stages.__main__ import validate
-from stages.inputs import PIPELINE, digest, files_of
 from stages.side_by_side import run_all, run_one
+from stages.wrapper import stamps
+from stages.wrapper.inputs import PIPELINE, digest, files_of
 
 ROUNDS = 5  # of repeated runs; after the last, whoever keeps editing is told so
 JOBS = "--jobs"

@@ -2,7 +2,7 @@
 
 from gp.yaml import read_yaml
 from stages import installed_version
-from stages.inputs import PIPELINE, VERSIONS
+from stages.wrapper.inputs import PIPELINE, VERSIONS
 
 
 def main() -> None:

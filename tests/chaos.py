@@ -80,7 +80,7 @@ class Chaos:
 
     def noticed(self) -> bool:
         """Return whether the next command says that dvc.lock records wrong inputs."""
-        code = "from stages.stamps import contradictions; print(len(contradictions()))"
+        code = "from stages.wrapper.stamps import contradictions; print(len(contradictions()))"
         return self.project.run(sys.executable, "-c", code).stdout.strip() != "0"
 
     def different(self) -> list[str]:

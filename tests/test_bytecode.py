@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.bytecode import renew
+from stages.wrapper.bytecode import renew
 
 OLD, NEW = "stages.{stage} STUDY", "stages.{stage} study"  # in the usage that a stage without a study prints
 BY_TIME = py_compile.PycInvalidationMode.TIMESTAMP

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gp
-from gp.fitted.folds import predict_folds
+from gp.folds import predict_folds
 from gp.parallel import run_in_line
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from gp.new_rows import NewRows
 from gp.posterior import Posterior
 from gp.spec import InputError, parse
 from stages import ask
-from stages.outputs import Refused, check_finite
+from stages.wrapper.outputs import Refused, check_finite
 
 ROWS = "day;depth;site;3\n01.02.2024;1,5;north;\n02.02.2024;2,5;;x\n03.02.2024; 4 ;south;NA\n\n"
 PARAMS = """\

@@ -47,7 +47,7 @@ NEUTRAL = {
 # Studies hold their rows in memory (they come from synthesize's CSV), and no result depends on the laws of gp.testing.
 LIBRARY_ONLY = {
     "gp/sklearn.py",
-    "gp/fitted/parquet.py",
+    "gp/parquet.py",
     *(str(file.relative_to(ROOT)) for file in (ROOT / "gp/testing").rglob("*.py")),
 }
 IMPORTS = """

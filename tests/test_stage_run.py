@@ -20,7 +20,7 @@ from gp.fitted.fit import fit
 from gp.spec import Fault, InputError
 from stages import repro, synthesize
 from stages.__main__ import validate
-from stages.inputs import declaration
+from stages.wrapper.inputs import declaration
 
 OUTPUT = "data/sine/synthesize"
 SOON = PATIENCE  # after which what should happen is taken not to happen

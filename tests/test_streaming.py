@@ -12,11 +12,11 @@ from conftest import ROOT
 import gp
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
-from gp.fitted.parquet import ParquetTable, TableRows, fit_parquet
 from gp.inference.inducing.checkpoint import Checkpoint
 from gp.inference.inducing.rows import ModelRows, draw
 from gp.inference.inducing.svgp import Svgp
 from gp.model.model import Model
+from gp.parquet import ParquetTable, TableRows, fit_parquet
 from gp.spec import InputError, parse
 from gp.training import Lbfgs, Seeded
 
@@ -129,7 +129,7 @@ def test_no_more_than_a_few_row_groups_are_held_at_a_time(path, monkeypatch):
 # Peak memory of a fit to the file named on the command line, in KiB.
 FIT = """
 import resource, sys
-from gp.fitted.parquet import fit_parquet
+from gp.parquet import fit_parquet
 settings = {"inducing": 10, "batch_size": 5000, "epochs": 1}
 fit_parquet(sys.argv[1], x=["a", "b", "c"], y="y", inference=settings, train={"kind": "lbfgs", "restarts": 0})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -29,7 +29,7 @@ from gp.yaml import read_yaml
 from review.lock.records import check_lock
 from stages import check_names
 from stages.lock import check_experiment
-from stages.stamps import contradictions
+from stages.wrapper.stamps import contradictions
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 NOTHING = "nothing"  # shown if one side has no value

@@ -1,6 +1,6 @@
 """Hold-outs: which of a table's rows are kept from training, to score the predictions on.
 
-Folds keep no row from training: a stage fits the model again without each fold (gp.fitted.folds).
+Folds keep no row from training: a stage fits the model again without each fold (gp.folds).
 """
 
 from collections.abc import Mapping

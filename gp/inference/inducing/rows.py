@@ -1,6 +1,6 @@
 """Rows: the source of training rows, chunk by chunk, and minibatches of them in a random order given by the seed.
 
-Only a few chunks are in memory at a time, so a file of rows need not fit in memory (gp.fitted.parquet).
+Only a few chunks are in memory at a time, so a file of rows need not fit in memory (gp.parquet).
 """
 
 import hashlib

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gp.yaml import read_yaml
-from stages.inputs import PARAMS, PIPELINE, VERSIONS, digest
-from stages.outputs import write_whole
+from stages.wrapper.inputs import PARAMS, PIPELINE, VERSIONS, digest
+from stages.wrapper.outputs import write_whole
 
 LOCK = Path("dvc.lock")
 
@@ -39,7 +39,7 @@ def path(study: str, stage: str) -> Path:
 
 
 def write(study: str, stage: str, made_of: dict[str, Any]) -> None:
-    """Write the stamp of a stage; `made_of` is stages.inputs.fingerprint."""
+    """Write the stamp of a stage; `made_of` is stages.wrapper.inputs.fingerprint."""
     target = path(study, stage)
     target.parent.mkdir(exist_ok=True)
     write_whole(target, json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n")

@@ -10,7 +10,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from gp.yaml import read_yaml
-from stages import bytecode
+from stages.wrapper import bytecode
 
 PARAMS, PIPELINE, VERSIONS = Path("params.yaml"), Path("dvc.yaml"), Path("versions.yaml")
 IGNORED = Path(".dvcignore")
