@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".toml")
-COPIED = ("gp", "stages", "review", "tests", "pyproject.toml")  # what else there is, tests only read
+COPIED = ("gp", "stages", "review", "tests", "data", "pyproject.toml")  # what else there is, tests only read
+NOT_COPIED = ("__pycache__", "synthesize", "train", "predict", "evaluate", "plot", "stamps")
 LONGEST = 900  # seconds, after which a mutant that came to no end counts as noticed
 # What a test says of a line that does not run, whatever it computes.
 BROKEN = ("ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "IndentationError", "UnboundLocalError")
@@ -123,7 +124,7 @@ def _test(folder: Path, task: Task, answer: Any) -> None:
         if path.name not in COPIED:
             (folder / path.name).symlink_to(path)
         elif path.is_dir():
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns(*NOT_COPIED))
         else:
             shutil.copy(path, folder)
     mutant, tests = task
