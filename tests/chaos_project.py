@@ -5,6 +5,7 @@ Its stages draw, fit and score in a few milliseconds without torch, so that hund
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from conftest import Project, make_project
@@ -110,7 +111,7 @@ VARIANTS = ("original", *EDITS)
 
 def make(path: Path) -> Project:
     """Return the project at `path`, committed; none of its stages has run."""
-    project = make_project(path)
+    project = replace(make_project(path), anew=True)  # as users run it, and no process outlives a kill
     (path / "dvc.yaml").write_text(pipeline(), encoding="utf-8")
     (path / "stages/train.py").write_text(FIT, encoding="utf-8")
     (path / "stages/evaluate.py").write_text(SCORE, encoding="utf-8")

@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from preloaded import preloaded
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,12 +46,17 @@ studies:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project at `path`: its code and pipeline, PARAMS and a table of its own, in Git."""
+    """A copy of the project at `path`: its code and pipeline, PARAMS and a table of its own, in Git.
+
+    Commands that tests `run` find packages imported (preloaded.py), unless they are to import them `anew`.
+    """
 
     path: Path
+    anew: bool = False
 
     def run(self, *command: str, exit_code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Return what a command printed; its exit code must be the expected one, if any."""
+        environment = environment if self.anew else preloaded() | environment
         done = subprocess.run(
             command,
             cwd=self.path,
@@ -134,7 +140,7 @@ class Project:
     def copy(self, path: Path) -> "Project":
         """Return a copy at `path`, its cache included."""
         shutil.copytree(self.path, path, symlinks=True)
-        return Project(path)
+        return replace(self, path=path)
 
 
 def make_project(path: Path, source: Path = ROOT) -> Project:

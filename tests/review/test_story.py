@@ -44,7 +44,7 @@ def commands(path, section=""):
 def clone(source, path, branch):
     """Return a clone at a branch, with no results but those that Git keeps."""
     source.run("git", "clone", "--quiet", "--branch", branch, str(source.path), str(path))
-    return Project(path)
+    return Project(path, anew=True)  # in a process that ran before, the network is not cut
 
 
 @pytest.fixture(scope="module")
