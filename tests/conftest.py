@@ -56,7 +56,8 @@ class Project:
 
     def run(self, *command: str, exit_code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Return what a command printed; its exit code must be the expected one, if any."""
-        environment = environment if self.anew else preloaded() | environment
+        if not self.anew:
+            environment = preloaded(environment.get("PYTHONHASHSEED", "random")) | environment
         done = subprocess.run(
             command,
             cwd=self.path,
@@ -100,9 +101,9 @@ class Project:
         """Return what a stage printed that was run by hand."""
         return self.run("python", "-m", f"stages.{name}", study, **options)
 
-    def repro(self, *arguments: str) -> set[str]:
+    def repro(self, *arguments: str, **environment: str) -> set[str]:
         """Return the stages that `dvc repro` ran, as stage@study."""
-        printed = self.run("dvc", "repro", *arguments).stdout
+        printed = self.run("dvc", "repro", *arguments, **environment).stdout
         return set(re.findall(r"^(?:Running stage '|Stage '(?=\S+ is cached))([^']+)'", printed, flags=re.MULTILINE))
 
     def edit(self, key: str, value: Any) -> None:

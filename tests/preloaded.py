@@ -54,8 +54,11 @@ sys.exit(int(answer) if answer else "the process that runs commands of tests has
 
 
 @cache
-def preloaded() -> dict[str, str]:
-    """Start the process, and return the environment variables that let commands run in it; empty but for Linux."""
+def preloaded(seed: str = "random") -> dict[str, str]:
+    """Start a process whose hashes have a seed, as PYTHONHASHSEED says it.
+
+    Returns the environment variables that let commands run in it; none where the system is not Linux.
+    """
     if not sys.platform.startswith("linux"):
         return {}
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
@@ -67,8 +70,9 @@ def preloaded() -> dict[str, str]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)  # who asks before all is imported waits
+        environment = os.environ | THREADS | {"PYTHONHASHSEED": seed}
         command = [sys.executable, __file__, str(listener.fileno())]
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=os.environ | THREADS)
+        process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.wait)
     atexit.register(process.kill)

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -181,8 +180,9 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
 
 @pytest.mark.slow
 def test_what_two_runs_in_two_folders_write_is_identical(finished, tmp_path):
-    again = replace(make_project(tmp_path / "another" / "place", finished.path), anew=True)  # with hashes of its own
-    assert again.repro() == {f"{stage}@{study}" for stage in STAGES for study in ("sine", "lake")}
+    again = make_project(tmp_path / "another" / "place", finished.path)
+    # Another order of sets must not show.
+    assert again.repro(PYTHONHASHSEED="1") == {f"{stage}@{study}" for stage in STAGES for study in ("sine", "lake")}
     written = again.hashes("data", "dvc.lock")
     assert len(written) > 40
     assert written == finished.hashes("data", "dvc.lock")
