@@ -2,8 +2,7 @@
 
 `python -m stages.train` spends most of its time in importing torch, `dvc status` in importing DVC.  A folder that tests
 put first on PATH has a `dvc` and a `python` that ask this process to run the command in a copy of itself, with the same
-arguments, environment, folder, standard files and exit code; the project's own modules are imported anew.  What cannot
-run so (`python -c`; with a PYTHONPATH; in a namespace without a network) runs as ever.
+arguments, environment, folder, standard files and exit code; the project's own modules are imported anew.
 """
 
 import atexit
@@ -40,15 +39,15 @@ CLIENT = """\
 import json, os, socket, sys
 name, given = os.path.basename(sys.argv[0]), sys.argv[1:]
 real = os.path.join({folder!r}, name)
-module = "dvc" if name == "dvc" else given[1] if given[:1] == ["-m"] else ""
-if {address!r} not in os.environ or not module or "PYTHONPATH" in os.environ:
+if {address!r} not in os.environ or (name == "python" and given[:1] not in (["-m"], ["-c"])):
     os.execv(real, [real, *given])
+asked = {{"real": real, "given": given, "environment": dict(os.environ), "folder": os.getcwd()}}
 with socket.socket(socket.AF_UNIX) as link:
     link.connect(os.environ[{address!r}])
-    asked = {{"real": real, "module": module, "arguments": given if name == "dvc" else given[2:],
-              "environment": dict(os.environ), "folder": os.getcwd()}}
     socket.send_fds(link, [json.dumps(asked).encode() + b"\\0"], [0, 1, 2])
     answer = link.makefile().read()
+if answer.startswith("-"):
+    os.kill(os.getpid(), -int(answer))
 sys.exit(int(answer) if answer else "the process that runs commands of tests has ended")
 """
 
@@ -106,7 +105,7 @@ def _answer(link: socket.socket) -> NoReturn:
     if child:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with suppress(OSError):  # who asked has been killed
-            link.sendall(str(status if status >= 0 else 128 - status).encode())
+            link.sendall(str(status).encode())
         os._exit(0)
     link.close()
     for standard, file in enumerate(files):
@@ -125,18 +124,24 @@ def _answer(link: socket.socket) -> NoReturn:
     os._exit(code)
 
 
-def _run(real: str, module: str, arguments: list[str], environment: dict[str, str], folder: str) -> int:
-    """Do what the interpreter does with `python -m module`, or with the script `dvc`; return the exit code."""
+def _run(real: str, given: list[str], environment: dict[str, str], folder: str) -> int:
+    """Do what the interpreter does with the script `dvc`, `python -m` or `python -c`; return the exit code."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.orig_argv = [real, *given]
     try:
         if real.endswith("dvc"):
-            sys.argv = [real, *arguments]
+            sys.argv = [real, *given]
             sys.exit(importlib.import_module("dvc.cli").main())
-        sys.argv, sys.orig_argv = ["-m", *arguments], [real, "-m", module, *arguments]
-        sys.path.insert(0, folder)
-        runpy._run_module_as_main(module)  # type: ignore[attr-defined]
+        option, what, *arguments = given
+        sys.argv = [option, *arguments]
+        further = environment.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = [folder if option == "-m" else "", *filter(None, further)]
+        if option == "-m":
+            runpy._run_module_as_main(what)  # type: ignore[attr-defined]
+        else:
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

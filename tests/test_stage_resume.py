@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 
 import pytest
 from conftest import Project
@@ -33,9 +31,7 @@ runpy.run_module("stages.train", run_name="__main__", alter_sys=False)
 
 def train(project: Project, kill: int | None = None) -> None:
     """Run the stage train, killed at a step, if any."""
-    environment = project.environment(KILL=str(kill))
-    ended = subprocess.run([sys.executable, "-c", STAGE], cwd=project.path, env=environment, check=False)
-    assert ended.returncode == (0 if kill is None else -signal.SIGKILL)
+    project.run("python", "-c", STAGE, exit_code=0 if kill is None else -signal.SIGKILL, KILL=str(kill))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -637,7 +638,7 @@ def test_a_stage_that_needs_no_torch_runs_without_it(finished, tmp_path, stage, 
         (tmp_path / "blocked" / package).mkdir(parents=True)
         (tmp_path / "blocked" / package / "__init__.py").write_text(f"raise ImportError('{package} is blocked')\n")
     blocked = str(tmp_path / "blocked")
-    project = finished.copy(tmp_path / "project")
+    project = replace(finished.copy(tmp_path / "project"), anew=True)
     before = project.hashes(f"data/{study}")
     shutil.rmtree(project.path / "data" / study / stage)
     project.stage(stage, study, PYTHONPATH=blocked)

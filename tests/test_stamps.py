@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -84,6 +85,6 @@ def test_code_that_dvc_yaml_does_not_list_is_refused(project):
 
 def test_a_file_that_takes_the_place_of_a_package_is_refused(project):
     shutil.copy(csv.__file__, project.path / "csv.py")
-    said = project.stage("synthesize", "sine", exit_code=1).stderr
+    said = replace(project, anew=True).stage("synthesize", "sine", exit_code=1).stderr
     assert "csv.py: was loaded" in said
     assert "rename it, if it took the place of an installed package" in said
