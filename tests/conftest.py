@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ studies:
     predict: {grid: {n: 5}}
     plot: {}
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: at the end, no process is to wait for another's long file.
+
+    Those that need the `finished` project come second, as processes that begin with them would all wait for it.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    waiting = {item.path for item in items if "finished" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (not slow[item.path], item.path in waiting, -slow[item.path]))
 
 
 @dataclass(frozen=True)
