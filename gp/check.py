@@ -169,9 +169,8 @@ def support(judged: Judged, level: float) -> Result:
     if none >= math.log(level):
         return Result(values)
     what = f"{judged.target} is never below 0, and forecasts expect {expected:.1f} of {len(below)} rows there"
-    return Result(
-        values, f"{what}: bands are no use near 0: predict its logarithm, as a column of the table, by `data.y`"
-    )
+    fix = "write `transform: log` below model, with an `offset` where y is 0"
+    return Result(values, f"{what}: bands are no use near 0: {fix}")
 
 
 def between(judged: Judged, level: float) -> Result:

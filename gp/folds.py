@@ -14,8 +14,9 @@ from gp.parallel import fan_out
 def predict_folds(fitted: Fitted, folds: np.ndarray, *, seed: int, hyperparameters: Chosen = None) -> Forecast:
     """Return the forecast of each row's y by the model refitted without the row's fold, in y's units.
 
-    `folds` (n,) numbers each row's fold from 0.  The kernel and the inference method are those of `fitted`, where they
-    were chosen for it.  `hyperparameters` as in `Fitted.predict`.  Fits run side by side (gp.parallel.fan_out).
+    `folds` (n,) numbers each row's fold from 0.  The kernel, the inference method and the power of a transform are
+    those of `fitted`, where they were chosen for it.  `hyperparameters` as in `Fitted.predict`.  Fits run side by side
+    (gp.parallel.fan_out).
     """
     tasks = [(fitted, folds == fold, seed, hyperparameters) for fold in range(int(folds.max()) + 1)]
     parts = fan_out(_predict, tasks, label="folds")
@@ -40,4 +41,4 @@ def _joined(parts: list[Forecast], folds: np.ndarray) -> Forecast:
             made[:, rows] = given[0]
             made[:s, rows] = given
         weights[:s, rows] = np.broadcast_to(part.weights, part.means.shape)
-    return Forecast(means, sds, weights if most > 1 else np.ones((1, 1)))
+    return Forecast(means, sds, weights if most > 1 else np.ones((1, 1)), parts[0].transform)

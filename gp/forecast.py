@@ -1,9 +1,10 @@
 """Forecast: a distribution for each of m numbers, a mixture of normals; one normal is a mixture of one.
 
 Everything that scores or draws a prediction asks the mixture itself: matching its mean and sd by one normal would lose
-what its tails say.
+what its tails say.  Where y was transformed, the normals are of z = g(y), and everything asked of the forecast is of y.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from gp.spec import Fault, InputError
+from gp.spec import Fault, InputError, parse
+from gp.transforms import Transform
 
 BLOCK = 1 << 20  # numbers worked on at a time
 STEPS = 60  # of a search for a quantile, at most: bisection alone then has all digits
@@ -24,15 +26,16 @@ TINY = 1e-300  # in place of an sd of zero
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """The mixture Σ_s weights_s N(means_s, sds_s²) of each of m numbers, in y's units.
+    """The mixture Σ_s weights_s N(means_s, sds_s²) of each of m numbers, in y's units; or of z = g(y).
 
     `means` and `sds` are (S, m).  `weights` are (S, 1), or (S, m) where they differ from one number to the next; they
-    sum to one over S.
+    sum to one over S.  With a `transform` g they are of z.
     """
 
     means: np.ndarray
     sds: np.ndarray
     weights: np.ndarray
+    transform: Transform | None = None
 
     def __post_init__(self) -> None:
         s, m = self.means.shape if self.means.ndim == 2 else (0, 0)
@@ -53,12 +56,13 @@ class Forecast:
     def save(self, path: Path, y: np.ndarray) -> None:
         """Write a CSV with what was observed, `y` (m,), mean, sd_y and the probability integral transform `pit`.
 
-        A mixture's normals are in a second file (`draws_file`).
+        The normals of a mixture, or of what was transformed, are in a second file (`draws_file`).
         """
         columns = {"y": y, "mean": self.mean, "sd_y": self.sd, "pit": self.cdf(y)}
         pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
         if not self.is_normal:
-            np.savez(draws_file(path), means=self.means, sds=self.sds, weights=self.weights)
+            parts = {"means": self.means, "sds": self.sds, "weights": self.weights}
+            np.savez(draws_file(path), **parts, **stored_transform(self.transform))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path, draws: Path | None = None) -> "Forecast":
@@ -66,7 +70,7 @@ class Forecast:
         draws = draws or draws_file(path)
         if draws.exists():
             with np.load(draws, allow_pickle=False) as kept:
-                return cls(kept["means"], kept["sds"], kept["weights"])
+                return cls(kept["means"], kept["sds"], kept["weights"], transform_in(kept))
         table = pd.read_csv(path, dtype=np.float64)
         return cls.normal(table["mean"], table["sd_y"])
 
@@ -77,18 +81,25 @@ class Forecast:
 
     @property
     def is_normal(self) -> bool:
-        """Return whether each is one normal."""
+        """Return whether each is one normal, of y itself."""
+        return self.is_single and self.transform is None
+
+    @property
+    def is_single(self) -> bool:
+        """Return whether there is one setting of the hyperparameters: one normal of y, or of its transform."""
         return len(self.means) == 1
 
     @cached_property
     def mean(self) -> np.ndarray:
         """Return the mixture's mean (m,)."""
-        return self.means[0] if self.is_normal else self._pooled(self.means)
+        return self._pooled(self.means) if self._of_y is None else self._of_y[0]
 
     @cached_property
     def sd(self) -> np.ndarray:
         """Return the mixture's standard deviation (m,): variance within its normals, and of their means."""
-        if self.is_normal:
+        if self._of_y is not None:
+            return self._of_y[1]
+        if self.is_single:
             return self.sds[0]
         variance = np.empty(self.n)
         for rows in self._blocks():
@@ -96,13 +107,37 @@ class Forecast:
             variance[rows] = part._pooled(part.sds**2 + (part.means - self.mean[rows]) ** 2)
         return np.sqrt(variance)
 
+    @cached_property
+    def _of_y(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return mean and sd of y (m,) where the normals are of its transform."""
+        if self.transform is None:
+            return None
+        mean, sd = np.empty(self.n), np.empty(self.n)
+        for rows in self._blocks():
+            means, variances = self.transform.moments(self.means[:, rows], self.sds[:, rows])
+            part = self.at(rows)
+            mean[rows] = part._pooled(means)
+            sd[rows] = np.sqrt(part._pooled(variances + (means - mean[rows]) ** 2))
+        return mean, sd
+
     def at(self, rows: Any) -> "Forecast":
         """Return the forecasts of some of the numbers: a slice, indices or a mask."""
         weights = self.weights if self.weights.shape[1] == 1 else self.weights[:, rows]
-        return Forecast(self.means[:, rows], self.sds[:, rows], weights)
+        return Forecast(self.means[:, rows], self.sds[:, rows], weights, self.transform)
+
+    @property
+    def inner(self) -> "Forecast":
+        """Return the forecast of z = g(y), or this one where y was not transformed."""
+        return self if self.transform is None else Forecast(self.means, self.sds, self.weights)
+
+    def _inward(self, value: np.ndarray) -> np.ndarray:
+        """Return z at values (m,) of y."""
+        return value if self.transform is None else self.transform.forward(value)
 
     def log_density(self, observed: np.ndarray) -> np.ndarray:
         """Return the log density (m,) at `observed` (m,), in nats.  R&W 2006, eq. 2.34, for each normal."""
+        if self.transform is not None:
+            return self.inner.log_density(self._inward(observed)) + self.transform.log_slope(observed)
         density = np.empty(self.n)
         for rows in self._blocks():
             part = self.at(rows)
@@ -116,7 +151,7 @@ class Forecast:
 
         At an observation it is the probability integral transform, uniform if forecasts are calibrated.
         """
-        below = np.empty(self.n)
+        below, value = np.empty(self.n), self._inward(value)
         for rows in self._blocks():
             part = self.at(rows)
             with np.errstate(over="ignore"):
@@ -125,6 +160,8 @@ class Forecast:
 
     def normal_score(self, observed: np.ndarray) -> np.ndarray:
         """Return Φ⁻¹(cdf) at `observed` (m,), N(0, 1) if forecasts are calibrated: of a normal (observed − mean)/sd."""
+        if self.transform is not None:
+            return self.inner.normal_score(self._inward(observed))
         if self.is_normal:
             return np.asarray((observed - self.means[0]) / self.sds[0])
         low = self.cdf(observed)
@@ -138,6 +175,8 @@ class Forecast:
         Newton's method, kept by bisection between the lowest and the highest of its normals' quantiles.
         """
         z = float(ndtri(probability))
+        if self.transform is not None:
+            return self.transform.of(self.inner.quantile(probability))
         if self.is_normal:
             return np.asarray(self.means[0] + z * self.sds[0])
         found = np.empty(self.n)
@@ -171,6 +210,8 @@ class Forecast:
 
     def outside(self, observed: np.ndarray, level: float) -> np.ndarray:
         """Return for each number whether `observed` (m,) is outside the central interval of probability `level`."""
+        if self.transform is not None:
+            return self.inner.outside(self._inward(observed), level)
         if self.is_normal:
             return np.asarray(np.abs(observed - self.mean) > ndtri((1 + level) / 2) * self.sd)
         return np.abs(2 * self.cdf(observed) - 1) > level
@@ -180,8 +221,10 @@ class Forecast:
 
         Of one normal sd (z (2Φ(z) − 1) + 2φ(z) − 1/√π), z = (observed − mean)/sd: Gneiting & Raftery 2007, sec. 4.2,
         with the opposite sign.  Of a mixture Σ w_i A(y − μ_i, σ_i²) − ½ Σ w_i w_j A(μ_i − μ_j, σ_i² + σ_j²), where
-        A(μ, σ²) is the mean of |N(μ, σ²)|: Grimit et al. 2006, eq. 5.
+        A(μ, σ²) is the mean of |N(μ, σ²)|: Grimit et al. 2006, eq. 5.  Where y was transformed, by quadrature.
         """
+        if self.transform is not None:
+            return self.transform.crps(observed, self.inner.cdf, self.inner.quantile)
         if self.is_normal:
             z, sd = (observed - self.means[0]) / self.sds[0], self.sds[0]
             return np.asarray(sd * (z * (2 * ndtr(z) - 1) + 2 * _density(z) - 1 / math.sqrt(math.pi)))
@@ -196,7 +239,7 @@ class Forecast:
 
     def _pooled(self, values: np.ndarray) -> np.ndarray:
         """Return Σ_s weights_s values_s, (m,), of `values` (S, m)."""
-        if self.is_normal:
+        if self.is_single:
             return values[0]
         return np.einsum("sm,sm->m", np.broadcast_to(self.weights, values.shape), values)
 
@@ -209,6 +252,17 @@ class Forecast:
 def draws_file(path: Path) -> Path:
     """Return the file of a mixture's normals that stands beside a table: test.csv → test.draws.npz."""
     return path.with_suffix(".draws.npz")
+
+
+def stored_transform(transform: Transform | None) -> dict[str, np.ndarray]:
+    """Return what `np.savez` keeps of a transform."""
+    return {} if transform is None else {"transform": np.array(transform.model_dump_json(exclude_none=True))}
+
+
+def transform_in(kept: Any) -> Transform | None:
+    """Return the transform that `stored_transform` put into an opened .npz."""
+    found: Transform | None = parse(Transform, json.loads(str(kept["transform"]))) if "transform" in kept else None
+    return found
 
 
 def _log_sum(logs: np.ndarray, weights: np.ndarray) -> np.ndarray:

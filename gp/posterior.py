@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gp.dataset import input_names, stored_names
-from gp.forecast import Forecast, draws_file
+from gp.forecast import Forecast, draws_file, stored_transform, transform_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,8 @@ class Posterior:
     """Marginal posterior at `x` (m, d): of the function `f`, of a new observation `y`, and of each term of a sum.
 
     Each is a Forecast, a normal at one setting of the hyperparameters or a mixture over several.  `mean`, `sd_f` and
-    `sd_y` are the mean and the standard deviations of the whole, in y's units.
+    `sd_y` are the mean and the standard deviations of the whole, in y's units.  Where the model is of a transform of y,
+    `mean` is that of a new observation, and the components, which add up to the transform, are in its units.
     """
 
     x: np.ndarray
@@ -54,8 +55,8 @@ class Posterior:
 
     @property
     def mean(self) -> np.ndarray:
-        """Return the mean (m,)."""
-        return self.f.mean
+        """Return the mean (m,) of a new observation; without a transform of y, that of the function too."""
+        return self.y.mean
 
     @property
     def sd_f(self) -> np.ndarray:
@@ -70,7 +71,7 @@ class Posterior:
     def save(self, path: Path) -> None:
         """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f.
 
-        A mixture's normals are in a second file (`draws_file`).
+        The normals of a mixture, or of what was transformed, are in a second file (`draws_file`).
         """
         table = pd.DataFrame(self.x, columns=stored_names(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
@@ -82,7 +83,7 @@ class Posterior:
             arrays = {"weights": self.f.weights, "means": self.f.means, "sd_f": self.f.sds, "sd_y": self.y.sds}
             for name, component in self.components.items():
                 arrays |= {f"component.{name}.means": component.means, f"component.{name}.sd_f": component.sds}
-            np.savez(draws_file(path), **arrays)  # type: ignore[arg-type]
+            np.savez(draws_file(path), **arrays, **stored_transform(self.f.transform))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path, draws: Path | None = None) -> "Posterior":
@@ -101,11 +102,10 @@ class Posterior:
             mean, sd_f, sd_y = (table[name].to_numpy() for name in ("mean", "sd_f", "sd_y"))
             return cls.normal(x, columns, mean, sd_f, sd_y, components)
         with np.load(draws, allow_pickle=False) as kept:
-            weights, means = kept["weights"], kept["means"]
+            weights, means, transform = kept["weights"], kept["means"], transform_in(kept)
             parts = {
                 name: Forecast(kept[f"component.{name}.means"], kept[f"component.{name}.sd_f"], weights)
                 for name in names
             }
-            return cls(
-                x, columns, Forecast(means, kept["sd_f"], weights), Forecast(means, kept["sd_y"], weights), parts
-            )
+            f, y = (Forecast(means, kept[name], weights, transform) for name in ("sd_f", "sd_y"))
+            return cls(x, columns, f, y, parts)

@@ -251,6 +251,8 @@ def _checked(observed: np.ndarray, forecast: Forecast) -> np.ndarray:
         raise InputError(
             Fault("", f"{observed.shape} is observed of {forecast.n} forecasts", "give one number for each, m > 0")
         )
+    if forecast.transform is not None:
+        forecast.transform.check(observed, "y to be scored")
     for name, values in (("observed", observed[None]), ("mean", forecast.means), ("sd", forecast.sds)):
         if not np.isfinite(values).all():
             draw, row = np.argwhere(~np.isfinite(values))[0]

@@ -36,7 +36,7 @@ SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")
 # is known to eight or nine digits, and what is computed from it loses one or two.
 DIGITS = 6
 # The library's paths of faults lack the section of params.yaml: first key of such a path → section.
-OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "function": "data"}
+OWNERS = {"kernel": "model", "mean": "model", "noise": "model", "transform": "model", "function": "data"}
 
 
 def folder(study: str, stage: str) -> Path:

@@ -16,6 +16,7 @@ from gp.model.noise import Noise
 from gp.parameters.priors import PositivePrior, RealPrior
 from gp.spec import kinds
 from gp.training import Train
+from gp.transforms import Transform
 
 UNIONS = {
     "data": [Data],
@@ -23,6 +24,7 @@ UNIONS = {
     "model.kernel": [Kernel],
     "model.mean": [Mean],
     "model.noise": [Noise],
+    "model.transform": [Transform],
     "inference": [Inference],
     "predict.hyperparameters": [Hyperparameters],
     "train": [Train],

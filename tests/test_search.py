@@ -65,14 +65,14 @@ def test_ranks_are_by_the_score_and_of_equals_the_first_written_leads(score, ord
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"search": {"kernels": {}}}, r"model\.search\.kernels: must not be shorter than 2"),
-        ({"search": {"kernels": {"a": {"kind": "rbf"}}}}, r"model\.search\.kernels: must not be shorter than 2"),
+        ({"search": {"kernels": {}}}, r"model\.search: has nothing to choose among: give two or more kernels"),
+        ({"search": {"kernels": {"a": {"kind": "rbf"}}}}, r"model\.search: has nothing to choose among"),
         ({"search": {"kernels": {"a": {"kind": "rbff"}, "b": {}}}}, r"model\.search\.kernels\.a.*rbff.*rbf"),
         ({"search": {"kernels": {"a": {}, "b": {}}, "by": "loo"}}, r"model\.search\.by"),
         ({"search": {"kernels": {"a": {}, "b": {}}, "score": "loo"}}, r"model\.search\.score: .*loo_nlpd"),
         (
             {"kernel": {"kind": "rbf"}, "search": {"kernels": {"a": {}, "b": {}}}},
-            r"has a kernel and a search: drop one",
+            r"has a kernel and a search over kernels: drop one",
         ),
     ],
 )

@@ -221,7 +221,7 @@ def certify(
     else:
         intervals, undetermined = asymptotic(parameters, vector, inside, hessian)
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
-    irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(data.observed)))
+    irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(gp.spec.transformed(data))))
     excused = {name for names in irrelevant.values() for name in names}
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)

@@ -232,8 +232,8 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
             raise InputError(
                 _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
             )
-    rows = {name: tensors[name] for name in ("x", "y", "noise_sd") if name in tensors}
-    return Dataset(**rows, columns=tuple(header.columns), table=table)
+    noise_sd = tensors.get("noise_sd")
+    return Dataset(tensors["x"], tuple(header.columns), y=tensors["y"], noise_sd=noise_sd, table=table)
 
 
 def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from gp.dataset import Dataset, as_array, default_columns
 from gp.fitted.fitted import Fitted, columns_of
 from gp.fitted.gap import WORSE, Gap, gap_to_exact
+from gp.fitted.power import with_power
 from gp.forecast import Forecast
 from gp.inference import Inference
 from gp.inference.method import Choice
@@ -70,8 +71,10 @@ def _fit_one(
 ) -> Fitted:
     """Return the fit by the inference method; of several choices, by the first whose gap to exact is small.
 
-    If no gap is, by the one that predicts best the rows left out to measure it.
+    If no gap is, by the one that predicts best the rows left out to measure it.  The power of a transform of y is
+    learnt before.
     """
+    model = with_power(data, model, train, seed)
     gp = model.build(data)
     best, *others = inference.choices(gp, Seeded(train, seed))
     fitted = _fit_by(best, gp, data, train, seed, checkpoints)
@@ -121,7 +124,7 @@ def _scored(
         left_out = nlpd(data.observed, fitted.left_out).mean()
     else:
         forecast = Forecast.normal(*conditioned.leave_one_out())
-        left_out = nlpd(gp.scope.y, forecast).mean() + np.log(gp.scope.y_scale)
+        left_out = nlpd(gp.scope.y, forecast).mean() - gp.log_jacobian_of_a_row
     scores = {
         "log_marginal_likelihood": conditioned.log_likelihood + gp.log_jacobian,
         "loo_nlpd": float(left_out),

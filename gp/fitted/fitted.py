@@ -1,6 +1,5 @@
 """Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from gp.model.model import GaussianProcess, Model
 from gp.posterior import Posterior
 from gp.spec import Fault, InputError, Spec, kind_of, parse
 from gp.training import Adam, Problem, Search, Train
+from gp.transforms import power_of
 
 if TYPE_CHECKING:
     from gp.fitted.gap import Gap
@@ -82,7 +82,7 @@ class Fitted:
     @property
     def hyperparameters(self) -> dict[str, float | list[float]]:
         """Return each hyperparameter by name, in the data's own units; a list under ARD."""
-        return self.gp.parameters.in_data_units()
+        return {**self.gp.parameters.in_data_units(), **power_of(self.model.transform)}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Fitted:
             values, n = self.search.values, self.search.rows or self.gp.total
         else:  # nothing learnt, or long ago
             values, n = (self.log_marginal_likelihood - self.gp.log_jacobian,), self.gp.total
-        loss = np.log(self.gp.scope.y_scale) - np.array(values) / n
+        loss = -self.gp.log_jacobian_of_a_row - np.array(values) / n
         return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
 
     @cached_property
@@ -120,7 +120,8 @@ class Fitted:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
         mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
         left_out = mixture.leave_one_out() if mixture else Forecast.normal(*self._conditioned.leave_one_out())
-        return Forecast(left_out.means * scale + self.gp.scope.y_offset, left_out.sds * scale, left_out.weights)
+        means = left_out.means * scale + self.gp.scope.y_offset
+        return Forecast(means, left_out.sds * scale, left_out.weights, self.model.transform)
 
     def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace | Nuts, str]:
         """Return how predictions treat the hyperparameters, and why where a rule decides."""
@@ -195,10 +196,10 @@ class Fitted:
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
                 **({"log_prior": log_prior} if has_prior else {}),
-                "hyperparameters": self.gp.parameters.by_name(),
+                "hyperparameters": {**self.gp.parameters.by_name(), **power_of(self.model.transform)},
             },
             "ends": [
-                {"rows": n, "nats": end - n * math.log(self.gp.scope.y_scale)}
+                {"rows": n, "nats": end + n * self.gp.log_jacobian_of_a_row}
                 for n, end in (self.search.ends if self.search else ())
             ],
             "optima": describe(self.gp, self.search),
@@ -224,6 +225,7 @@ class Fitted:
         inputs = self._checked(x)
         internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
         if noise_sd is not None:
+            self.model.refuse_noise_sd()
             noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
         if mixture:
             return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gp.forecast import Forecast
 from gp.inference.method import Conditioned
 from gp.inference.solved import Solved
 from gp.model.model import GaussianProcess
 from gp.parallel import available_memory, one_thread
 from gp.spec import Fault, InputError
+from gp.transforms import Transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +20,7 @@ class Joint:
     """A mixture of S normals over the function at m inputs x (m, d), in y's units.
 
     `weights` (S,), `means` (S, m), `covariances` (S, m, m), and `noise` (S, m), the variances of new observations.
+    Where y was transformed, these are of the `transform`; the mean and the draws are of y.
     """
 
     x: np.ndarray
@@ -25,15 +28,24 @@ class Joint:
     means: np.ndarray
     covariances: np.ndarray
     noise: np.ndarray
+    transform: Transform | None = None
 
     @property
     def mean(self) -> np.ndarray:
-        """Return the mean (m,)."""
-        return self.weights @ self.means
+        """Return the mean (m,) of the function."""
+        if self.transform is None:
+            return self.weights @ self.means
+        sds = np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2).clip(min=0.0))
+        return Forecast(self.means, sds, self.weights[:, None], self.transform).mean
 
     @property
     def covariance(self) -> np.ndarray:
-        """Return the covariance of the function (m, m)."""
+        """Return the covariance of the function (m, m).  Raises InputError where y was transformed."""
+        if self.transform is not None:
+            why = "the covariance of y has no closed form where y is transformed"
+            raise InputError(
+                Fault("model.transform", why, "take that of draws: np.cov(joint.sample(10_000, seed=0).T)")
+            )
         apart = self.means - self.mean
         return np.einsum("s,sij->ij", self.weights, self.covariances) + (apart.T * self.weights) @ apart
 
@@ -53,7 +65,7 @@ class Joint:
             draws[which == s] = self.means[s] + white[which == s] @ root.T
         if noise:
             draws += np.sqrt(self.noise[which]) * rng.standard_normal(draws.shape)
-        return draws
+        return draws if self.transform is None else self.transform.of(draws)
 
 
 def joint(
@@ -87,4 +99,4 @@ def joint(
         means.append(mean * scale + gp.scope.y_offset)
         covariances.append(covariance * scale**2)
         noise.append(gp.noise_variance(internal) * scale**2)
-    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noise))
+    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noise), gp.spec.transform)

@@ -31,7 +31,7 @@ KEPT = 2**23  # numbers of all factors together up to which they are kept from o
 
 
 class Forecasts(NamedTuple):
-    """The forecasts of the function, of a new observation and of each term, in y's units."""
+    """The forecasts of the function, of a new observation and of each term, in y's units; terms in its transform's."""
 
     f: Forecast
     y: Forecast
@@ -146,7 +146,8 @@ def forecasts(
             part = terms.setdefault(name, (np.empty(shape), np.empty(shape)))
             part[0][s], part[1][s] = mean * scale, np.sqrt(variance) * scale
     parts = {name: Forecast(*part, weights) for name, part in terms.items()}
-    return Forecasts(Forecast(means, sd_f, weights), Forecast(means, sd_y, weights), parts)
+    f, y = (Forecast(means, sd, weights, gp.spec.transform) for sd in (sd_f, sd_y))
+    return Forecasts(f, y, parts)
 
 
 def mix(

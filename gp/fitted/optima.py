@@ -1,6 +1,5 @@
 """The optima that a search found: what each says, and whether a rival of the best one predicts something else."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +74,7 @@ def describe(gp: GaussianProcess, search: Search | None) -> list[dict[str, Any]]
     told, rows = [], search.rows or gp.total
     for value, vector in search.optima:
         gp.parameters.set(vector)
-        nats = value - gp.parameters.log_prior(vector)[0] - rows * math.log(gp.scope.y_scale)
+        nats = value - gp.parameters.log_prior(vector)[0] + rows * gp.log_jacobian_of_a_row
         told.append({"nats": nats, "hyperparameters": gp.parameters.by_name()})
     gp.parameters.set(search.vector)
     return told

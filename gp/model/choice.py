@@ -1,33 +1,60 @@
-"""Search over kernels: all are fitted and ranked, and the best is kept."""
+"""Search over models: all candidates are fitted and ranked, and the best is kept."""
 
-from typing import Literal, TypeVar
+from itertools import product
+from typing import Annotated, Any, Literal, TypeVar
 
 import pandas as pd
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from gp.model.kernels import Kernel
 from gp.model.kernels.composite import Name
-from gp.spec import Spec
+from gp.model.noise import Noise
+from gp.spec import Fault, InputError, Spec
+from gp.transforms import Transform
 
 AnySpec = TypeVar("AnySpec", bound=Spec)  # a `Model`, which has a field of the class below
 
 # Score → whether a higher value is better.
 SCORES = {"loo_nlpd": False, "log_marginal_likelihood": True}
+PerhapsTransform = Annotated[Transform | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 class KernelSearch(Spec):
-    """Named `kernels`, ranked by `score`: the leave-one-out NLPD, or the log marginal likelihood."""
+    """Named `kernels`, with each of the named `transforms` of y and `noises`, ranked by `score`.
 
-    kernels: dict[Name, Kernel] = Field(min_length=2)
+    That is the leave-one-out NLPD, or the log marginal likelihood, both of y in its own units.  What is not given is
+    the model's own.
+    """
+
+    kernels: dict[Name, Kernel] = Field(default_factory=dict)
+    transforms: dict[Name, PerhapsTransform] = Field(default_factory=dict)
+    noises: dict[Name, Noise] = Field(default_factory=dict)
     score: Literal["loo_nlpd", "log_marginal_likelihood"] = "loo_nlpd"
 
+    @model_validator(mode="after")
+    def _has_a_choice(self) -> "KernelSearch":
+        if max(len(part) for part in self.varied.values()) < 2:
+            fix = "give two or more kernels, transforms or noises, each with a name"
+            raise InputError(Fault("", "has nothing to choose among", fix))
+        return self
+
+    @property
+    def varied(self) -> dict[str, dict[str, Any]]:
+        """Return the candidates by name, for each key of a `Model` that they are of."""
+        return {"kernel": self.kernels, "transform": self.transforms, "noise": self.noises}
+
     def candidates(self, model: AnySpec) -> dict[str, AnySpec]:
-        """Return the `Model` of each kernel by its name."""
-        return {name: model.model_copy(update={"kernel": k, "search": None}) for name, k in self.kernels.items()}
+        """Return the `Model` of each combination by its name: "smooth", or "smooth, log" with transforms too."""
+        keys = [key for key, part in self.varied.items() if part]
+        found = {}
+        for chosen in product(*(self.varied[key].items() for key in keys)):
+            update = {key: value for key, (_, value) in zip(keys, chosen, strict=True)}
+            found[", ".join(name for name, _ in chosen)] = model.model_copy(update={**update, "search": None})
+        return found
 
     def rank(self, scores: dict[str, dict[str, float]]) -> pd.DataFrame:
-        """Return the scores of each kernel by name, best first, with a column `rank` from 1."""
+        """Return the scores of each candidate by name, best first, with a column `rank` from 1."""
         table = pd.DataFrame.from_dict(scores, orient="index")
-        # Stable: of kernels with equal scores, the one that is written first wins.
+        # Stable: of candidates with equal scores, the one that is written first wins.
         table = table.sort_values(self.score, ascending=not SCORES[self.score], kind="stable")
         return table.assign(rank=range(1, len(table) + 1))

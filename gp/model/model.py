@@ -19,6 +19,7 @@ from gp.model.repeats import Repeats, find_repeats
 from gp.parameters.scope import Scope, spread
 from gp.parameters.vector import Auxiliary, Parameters
 from gp.spec import Fault, InputError, Spec
+from gp.transforms import Transform
 
 # Without this, Python floats would be rounded to float32 when gpytorch makes tensors of them.  It is set for the whole
 # process when this module is imported, not when a model is built: a worker that receives a built model only imports it.
@@ -33,38 +34,44 @@ class Standardize(Spec):
 
 
 class Model(Spec):
-    """The prior and the noise model; with a `search`, the best of several kernels is used."""
+    """The prior and the noise model; with a `search`, the best of several is used.
+
+    With a `transform`, they are of that function of y, whose units those of mean, kernel and noise then are.
+    """
 
     standardize: Standardize = Standardize()
+    transform: Transform | None = None
     mean: Mean = Constant()
     kernel: Kernel = Matern(ard=True)
     search: KernelSearch | None = None
     noise: Noise = Gaussian()
 
     @model_validator(mode="after")
-    def _has_one_kernel(self) -> "Model":
-        if self.search is not None and "kernel" in self.model_fields_set:
-            raise InputError(
-                Fault("", "has a kernel and a search", "drop one, or name the kernel among search.kernels")
-            )
+    def _has_one_of_each(self) -> "Model":
+        for key, candidates in self.search.varied.items() if self.search else ():
+            if candidates and key in self.model_fields_set:
+                fix = f"drop one, or name the {key} among search.{key}s"
+                raise InputError(Fault("", f"has a {key} and a search over {key}s", fix))
         return self
 
     def build(self, data: Dataset) -> "GaussianProcess":
         """Return the model over `data` (x and y), with hyperparameters at their starts."""
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
-        y_offset, y_scale = _location_and_scale(data.observed[:, None], self.standardize.y)
+        y = self.transformed(data)
+        y_offset, y_scale = _location_and_scale(y[:, None], self.standardize.y)
         if data.table:
             x_offset, x_scale = data.table.x if self.standardize.x else (x_offset, x_scale)
             y_offset, y_scale = data.table.y if self.standardize.y else (y_offset, y_scale)
         scope = Scope(
             x=(data.x - x_offset) / x_scale,
-            y=(data.observed - y_offset[0]) / y_scale[0],
+            y=(y - y_offset[0]) / y_scale[0],
             columns=data.columns,
             x_scale=x_scale,
             x_offset=x_offset,
             y_scale=float(y_scale[0]),
             y_offset=float(y_offset[0]),
             noise_sd=None if data.noise_sd is None else data.noise_sd / y_scale[0],
+            log_slopes=None if self.transform is None else self.transform.log_slope(data.observed),
         )
         kernel = self.kernel.build(scope, "kernel")
         terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
@@ -72,6 +79,24 @@ class Model(Spec):
         mean = self.mean.build(scope, "mean")
         parameters = Parameters(scope.parameters)
         return GaussianProcess(self, scope, mean, kernel, noise, parameters, terms, table=data.table)
+
+    def transformed(self, data: Dataset) -> np.ndarray:
+        """Return what is modelled of y, (n,).  Raises InputError where the transform is not defined."""
+        if self.transform is None:
+            return data.observed
+        if data.noise_sd is not None:
+            self.refuse_noise_sd()
+        if data.table:
+            fix = "write a column of the transformed y into the table"
+            raise InputError(Fault("transform", "is not applied to rows that are streamed from a file", fix))
+        self.transform.check(data.observed, "y", "transform")
+        return np.asarray(self.transform.forward(data.observed))
+
+    def refuse_noise_sd(self) -> None:
+        """Raise InputError if y is transformed: a known noise sd is that of y itself."""
+        if self.transform is not None:
+            why = "noise_sd is the standard deviation of y, not of its transform"
+            raise InputError(Fault("transform", why, "leave it out, or give y and its sd transformed, as columns"))
 
 
 @dataclass(eq=False)
@@ -126,7 +151,9 @@ class GaussianProcess:
             return self
         first, repeats = found
         own = None if scope.noise_sd is None else scope.noise_sd[first]
+        slopes = None if scope.log_slopes is None else np.bincount(repeats.group, weights=scope.log_slopes)
         groups = replace(scope, x=scope.x[first], y=repeats.mean, noise_sd=own, sd_of_rows=scope.y_spread)
+        groups = replace(groups, log_slopes=slopes)
         return replace(self, scope=groups, workspace={}, repeats=repeats)
 
     @cached_property
@@ -171,7 +198,9 @@ class GaussianProcess:
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
         """Return the model over some of the rows; it shares the hyperparameters and has no auxiliary ones."""
         scope, sd = self.scope, self.scope.noise_sd
+        slopes = None if scope.log_slopes is None else scope.log_slopes[rows]
         chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
+        chosen = replace(chosen, log_slopes=slopes)
         alone = self.parameters.without_auxiliary
         repeats = self.repeats.subset(rows) if self.repeats else None
         return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, table=None, repeats=repeats)
@@ -193,8 +222,18 @@ class GaussianProcess:
 
     @property
     def log_jacobian(self) -> float:
-        """Return −n log y_scale: added to a log density of internal targets, it gives that of y in its own units."""
-        return -self.total * float(np.log(self.scope.y_scale))
+        """Return what added to a log density of internal targets gives that of y in its own units.
+
+        That is −n log y_scale, and where y was transformed to z, the sum of log dz/dy over its rows.
+        """
+        slopes = self.scope.log_slopes
+        return -self.total * float(np.log(self.scope.y_scale)) + (0.0 if slopes is None else float(slopes.sum()))
+
+    @property
+    def log_jacobian_of_a_row(self) -> float:
+        """Return the mean of `log_jacobian` over rows."""
+        slopes = self.scope.log_slopes
+        return -float(np.log(self.scope.y_scale)) + (0.0 if slopes is None else float(slopes.sum()) / self.total)
 
     def noise_variance(self, x: torch.Tensor) -> np.ndarray:
         """Return the noise variance at internal inputs x (m, d), shape (m,)."""

@@ -30,6 +30,7 @@ class Scope:
     reads: list[tuple[str, str]] = field(default_factory=list)  # (part, column that it reads)
     lengthscale_factor: float = 1.0  # of lengthscales' starts, different for each term of a sum
     sd_of_rows: float | None = None  # internal sd of y over the rows of the data, if y are means of these
+    log_slopes: np.ndarray | None = None  # (n,) log dz/dy of the rows of the data, if z, a transform of y, is modelled
 
     def active(self, names: list[str] | None, path: str) -> list[int]:
         """Return the positions of the named input columns; of all columns if `names` is None."""

@@ -13,6 +13,7 @@ from gp.plots.canvas import (
     draw_curve,
     draw_truth,
     legend_below,
+    name_input,
     new_figure,
     scatter,
     scatter_rows,
@@ -34,7 +35,8 @@ def posterior(study: Study) -> Figure | None:
         draw_truth(axes, *truth)
     scatter_rows(axes, study, 0)
     axes.margins(x=0.01)
-    axes.set(xlabel=study.train.columns[0], ylabel=study.target)
+    axes.set_ylabel(study.target)
+    name_input(axes, study, 0)
     legend_below(figure, axes, n_columns=3, title=study.integrated)
     return figure
 
@@ -53,8 +55,8 @@ def components(study: Study) -> Figure | None:
         axes.plot(part.x, part.mean, color=BLUE, label="mean", linewidth=1.2)
         axes.set_title(name, loc="left")
         axes.margins(x=0.01)
-    panels[-1].set_xlabel(study.train.columns[0])
-    figure.supylabel(study.target, fontsize=10)
+    name_input(panels[-1], study, 0)
+    figure.supylabel(study.modelled, fontsize=10)
     legend_below(figure, panels[0], title=study.integrated)
     return figure
 

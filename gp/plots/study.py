@@ -27,8 +27,9 @@ class Study:
     has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` is the forecast of each
     training row's y from all others, `folds` by a fit to the other folds.  `calibration` has nominal and observed
     coverage of the held-out rows or, if no y is held out, of `folds`, or else of `loo`.  Inputs that are angles have
-    `periods`.  `hyperparameters` (by name) are in the data's units, and `intervals` are their 95 % intervals, {lower,
-    upper}.  `interval` is the probability of every band.
+    `periods`, and `dates` names those that are decimal years.  `horizons` has the scores of forecasts from rolling
+    origins, by `method` and number of rows `ahead`.  `hyperparameters` (by name) are in the data's units, and
+    `intervals` are their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
     """
 
     train: Dataset
@@ -44,6 +45,8 @@ class Study:
     baseline: Posterior | None = None
     baseline_name: str = ""
     periods: Mapping[str, float] = field(default_factory=dict)
+    dates: tuple[str, ...] = ()
+    horizons: pd.DataFrame | None = None
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     interval: float = 0.95
@@ -91,6 +94,8 @@ class Study:
             baseline=_read(find("synthesize/baseline.csv"), Posterior.load),
             baseline_name=names.get("baseline", {}).get("name", ""),
             periods=names.get("periods", {}),
+            dates=tuple(names.get("dates", ())),
+            horizons=_read(find("evaluate/horizons.csv"), pd.read_csv),
             intervals=fit.get("certificate", {}).get("intervals", {}),
             hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
             interval=interval,
@@ -109,7 +114,14 @@ class Study:
         forecast = next(iter(posteriors), self.loo)
         if forecast is None:
             return ""
-        return f"bands {'take hyperparameters as known' if forecast.is_normal else 'integrate over hyperparameters'}"
+        return f"bands {'take hyperparameters as known' if forecast.is_single else 'integrate over hyperparameters'}"
+
+    @property
+    def modelled(self) -> str:
+        """Return what the model's components add up to: the target, or its transform."""
+        found = next((each for each in (self.prediction, self.grid) if each is not None), None)
+        transform = None if found is None else found.y.transform
+        return self.target if transform is None else transform.label(self.target)
 
     @property
     def percent(self) -> str:

@@ -21,6 +21,7 @@ _HOME = {
     "check_noise": "gp.testing.parts",
     "check_prior": "gp.testing.priors",
     "check_train": "gp.testing.training",
+    "check_transform": "gp.testing.transforms",
     "examples": "gp.testing.specs",
 }
 __all__ = sorted(_HOME)

@@ -110,7 +110,7 @@ def components(study: Study) -> list[Figure]:
             base.mark_line(color=BLUE, strokeWidth=1.4, clip=True).encode(y="mean:Q"),
         ]
         label = study.train.columns[0]
-        chart = layered(layers, label, study.target, f"component {name} over {label}", PANEL)
+        chart = layered(layers, label, study.modelled, f"component {name} over {label}", PANEL)
         made.append(Figure(f"component-{len(made)}", f"Component {name}", chart, ("components",), keys, small=True))
     return made
 

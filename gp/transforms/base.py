@@ -1,0 +1,112 @@
+"""What every transform of y does: it maps values and densities, and takes forecasts of z = g(y) back to y."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import ndtr
+
+from gp.spec import Fault, InputError, Spec, kind_of
+
+REACH = 10.0  # sds of a normal over which moments are integrated
+TAIL = 1e-8  # probability beyond which a distribution function is taken as 0 or 1
+# Probabilities between which a distribution function is integrated piece by piece.
+PIECES = (TAIL, 1e-3, 0.05, 0.5, 0.95, 1 - 1e-3, 1 - TAIL)
+MANY, FEW = (np.polynomial.legendre.leggauss(n) for n in (64, 16))  # nodes and weights of a piece
+TINY = 1e-300
+
+
+class Base(Spec):
+    """A strictly increasing function g from the `domain` of y, an open interval, onto the values of z."""
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Return the open interval of what y can be."""
+        return -math.inf, math.inf
+
+    @property
+    def lowest(self) -> float:
+        """Return the lowest value of z."""
+        return -math.inf
+
+    def forward(self, y: np.ndarray) -> np.ndarray:
+        """Return z = g(y), of the shape of y; at and beyond an end of the domain, what z tends to."""
+        raise NotImplementedError
+
+    def backward(self, z: np.ndarray) -> np.ndarray:
+        """Return y = g⁻¹(z), of the shape of z, which is at least the lowest value of z."""
+        raise NotImplementedError
+
+    def log_slope(self, y: np.ndarray) -> np.ndarray:
+        """Return log g′(y), nats: added to a log density of z, it gives that of y."""
+        raise NotImplementedError
+
+    def label(self, target: str) -> str:
+        """Return what z is, in words: log(passengers)."""
+        raise NotImplementedError
+
+    def of(self, z: np.ndarray) -> np.ndarray:
+        """Return y at any z: below the lowest value of z, the lowest of y."""
+        with np.errstate(over="ignore"):
+            return self.backward(np.maximum(z, self.lowest))
+
+    def moments(self, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of y where z is N(mean, sd²), arrays of one shape: by Gauss–Legendre quadrature."""
+        sd = np.maximum(sd, TINY)
+        with np.errstate(over="ignore"):
+            low = np.clip((self.lowest - mean) / sd, -REACH, REACH)
+        centre, half = self.of(mean), 0.5 * (REACH - low)
+        apart = self.of(mean + sd * low) - centre
+        first, second = ndtr(low) * apart, ndtr(low) * apart**2
+        for node, weight in zip(*MANY, strict=True):
+            u = low + half * (1 + node)
+            share = weight * half * np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi)
+            apart = self.of(mean + sd * u) - centre
+            first, second = first + share * apart, second + share * apart**2
+        return centre + first, np.maximum(second - first**2, 0.0)
+
+    def crps(
+        self, observed: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray], quantile: Callable[[float], np.ndarray]
+    ) -> np.ndarray:
+        """Return ∫ (F(t) − 1{t ≥ y})² dt (m,) at y = `observed` (m,), in y's units; `cdf` and `quantile` are of z.
+
+        Gneiting & Raftery 2007, eq. 20, with the opposite sign.  The integral is taken piece by piece over z.
+        """
+        at = self.forward(observed)
+        ends = [np.maximum(quantile(share), self.lowest) for share in PIECES]
+        low, high = self.of(ends[0]), self.of(ends[-1])
+        score = np.maximum(low - observed, 0) + np.maximum(observed - high, 0)
+        for start, end in pairwise(ends):
+            cut = np.clip(at, start, end)
+            for left, right, above in ((start, cut, 0.0), (cut, end, 1.0)):
+                half = 0.5 * (right - left)
+                for node, weight in zip(*FEW, strict=True):
+                    z = left + half * (1 + node)
+                    with np.errstate(over="ignore", invalid="ignore"):  # of an empty piece, which is not taken
+                        part = weight * half * np.exp(-self.log_slope(self.of(z))) * (cdf(z) - above) ** 2
+                    score = score + np.where(half > 0, part, 0.0)
+        return score
+
+    def check(self, y: np.ndarray, what: str, path: str = "model.transform") -> None:
+        """Raise InputError where a value of y, which is called `what`, is outside the domain."""
+        low, high = self.domain
+        outside = np.flatnonzero(~((y > low) & (y < high)))
+        if outside.size:
+            raise InputError(
+                Fault(
+                    path,
+                    f"{what} is {y[outside[0]]:g} in row {outside[0]} ({outside.size} such rows), and {self.limits}",
+                    self.fix(float(y.min())),
+                )
+            )
+
+    @property
+    def limits(self) -> str:
+        """Return in words what y must be."""
+        low, _ = self.domain
+        return f"{kind_of(type(self))} needs values above {low:g}"
+
+    def fix(self, smallest: float) -> str:
+        """Return what to do where the smallest y is outside the domain."""
+        return f"write an `offset` above {-smallest:g} below transform, or `yeo_johnson`, which takes any y"

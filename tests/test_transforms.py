@@ -1,0 +1,169 @@
+"""Transforms of y: what is fitted and predicted with one, and what is said where it cannot be."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import ndtr
+from scipy.stats import boxcox_llf, lognorm, yeojohnson_llf
+
+import gp
+from gp.forecast import Forecast
+from gp.parallel import run_in_line
+from gp.posterior import Posterior
+from gp.sklearn import GaussianProcessRegressor
+from gp.spec import InputError, parse
+from gp.transforms import Transform
+
+RNG = np.random.default_rng(0)
+X = np.sort(RNG.uniform(0, 4, size=60))
+Y = np.exp(1 + np.sin(2 * X) + 0.1 * RNG.standard_normal(60))
+NEW = np.linspace(0, 4.5, 7)
+RBF = {"kernel": {"kind": "rbf"}}
+FAST = {"kind": "lbfgs", "restarts": 0}
+
+
+@pytest.fixture(scope="module")
+def of_log():
+    """A model of log y by a transform, and one of log y as the column."""
+    through = gp.fit(X, Y, model={**RBF, "transform": "log"}, train=FAST)
+    return through, gp.fit(X, np.log(Y), model=RBF, train=FAST)
+
+
+def test_a_model_of_log_y_is_the_model_of_the_column_log_y(of_log):
+    through, column = of_log
+    assert through.log_marginal_likelihood == pytest.approx(column.log_marginal_likelihood - np.log(Y).sum(), rel=1e-12)
+    assert through.hyperparameters == pytest.approx(column.hyperparameters, rel=1e-12)
+    seen, expected = through.predict(NEW), column.predict(NEW)
+    np.testing.assert_allclose(seen.y.quantile(0.9), np.exp(expected.y.quantile(0.9)), rtol=1e-12)
+    np.testing.assert_allclose(seen.y.log_density(Y[:7]), expected.y.log_density(np.log(Y[:7])) - np.log(Y[:7]))
+    parts = [lognorm(s=sd, scale=np.exp(mean)) for mean, sd in zip(expected.y.means, expected.y.sds, strict=True)]
+    mean = sum(w * part.mean() for w, part in zip(expected.y.weights[:, 0], parts, strict=True))
+    np.testing.assert_allclose(seen.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(through.left_out.log_density(Y), column.left_out.log_density(np.log(Y)) - np.log(Y))
+    np.testing.assert_allclose(through.leave_one_out["pit"], column.leave_one_out["pit"], rtol=1e-12)
+    at_end = through.trace["nats_per_datum"].to_numpy()
+    np.testing.assert_allclose(at_end, column.trace["nats_per_datum"].to_numpy() + np.log(Y).mean(), rtol=1e-12)
+
+
+def test_draws_are_those_of_the_transform_taken_back(of_log):
+    through, column = (fitted.joint(NEW) for fitted in of_log)
+    np.testing.assert_allclose(through.sample(3, seed=1), np.exp(column.sample(3, seed=1)), rtol=1e-12)
+    np.testing.assert_allclose(through.mean, of_log[0].predict(NEW).f.mean, rtol=1e-6)
+    with pytest.raises(InputError, match=r"no closed form where y is transformed: take that of draws"):
+        _ = through.covariance
+
+
+def test_the_model_file_and_the_files_of_a_posterior_keep_the_transform(of_log, tmp_path):
+    through, _ = of_log
+    through.save(tmp_path / "model.safetensors")
+    posterior = gp.load(tmp_path / "model.safetensors").predict(NEW)
+    np.testing.assert_array_equal(posterior.mean, through.predict(NEW).mean)
+    posterior.save(tmp_path / "test.csv")
+    again = Posterior.load(tmp_path / "test.csv")
+    assert again.y.transform == through.model.transform
+    np.testing.assert_array_equal(again.y.quantile(0.1), posterior.y.quantile(0.1))
+    through.left_out.save(tmp_path / "loo.csv", y=Y)
+    np.testing.assert_array_equal(Forecast.load(tmp_path / "loo.csv").crps(Y), through.left_out.crps(Y))
+
+
+def test_the_estimator_predicts_in_the_units_of_y(of_log):
+    estimator = GaussianProcessRegressor(model={**RBF, "transform": "log"}, train=FAST).fit(X[:, None], Y)
+    mean, sd = estimator.predict(NEW[:, None], return_std=True)
+    expected = of_log[0].predict(NEW)
+    np.testing.assert_allclose(mean, expected.mean, rtol=1e-9)
+    np.testing.assert_allclose(sd, expected.sd_y, rtol=1e-9)
+
+
+def test_the_log_normal_distribution_is_right():
+    made = Forecast(np.array([[0.3, -1.0]]), np.array([[0.4, 0.9]]), np.ones((1, 1)), parse(Transform, "log"))
+    exact = lognorm(s=made.sds[0], scale=np.exp(made.means[0]))
+    observed = np.array([1.1, 0.2])
+    np.testing.assert_allclose(made.mean, exact.mean(), rtol=1e-14)
+    np.testing.assert_allclose(made.sd, exact.std(), rtol=1e-14)
+    np.testing.assert_allclose(made.log_density(observed), exact.logpdf(observed), rtol=1e-12)
+    np.testing.assert_allclose(made.cdf(observed), exact.cdf(observed), rtol=1e-12)
+    # Baran & Lerch 2015, eq. 5
+    z = (np.log(observed) - made.means[0]) / made.sds[0]
+    sd = made.sds[0]
+    crps = observed * (2 * ndtr(z) - 1) - 2 * exact.mean() * (ndtr(z - sd) + ndtr(sd / np.sqrt(2)) - 1)
+    np.testing.assert_allclose(made.crps(observed), crps, rtol=1e-7)
+    assert not made.is_normal
+    assert (~made.outside(observed, 0.95)).all()
+    assert made.cdf(np.array([-1.0, 0.0])).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("kind", "llf"), [("box_cox", boxcox_llf), ("yeo_johnson", yeojohnson_llf)])
+def test_without_a_function_the_power_is_that_of_independent_rows(kind, llf):
+    y = RNG.gamma(2.0, size=80)
+    noise = {"mean": {"kind": "constant"}, "kernel": {"kind": "constant", "constant": {"fixed": 1e-9}}}
+    fitted = gp.fit(np.zeros(80), y, model={**noise, "transform": kind}, train=FAST)
+    best = minimize_scalar(lambda power: -llf(power, y), bounds=(0, 2), method="bounded").x
+    assert fitted.hyperparameters["transform.power"] == pytest.approx(best, abs=2e-3)
+
+
+def test_power_and_hyperparameters_are_an_optimum_of_both():
+    y = (2 + np.sin(2 * X) + 0.1 * RNG.standard_normal(60)) ** 3
+    fitted = gp.fit(X, y, model={**RBF, "transform": "box_cox"}, train=FAST)
+    power = fitted.hyperparameters["transform.power"]
+    assert 0.1 < power < 0.6
+    beside = [
+        gp.fit(X, y, model={**RBF, "transform": {"kind": "box_cox", "power": other}}, train=FAST)
+        for other in (power - 0.02, power, power + 0.02)
+    ]
+    values = [each.log_marginal_likelihood for each in beside]
+    assert fitted.log_marginal_likelihood == pytest.approx(values[1], abs=1e-6)
+    slope, curvature = (values[2] - values[0]) / 0.04, (values[2] - 2 * values[1] + values[0]) / 0.02**2
+    assert curvature < 0
+    assert abs(slope / curvature) < 2e-3
+
+
+def test_a_power_of_noise_with_rows_of_its_own_is_learnt_too():
+    y = np.exp(np.sin(2 * X) + 0.05 * RNG.standard_normal(60))
+    fitted = gp.fit(X, y, model={**RBF, "transform": "box_cox", "noise": {"kind": "student_t"}}, train=FAST)
+    assert 0 <= fitted.hyperparameters["transform.power"] < 0.5
+
+
+def test_a_search_varies_transforms_and_noises_in_the_units_of_y():
+    search = {"transforms": {"raw": "none", "log": "log"}, "noises": {"one": {}, "t": {"kind": "student_t"}}}
+    fitted = run_in_line(partial(gp.fit, X, Y, model={**RBF, "search": search}, train=FAST))
+    assert set(fitted.ranking.index[:2]) == {"log, one", "log, t"}
+    assert set(fitted.ranking.index[2:]) == {"raw, one", "raw, t"}
+    alone = gp.fit(X, Y, model={**RBF, "transform": "log"}, train=FAST)
+    best = fitted.ranking.loc["log, one"]
+    assert best["loo_nlpd"] == pytest.approx(-alone.left_out.log_density(Y).mean(), rel=1e-9)
+    assert best["log_marginal_likelihood"] == pytest.approx(alone.log_marginal_likelihood, rel=1e-9)
+
+
+def test_rows_of_equal_inputs_count_each_with_its_own_slope():
+    x, y = np.repeat(X[:20], 3), Y
+    merged = gp.fit(x, y, model={**RBF, "transform": "log"}, train=FAST)
+    column = gp.fit(x, np.log(y), model=RBF, train=FAST)
+    assert merged.log_marginal_likelihood == pytest.approx(column.log_marginal_likelihood - np.log(y).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("transform", "y", "message"),
+    [
+        ("log", [1.0, 0.0, 2.0], r"transform: y is 0 in row 1 \(1 such rows\), and log needs values above 0: write an"),
+        (
+            "sqrt",
+            [1.0, -3.0, 2.0],
+            r"sqrt needs values above 0: write an `offset` above 3 below transform, or `yeo_joh",
+        ),
+        ({"kind": "box_cox", "offset": 1.0}, [1.0, -3.0, 2.0], r"box_cox needs values above -1"),
+        ("logit", [0.5, 1.0, 0.2], r"logit needs values between 0 and 1: write `lower` and `upper` below transform"),
+        ({"kind": "logit", "lower": 2.0}, [0.5, 0.6, 0.2], r"lower must be less than upper \(got 2 and 1\)"),
+        ({"kind": "box_cox", "power": -1.0}, [1.0, 2.0, 3.0], r"power: must be at least 0 \(got -1.0\)"),
+        ("lg", [1.0, 2.0, 3.0], r"'lg' is no kind known here \(known: log, .*: did you mean log\?"),
+    ],
+)
+def test_what_cannot_be_transformed_is_refused(transform, y, message):
+    with pytest.raises(InputError, match=message):
+        gp.fit(np.arange(3.0), np.array(y), model={**RBF, "transform": transform}, train=FAST)
+
+
+def test_known_noise_is_of_y_itself():
+    with pytest.raises(InputError, match=r"noise_sd is the standard deviation of y, not of its transform"):
+        gp.fit(X, Y, noise_sd=np.full(60, 0.1), model={**RBF, "noise": {"kind": "known"}, "transform": "log"})
