@@ -34,7 +34,7 @@ class Dataset:
     """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
 
     `noise_sd` (n,) is the known standard deviation of the noise of each y, in y's units.  If the rows are a sample of a
-    larger table, `table` has the statistics of that table.
+    larger table, `table` has the statistics of that table.  `dates` names the inputs that were read as dates.
     """
 
     x: np.ndarray
@@ -43,6 +43,7 @@ class Dataset:
     f: np.ndarray | None = None
     noise_sd: np.ndarray | None = None
     table: TableStatistics | None = None
+    dates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -89,7 +90,7 @@ class Dataset:
     def at(self, rows: np.ndarray) -> "Dataset":
         """Return some of the rows: indices or a mask."""
         parts = {name: getattr(self, name)[rows] for name in _BY_ROW if getattr(self, name) is not None}
-        return Dataset(x=self.x[rows], columns=self.columns, table=self.table, **parts)
+        return Dataset(x=self.x[rows], columns=self.columns, table=self.table, dates=self.dates, **parts)
 
     def save(self, path: Path) -> None:
         """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known."""

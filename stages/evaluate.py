@@ -1,5 +1,6 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
+horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.
 residuals.csv has the left-out rows, for `dvc plots`; check.json the sentences of the check of predictions.  If the
 stage synthesize wrote a baseline, it is scored too.
 """
@@ -19,6 +20,7 @@ from gp.dataset import Dataset
 from gp.forecast import Forecast
 from gp.posterior import Posterior
 from gp.scores import calibration, score, study_scores, trivial_forecast
+from gp.series import Plan, summary
 from gp.spec import Spec
 from stages import folder, run, write_json
 
@@ -58,9 +60,15 @@ def main(study: str, params: Params, out: Path) -> None:
         metrics["folds"] = {"n": train.n, **score(train.observed, forecast, trivial)}
         others = {name: by_fold(method, train, folds) for name, method in BASELINES.items()}
         judged = replace(judged, rows="cross-validated", forecast=forecast, baselines=others)
+    by_horizon = pd.DataFrame(columns=["method", "ahead"])  # none, without rolling origins
     if (rows / "test.csv").exists():
         test, posterior = Dataset.load(rows / "test.csv"), Posterior.load(predicted / "test.csv")
         metrics |= study_scores(posterior, train, test)
+        if (predicted / "origins.csv").exists():
+            plan = Plan.of(names, test)
+            season, by_method = plan.score(train, Forecast.load(predicted / "origins.csv"))
+            metrics["forecast"] = {"n": len(plan.observed), "season": season, **summary(by_method)}
+            by_horizon = plan.by_horizon(by_method)
         if (rows / "baseline.csv").exists():
             facts = names["baseline"]["facts"]
             metrics["baseline"] = facts | study_scores(Posterior.load(rows / "baseline.csv"), train, test)
@@ -75,6 +83,7 @@ def main(study: str, params: Params, out: Path) -> None:
     }
     metrics["check"], findings = check(judged)
     calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+    by_horizon.to_csv(out / "horizons.csv", index=False, lineterminator="\n")
     copyfile(predicted / "loo.csv", out / "residuals.csv")
     write_json(out / "check.json", {"findings": findings})
     write_json(out / "metrics.json", metrics)

@@ -1,10 +1,12 @@
 """Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
 
 loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
-new.csv has the study's new rows with mean, sd and quantiles of a new observation.
+new.csv has the study's new rows with mean, sd and quantiles of a new observation; forecast.csv the steps after the
+last row.  origins.csv has the held-out rows, forecast from rolling origins, where the study asks for them.
 Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
 from gp.folds import predict_folds
 from gp.grid import Grid, slices
 from gp.new_rows import NewRows
-from gp.spec import Seed, Spec
+from gp.origins import forecast_after, predict_origins
+from gp.series import Plan
+from gp.spec import Count, Seed, Spec
 from stages import folder, run, write_json
 
 
@@ -26,6 +30,7 @@ class Predict(Spec):
 
     grid: Grid = Grid()
     hyperparameters: Hyperparameters = Auto()
+    horizon: Count | None = None  # steps after the last row, given all rows
 
 
 class Params(Spec):
@@ -54,8 +59,16 @@ def main(study: str, params: Params, out: Path) -> None:
         posterior = fitted.predict(new.rows.x, new.rows.noise_sd, hyperparameters=hyperparameters)
         new.beside(posterior).to_csv(out / "new.csv", index=False, lineterminator="\n")
     rows, test_file = fitted.data.x, folder(study, "synthesize") / "test.csv"
-    if test_file.exists():
-        test = Dataset.load(test_file)
+    names = json.loads((folder(study, "synthesize") / "names.json").read_text(encoding="utf-8"))
+    test = Dataset.load(test_file) if test_file.exists() else None
+    if test is not None and "forecast" in names:
+        plan = Plan.of(names, test)
+        made = predict_origins(fitted, plan.test, plan.rolling, hyperparameters)
+        made.save(out / "origins.csv", y=plan.observed)
+    if params.predict.horizon is not None:
+        ahead = forecast_after(fitted, test, params.predict.horizon, hyperparameters, names.get("dates", []))
+        ahead.to_csv(out / "forecast.csv", index=False, lineterminator="\n")
+    if test is not None:
         fitted.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).save(out / "test.csv")
         rows = np.vstack([rows, test.x])
     grid = params.predict.grid.points(rows)

@@ -28,6 +28,10 @@ def main(study: str, params: Params, out: Path) -> None:
     train, test = params.data.sample(params.seed)
     names: dict[str, Any] = {"target": params.data.target}
     train.save(out / "train.csv")
+    if params.data.forecast:
+        names["forecast"] = params.data.forecast
+    if train.dates:
+        names["dates"] = list(train.dates)
     if params.data.periods:
         names["periods"] = params.data.periods
     if test is not None:

@@ -41,6 +41,14 @@ class Source(Spec):
         """Return the period of each input that is an angle."""
         return {}
 
+    @property
+    def forecast(self) -> dict[str, int | str]:
+        """Return how held-out rows are forecast from rolling origins: origins, horizon, step, along, and the season.
+
+        {} where they are not.
+        """
+        return {}
+
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the training rows, and test rows: held-out observations, or inputs with the known true function."""
         raise NotImplementedError

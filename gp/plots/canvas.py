@@ -11,6 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
+from gp.calendar import ticks
 from gp.plots.study import Study
 from gp.plots.values import Curve, chosen
 
@@ -109,6 +110,14 @@ def draw_curve(axes: Axes, curve: Curve, study: Study, *, label: str = "mean") -
 def draw_band(axes: Axes, x: np.ndarray, band: tuple[np.ndarray, np.ndarray], *, label: str, color: str) -> None:
     """Fill the band (lower, upper) along sorted `x`."""
     axes.fill_between(x, *band, linewidth=0, label=label, color=color)
+
+
+def name_input(axes: Axes, study: Study, j: int) -> None:
+    """Write the name of input j below its axis; where it is a date, with years, months or days at its ticks."""
+    axes.set_xlabel(study.train.columns[j])
+    if study.train.columns[j] in study.dates:
+        places = ticks(*axes.get_xlim())
+        axes.set_xticks(list(places), list(places.values()))
 
 
 def legend_below(figure: Figure, *panels: Axes, n_columns: int = 2, title: str = "") -> None:

@@ -10,6 +10,7 @@ from gp.plots.canvas import (
     BLACK,
     BLUE,
     DRAWN_AT_MOST,
+    GREEN,
     GREY,
     SKY,
     VERMILLION,
@@ -101,4 +102,32 @@ def calibration(study: Study) -> Figure | None:
     return figure
 
 
-FIGURES: dict[str, Plot] = {"predicted": predicted, "residuals": residuals, "calibration": calibration}
+@styled
+def horizons(study: Study) -> Figure | None:
+    """Return the errors of forecasts from rolling origins by their horizon, beside simple methods', and coverage."""
+    table = study.horizons
+    if table is None or table.empty:
+        return None
+    figure = new_figure(study, 7.5, 4.2)
+    left, right = figure.subplots(1, 2)
+    colors = {"model": BLUE, "naive": GREY, "seasonal_naive": GREEN, "drift": VERMILLION}
+    for name, rows in table.groupby("method", sort=False):
+        look = {"color": colors[str(name)], "marker": "o", "markersize": 4, "label": str(name).replace("_", " ")}
+        left.plot(rows["ahead"], rows["mase"], **look)
+        right.plot(rows["ahead"], 100 * rows["coverage_95"], **look)
+    left.axhline(1, color=BLACK, linewidth=1, linestyle="--")
+    right.axhline(95, color=BLACK, linewidth=1, linestyle="--")
+    left.set(xlabel="rows ahead", ylabel="mean absolute scaled error", ylim=(0, None))
+    right.set(xlabel="rows ahead", ylabel="inside 95 % intervals [%]", ylim=(0, 103))
+    for axes in (left, right):
+        axes.locator_params(axis="x", integer=True)
+    legend_below(figure, left, n_columns=4)
+    return figure
+
+
+FIGURES: dict[str, Plot] = {
+    "predicted": predicted,
+    "residuals": residuals,
+    "calibration": calibration,
+    "horizons": horizons,
+}

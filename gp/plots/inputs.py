@@ -13,6 +13,7 @@ from gp.plots.canvas import (
     Plot,
     draw_truth,
     legend_below,
+    name_input,
     new_figure,
     scatter_rows,
     styled,
@@ -32,7 +33,8 @@ def data(study: Study) -> Figure:
     limits = axes.get_xlim()  # those of the data; the truth may extend beyond them
     if truth := values.truth(study, LINE_POINTS):
         draw_truth(axes, *truth)
-    axes.set(xlim=limits, xlabel=study.train.columns[0], ylabel=study.target)
+    axes.set(xlim=limits, ylabel=study.target)
+    name_input(axes, study, 0)
     legend_below(figure, axes, n_columns=3)
     return figure
 

@@ -14,7 +14,7 @@ from gp.data.table.carried import carry
 from gp.data.table.cells import Role
 from gp.data.table.doubts import doubts, doubts_of_holdout
 from gp.data.table.format import Format
-from gp.data.table.holdout import Folds, Holdout, LastCount, RandomRows
+from gp.data.table.holdout import Folds, Holdout, LastCount, RandomRows, RollingOrigins
 from gp.data.table.lines import OPENERS, ending
 from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
@@ -109,11 +109,14 @@ class Table(Format, Source):
 
     @model_validator(mode="after")
     def _check_holdout(self) -> "Table":
-        if isinstance(self.holdout, LastCount) and self.holdout.along is None and len(self.x) > 1:
-            why = f"holdout {{last: {self.holdout.last}}} of a table with {len(self.x)} inputs: the last along which?"
-            raise InputError(
-                Fault("", why, f"write `holdout: {{last: {self.holdout.last}, along: {self.x[0]}}}`, or another column")
-            )
+        if isinstance(self.holdout, LastCount | RollingOrigins) and self.holdout.along is None and len(self.x) > 1:
+            written = ", ".join(f"{name}: {value}" for name, value in self.holdout.to_dict().items())
+            why = f"holdout {{{written}}} of a table with {len(self.x)} inputs: the last along which?"
+            fix = f"write `holdout: {{{written}, along: {self.x[0]}}}`, or another column"
+            raise InputError(Fault("", why, fix))
+        if isinstance(self.holdout, RollingOrigins) and self.holdout.along not in (None, *self.x):
+            why = f"holdout.along {self.holdout.along!r} is no input, so that its order is not known later"
+            raise InputError(Fault("", why, f"name one of x: {', '.join(self.x)}"))
         marks = [name for name, role in (self.holdout.roles if self.holdout else {}).items() if role == "mark"]
         if taken := [name for name in marks if name in (*self.x, self.y, self.noise_sd)]:
             raise InputError(
@@ -143,6 +146,13 @@ class Table(Format, Source):
         """Return the target's name."""
         return self.y
 
+    @property
+    def forecast(self) -> dict[str, int | str]:
+        """Return how forecasts from rolling origins are made, if the hold-out asks for them."""
+        if not isinstance(self.holdout, RollingOrigins):
+            return {}
+        return {"step": self.holdout.step, "along": self.x[0], **self.holdout.to_dict()}
+
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the training rows and the held-out ones, each in the order of the file.
 
@@ -150,7 +160,7 @@ class Table(Format, Source):
         """
         rows, dates = self._read()
         if self.holdout is None or isinstance(self.holdout, Folds):
-            return self._dataset(rows, np.ones(len(rows[self.y]), dtype=bool)), None
+            return self._dataset(rows, np.ones(len(rows[self.y]), dtype=bool), dates), None
         held_out = self.holdout.mask(rows, seed)
         if held_out.all() or not held_out.any():
             raise InputError(
@@ -161,7 +171,7 @@ class Table(Format, Source):
                     source=str(self.path),
                 )
             )
-        train, test = self._dataset(rows, ~held_out), self._dataset(rows, held_out)
+        train, test = (self._dataset(rows, chosen, dates) for chosen in (~held_out, held_out))
         along = next((name for name in self.x if name in dates), None) if isinstance(self.holdout, RandomRows) else None
         for doubt in doubts_of_holdout(train, test, along):
             _log.warning("%s: %s", self.path, doubt)
@@ -225,7 +235,7 @@ class Table(Format, Source):
             _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
         return {name: values[there] for name, values in rows.items()}, dates
 
-    def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray) -> Dataset:
+    def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray, dates: set[str]) -> Dataset:
         x = np.column_stack([rows[name][chosen] for name in self.x])
         sd = rows[self.noise_sd][chosen] if self.noise_sd else None
         if sd is not None and not (sd > 0).all():
@@ -237,7 +247,8 @@ class Table(Format, Source):
                     source=str(self.path),
                 )
             )
-        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd)
+        named = tuple(name for name in self.x if name in dates)
+        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd, dates=named)
 
 
 def check_file(path: Path) -> None:

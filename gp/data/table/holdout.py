@@ -77,6 +77,34 @@ class LastCount(Spec):
         return _first(order, self.last)
 
 
+class RollingOrigins(Spec):
+    """The last rows along an input, forecast from `origins` many, each time the next `horizon` rows.
+
+    Origins are `step` rows apart, so that the last horizon + (origins − 1) · step rows are held out.  Hyperparameters
+    are learnt before the first origin.  `season` is how many steps of time repeat; that of dates is known.
+    """
+
+    origins: Count
+    horizon: Count
+    step: Count = 1
+    season: Count | None = None
+    along: Column | None = None
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return the columns this needs beside inputs and target."""
+        return {}
+
+    @property
+    def last(self) -> int:
+        """Return how many rows are held out."""
+        return self.horizon + (self.origins - 1) * self.step
+
+    def mask(self, rows: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+        """Return which rows are held out, (n,) bool; without `along`, the last of the first column of `rows`."""
+        return LastCount(last=self.last, along=self.along).mask(rows, seed)
+
+
 class Groups(Spec):
     """All rows of some groups: those with the same value, number or text, in the column `group`.
 
@@ -138,7 +166,8 @@ def _check_keys(value: Any) -> Any:
             Fault(
                 "",
                 "must be {fraction: 0.2} or {fraction: 0.2, seed: 0} for random rows, {fraction: 0.2, along: column} "
-                "or {last: 24} for the last rows along a column, {group: column} for all rows of some groups, "
+                "or {last: 24} for the last rows along a column, {origins: 3, horizon: 12} for forecasts from rolling "
+                "origins, {group: column} for all rows of some groups, "
                 f"{{column: name}} for marked rows, or {{folds: 5}} for each row in its turn (got {value!r:.60})",
             )
         )
@@ -159,13 +188,14 @@ def _first(order: np.ndarray, n: int) -> np.ndarray:
     return mask
 
 
-_KINDS = (RandomRows, LastRows, LastCount, Groups, MarkedRows, Folds)
+_KINDS = (RandomRows, LastRows, LastCount, RollingOrigins, Groups, MarkedRows, Folds)
 # In this order, {fraction} alone is random rows.  A tag in angle brackets stays out of the paths in messages.
 _TAGS = {frozenset(cls.model_fields): f"<{cls.__name__}>" for cls in _KINDS}
 Holdout = Annotated[
     Annotated[RandomRows, Tag("<RandomRows>")]
     | Annotated[LastRows, Tag("<LastRows>")]
     | Annotated[LastCount, Tag("<LastCount>")]
+    | Annotated[RollingOrigins, Tag("<RollingOrigins>")]
     | Annotated[Groups, Tag("<Groups>")]
     | Annotated[MarkedRows, Tag("<MarkedRows>")]
     | Annotated[Folds, Tag("<Folds>")],
