@@ -90,7 +90,7 @@ PROVOKED = {
     ),
     "below zero": (
         ("support", judged(T, np.abs(0.5 * Z), 0.4, 0.3)),
-        "y is never below 0, and forecasts expect 18.2 of 200 rows there: bands are no use near 0: predict",
+        "y is never below 0, and forecasts expect 18.2 of 200 rows there: bands are no use near 0: write",
     ),
     "a comb": (
         ("between", judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters={"kernel.lengthscale": 0.04})),

@@ -76,6 +76,17 @@ def many_study(d: int = 10) -> Study:
     return dataclasses.replace(study, slices=lines, hyperparameters=scales, intervals=bounded)
 
 
+def series_study() -> Study:
+    """Return a study over dates, with scores of forecasts from rolling origins."""
+    study, years = observed_study(1), 1990.0
+    parts = {name: getattr(study, name) for name in ("train", "test", "prediction", "grid")}
+    moved = {name: dataclasses.replace(part, x=part.x + years) for name, part in parts.items()}
+    ahead = np.arange(1, 7)
+    scores = {"mase": 0.1 * ahead, "coverage_95": np.full(6, 0.9)}
+    methods = [pd.DataFrame({"method": name, "ahead": ahead, **scores}) for name in ("model", "naive")]
+    return dataclasses.replace(study, **moved, dates=_columns(1), horizons=pd.concat(methods, ignore_index=True))
+
+
 def circle_study(d: int) -> Study:
     """Return a study over d angles, with truth and baseline on a product grid, and a component for each angle."""
     rng = np.random.default_rng(0)
@@ -104,6 +115,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "large": lambda: observed_study(2, n=DRAWN_AT_MOST + 1, m=DRAWN_AT_MOST + 1),
     "bare": bare_study,
     "many": many_study,
+    "series": series_study,
     "circle": lambda: circle_study(1),
     "circles": lambda: circle_study(2),
 }
@@ -166,7 +178,7 @@ def _parts(value: object) -> object:
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, pd.DataFrame):
-        return value.to_numpy().tobytes(), tuple(value.columns)
+        return value.to_csv()
     if dataclasses.is_dataclass(value):
         return tuple(_parts(getattr(value, field.name)) for field in dataclasses.fields(value))
     return {key: _parts(part) for key, part in value.items()} if isinstance(value, dict) else value
