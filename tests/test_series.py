@@ -9,8 +9,8 @@ import gp
 from gp.calendar import dates_of, decimal_year, ticks
 from gp.data import Data
 from gp.dataset import Dataset
-from gp.fitted.origins import forecast_after, predict_origins
 from gp.forecast import Forecast
+from gp.origins import forecast_after, predict_origins
 from gp.series import (
     History,
     Plan,
