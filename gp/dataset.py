@@ -1,19 +1,22 @@
 """Dataset: inputs, targets and their names, checked once when created."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gp.levels import Levels
 from gp.spec import Fault, InputError
 
 # Columns with a fixed meaning in a study's files.  An input of such a name, or of one that begins like these, has INPUT
 # before its name there.
 RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")
 INPUT, COMPONENT = "x.", "component."
+LEVELS = "levels."  # before a categorical input's name and levels, as JSON
 _BY_ROW = ("y", "f", "noise_sd")
 
 
@@ -34,7 +37,8 @@ class Dataset:
     """n rows of inputs `x` (n, d) named by `columns`, with observed `y` (n,) and true `f` (n,) where known.
 
     `noise_sd` (n,) is the known standard deviation of the noise of each y, in y's units.  If the rows are a sample of a
-    larger table, `table` has the statistics of that table.  `dates` names the inputs that were read as dates.
+    larger table, `table` has the statistics of that table.  `dates` names the inputs that were read as dates.  A
+    categorical input holds the numbers of its `levels`.
     """
 
     x: np.ndarray
@@ -44,6 +48,7 @@ class Dataset:
     noise_sd: np.ndarray | None = None
     table: TableStatistics | None = None
     dates: tuple[str, ...] = ()
+    levels: Levels = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -69,6 +74,10 @@ class Dataset:
         if self.noise_sd is not None and not (self.noise_sd > 0).all():
             row = int(np.flatnonzero(self.noise_sd <= 0)[0])
             raise InputError(Fault("", f"noise_sd is {self.noise_sd[row]:g} in row {row}", "it must be greater than 0"))
+        for name, levels in self.levels.items():
+            if name not in self.columns or len(set(levels)) < len(levels):
+                raise InputError(Fault("", f"levels of {name!r}: {list(levels)}", "name an input, and each level once"))
+            check_numbers(name, self.x[:, self.columns.index(name)], len(levels))
 
     @property
     def n(self) -> int:
@@ -90,11 +99,19 @@ class Dataset:
     def at(self, rows: np.ndarray) -> "Dataset":
         """Return some of the rows: indices or a mask."""
         parts = {name: getattr(self, name)[rows] for name in _BY_ROW if getattr(self, name) is not None}
-        return Dataset(x=self.x[rows], columns=self.columns, table=self.table, dates=self.dates, **parts)
+        return replace(self, x=self.x[rows], **parts)
 
     def save(self, path: Path) -> None:
-        """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known."""
-        table = pd.DataFrame(self.x, columns=stored_names(self.columns))
+        """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known.
+
+        The name of a categorical input is written with its levels, of which its cells are the numbers.
+        """
+        names = zip(self.columns, stored_names(self.columns), strict=True)
+        listed = [
+            LEVELS + json.dumps([name, *self.levels[name]], ensure_ascii=False) if name in self.levels else stored
+            for name, stored in names
+        ]
+        table = pd.DataFrame(self.x, columns=listed)
         for name in _BY_ROW:
             if getattr(self, name) is not None:
                 table[name] = getattr(self, name)
@@ -105,12 +122,16 @@ class Dataset:
         """Return the dataset that `save` wrote to `path`."""
         table = pd.read_csv(path, dtype=np.float64)
         targets = {name: table.pop(name).to_numpy() for name in _BY_ROW if name in table}
-        return cls(x=table.to_numpy(), columns=input_names(table.columns), **targets)
+        written = {name: json.loads(name.removeprefix(LEVELS)) for name in table if name.startswith(LEVELS)}
+        names = [written[name][0] if name in written else input_names([name])[0] for name in table]
+        levels = {name: tuple(levels) for name, *levels in written.values()}
+        return cls(x=table.to_numpy(), columns=tuple(names), levels=levels, **targets)
 
 
 def stored_names(columns: Sequence[str]) -> list[str]:
     """Return the names that inputs have in a study's files."""
-    return [f"{INPUT}{name}" if name in RESERVED or name.startswith((INPUT, COMPONENT)) else name for name in columns]
+    starts = (INPUT, COMPONENT, LEVELS)
+    return [f"{INPUT}{name}" if name in RESERVED or name.startswith(starts) else name for name in columns]
 
 
 def input_names(stored: Sequence[str]) -> tuple[str, ...]:
@@ -121,6 +142,14 @@ def input_names(stored: Sequence[str]) -> tuple[str, ...]:
 def default_columns(d: int) -> tuple[str, ...]:
     """Return default names of inputs: x for a single one, x1, x2, … for several."""
     return ("x",) if d == 1 else tuple(f"x{j + 1}" for j in range(d))
+
+
+def check_numbers(name: str, values: np.ndarray, most: float = np.inf) -> None:
+    """Raise InputError unless `values` (n,) are whole numbers from 0 to below `most`, those of levels."""
+    wrong = (values != np.floor(values)) | (values < 0) | (values >= most)
+    if wrong.any():
+        why = f"{name!r} holds levels, and {values[wrong][0]:g} is the number of none"
+        raise InputError(Fault("", why, "give the levels as text, in a DataFrame"))
 
 
 def varied(data: Dataset) -> Dataset:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from gp.dataset import Dataset
+from gp.levels import Levels
 from gp.spec import Fault, InputError, Spec
 
 MOST = 1_000_000  # points in a grid
@@ -38,17 +40,21 @@ class Grid(Spec):
     n: Annotated[int, Field(ge=2, le=100_000)] | None = None
     range: Ranges | None = None
 
-    def points(self, rows: np.ndarray) -> np.ndarray | None:
-        """Return the grid (m, d) for data rows (n, d); None for more than two inputs, which no grid can show."""
+    def points(self, rows: np.ndarray, levels: Levels | None = None) -> np.ndarray | None:
+        """Return the grid (m, d) for data rows (n, d); None for more than two inputs, which no grid can show.
+
+        Nor for categorical ones, of these `levels`.
+        """
         d = rows.shape[1]
         ranges = self.range
         if ranges is not None and len(ranges) != d:
             raise InputError(
                 Fault("predict.grid.range", f"{len(ranges)} ranges for {d} inputs", "give [low, high] for each")
             )
-        if d > 2:
+        if d > 2 or levels:
             if self.n or ranges:
-                raise InputError(Fault("predict.grid", f"there is no grid over {d} inputs", "write `predict: {}`"))
+                what = f"categorical inputs ({', '.join(levels)})" if levels else f"{d} inputs"
+                raise InputError(Fault("predict.grid", f"there is no grid over {what}", "write `predict: {}`"))
             return None
         if ranges is None:
             low, high = rows.min(axis=0), rows.max(axis=0)
@@ -66,13 +72,26 @@ class Grid(Spec):
 SLICE = 100  # points in one slice
 
 
-def slices(rows: np.ndarray) -> np.ndarray:
-    """Return points (d · SLICE, d) of slices through the data rows (n, d), the first input's slice first.
+def has_slices(data: Dataset) -> bool:
+    """Return whether figures show slices of a posterior over these inputs, instead of all of it."""
+    return data.d > 2 or bool(data.levels)
 
-    Each slice varies one input over its range, and fixes the others at their medians.
+
+def slices(data: Dataset) -> np.ndarray:
+    """Return points (d · SLICE, d) of slices through the rows of `data`, the first input's slice first.
+
+    Each slice varies one input over its range, and fixes the others at their medians.  That of a categorical one has
+    its levels (the first SLICE of them), again and again; others fix it at its most frequent level.
     """
-    d = rows.shape[1]
-    points = np.tile(np.median(rows, axis=0), (d, SLICE, 1))
-    for j in range(d):
-        points[j, :, j] = np.linspace(rows[:, j].min(), rows[:, j].max(), SLICE)
+    rows, d = data.x, data.d
+    centre = np.median(rows, axis=0)
+    for name in data.levels:
+        j = data.columns.index(name)
+        centre[j] = np.bincount(rows[:, j].astype(np.intp)).argmax()
+    points = np.tile(centre, (d, SLICE, 1))
+    for j, name in enumerate(data.columns):
+        if name in data.levels:
+            points[j, :, j] = np.arange(SLICE) % len(data.levels[name])
+        else:
+            points[j, :, j] = np.linspace(rows[:, j].min(), rows[:, j].max(), SLICE)
     return points.reshape(d * SLICE, d)

@@ -38,12 +38,12 @@ def main(study: str, text: bytes) -> str:
     with tempfile.TemporaryDirectory() as where:
         path = Path(where, f"rows{kind if kind != '.parquet' else '.csv'}")
         path.write_bytes(text)
+        fitted = Fitted.load(model)
         try:
-            asked = params.data.read_new(path)
+            asked = params.data.read_new(path, fitted.data.levels)
         except InputError as error:
             shown = [replace(fault, source=fault.source.replace(str(path), "rows")) for fault in error.faults]
             raise InputError(shown) from None
-    fitted = Fitted.load(model)
     found = fitted.predict(asked.rows.x, asked.rows.noise_sd, hyperparameters=params.predict.hyperparameters)
     return str(asked.beside(found).to_csv(index=False, lineterminator="\n"))
 

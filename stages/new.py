@@ -43,16 +43,23 @@ def main(arguments: list[str]) -> None:
 def study_of(found: Survey) -> dict[str, Any]:
     """Return all sections of a study of the table; what was chosen beside the data is added to `choices`."""
     kernel: dict[str, Any] = {"kind": "matern", "nu": 2.5}
-    x, years = found.data["x"], found.years
+    categorical = found.data.get("categorical", [])
+    x, years = [name for name in found.data["x"] if name not in categorical], found.years
     if len(x) > 1:
         kernel["ard"] = True
-        found.choices.append(f"kernel: Matérn 5/2, with a lengthscale for each of {len(x)} inputs")
+        found.choices.append(f"kernel: Matérn 5/2, with a lengthscale for each of {len(x)} inputs that are numbers")
+    elif not x:
+        kernel = {"kind": "categorical"}
+        found.choices.append("kernel: categorical, as no input is a number")
     elif years is not None and (span := float(years.max() - years.min())) >= CYCLES and found.n >= A_YEAR * span:
         cycle = {"decay": {"kind": "rbf"}, "cycle": {"kind": "periodic", "period_length": {"fixed": 1}}}
         kernel = {"kind": "sum", "terms": {"trend": kernel, "season": {"kind": "product", "factors": cycle}}}
         found.choices.append(f"kernel: a trend, and a season that may change, as {span:.3g} years have been seen")
     else:
         found.choices.append("kernel: Matérn 5/2")
+    if categorical and x:
+        kernel = {"kind": "product", "factors": {"numbers": kernel, "levels": {"kind": "categorical"}}}
+        found.choices.append("kernel: times one over levels: a function for each level, of which some is common to all")
     inference = {} if found.n <= EXACT else {"kind": "auto"}
     if inference:
         found.choices.append(f"inference: chosen by {found.n} rows (auto)")

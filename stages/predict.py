@@ -17,7 +17,7 @@ from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
 from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
 from gp.folds import predict_folds
-from gp.grid import Grid, slices
+from gp.grid import Grid, has_slices, slices
 from gp.new_rows import NewRows
 from gp.origins import forecast_after, predict_origins
 from gp.series import Plan
@@ -71,11 +71,11 @@ def main(study: str, params: Params, out: Path) -> None:
     if test is not None:
         fitted.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).save(out / "test.csv")
         rows = np.vstack([rows, test.x])
-    grid = params.predict.grid.points(rows)
+    grid = params.predict.grid.points(rows, fitted.data.levels)
     if grid is not None:
         fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv")
-    if fitted.data.d > 2:
-        fitted.predict(slices(fitted.data.x), hyperparameters=hyperparameters).save(out / "slices.csv")
+    if has_slices(fitted.data):
+        fitted.predict(slices(fitted.data), hyperparameters=hyperparameters).save(out / "slices.csv")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ What could be read in more than one way is not guessed: the column is left out, 
 """
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from gp.data.table import READERS, Table, check_file
+from gp.data.table import READERS, Table
 from gp.data.table.cells import MISSING, Numbers
 from gp.data.table.dates import guess_formats
 from gp.data.table.doubts import are_compact_dates
+from gp.data.table.files import check_file
 from gp.data.table.format import Format
 from gp.data.table.header import SEPARATORS
 from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
@@ -26,7 +28,8 @@ from gp.spec import Fault, InputError, parse
 _LOOKED_AT = 10_000  # rows whose cells are looked at as text
 _FEW_WORDS = 3  # words among numbers that may stand for missing values
 _SPARSE = 0.5  # share of missing values above which a column is left out
-_CATEGORIES = 12  # different words, at most
+_CATEGORIES = 50  # different words, at most
+_ROWS_A_LEVEL = 3  # rows on average of each word, at least
 _SMALL = 60  # rows below which none are held out
 
 
@@ -58,10 +61,15 @@ def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
     cells = _text_cells(path, found, clean(y)) if text else {name: [] for name in pq.read_schema(path).names}
     find_columns(list(cells), [clean(y)], place=str(path))
     values, dates = _numbers(path, cells, found)
+    categorical = _categorical(path, [name for name in cells if name not in values and name != clean(y)], found)
+    values |= categorical
+    values = {name: values[name] for name in cells if name in values}
     columns = _inputs(values, found)
     if not columns:
         raise InputError(f"{path}: no column beside {y!r} holds numbers or dates that could be an input")
     found.data["x"] = columns
+    if named := [name for name in columns if name in categorical]:
+        found.data["categorical"] = named
     _drop_missing(values, found)
     _choose_holdout(values, dates, found)
     order = ["kind", "path", "x", "y", *(key for key in found.data if key not in ("kind", "path", "x", "y"))]
@@ -131,10 +139,12 @@ def _numbers(path: Path, cells: dict[str, list[str]], found: Survey) -> tuple[di
             found.choices.append(f"{name} is left out: {doubt}")
             continue
         try:
-            read, are_dates = reader(path, {name: "value"}, "drop", _format(found))
+            read, are_dates, _ = reader(path, {name: "value"}, "drop", _format(found))
         except InputError as error:
             if name == y or not error.faults[0].why.startswith(f"column {name!r}"):  # of the file as a whole
                 raise
+            if not column or _are_categories(column):  # of Parquet, no cells are known
+                continue
             kinds = sorted(set(column) - MISSING)
             found.choices.append(f"{name} is left out: {_describe(kinds, error)}")
             continue
@@ -143,14 +153,43 @@ def _numbers(path: Path, cells: dict[str, list[str]], found: Survey) -> tuple[di
     return values, dates
 
 
-def _describe(kinds: list[str], error: InputError) -> str:
+def _describe(kinds: list[str], error: InputError | None) -> str:
     """Return what the distinct cells `kinds` of a column are that could not be read."""
-    if not kinds:
+    if error is not None and not kinds:
         return str(error.faults[0].why)
+    if len(kinds) == 1:
+        return f"it is {kinds[0]!r:.60} in every row"
     listed = f"{len(kinds)} values: {', '.join(kinds[:3])}{', …' if len(kinds) > 3 else ''}"[:100]
-    if len(kinds) <= _CATEGORIES:
-        return f"categories ({listed}): a column of 0 and 1 for each would be read"
-    return f"text ({listed})"
+    return f"text ({listed}): if it stands for categories, name it in x and in `categorical`"
+
+
+def _are_categories(column: Sequence[str]) -> bool:
+    """Return whether a column of text has few words, each of several rows."""
+    words = Counter(cell for cell in column if cell not in MISSING)
+    return 2 <= len(words) <= _CATEGORIES and words.total() >= _ROWS_A_LEVEL * len(words)
+
+
+def _categorical(path: Path, names: Sequence[str], found: Survey) -> dict[str, np.ndarray]:
+    """Return the columns among `names` that hold few levels, by their numbers (n,), NaN if missing."""
+    columns: dict[str, np.ndarray] = {}
+    left_out = {line.partition(" is left out: ")[0] for line in found.choices}
+    for name in names:
+        if name in left_out:
+            continue
+        try:
+            read = READERS[ending(path)[0]](path, {name: "level"}, "drop", _format(found))
+        except InputError as error:
+            found.choices.append(f"{name} is left out: {error.faults[0].why}")
+            continue
+        levels, column = read.levels[name], read.values[name]
+        n = int((~np.isnan(column)).sum())
+        if not 2 <= len(levels) <= _CATEGORIES or n < _ROWS_A_LEVEL * len(levels):
+            found.choices.append(f"{name} is left out: {_describe(sorted(levels), None)}")
+            continue
+        columns[name] = column
+        if n >= (1 - _SPARSE) * len(column):
+            found.choices.append(f"{name} is categorical: {len(levels)} levels ({', '.join(sorted(levels)):.80})")
+    return columns
 
 
 def _set_keys(name: str, column: Sequence[str], found: Survey) -> str:

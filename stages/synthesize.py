@@ -41,7 +41,7 @@ def main(study: str, params: Params, out: Path) -> None:
             names["baseline"] = {"name": baseline.name, "facts": dict(baseline.facts)}
     if (folds := params.data.folds(train.n, params.seed)) is not None:
         pd.DataFrame({"fold": folds}).to_csv(out / "folds.csv", index=False, lineterminator="\n")
-    if new := params.data.new_rows():
+    if new := params.data.new_rows(train):
         new.save(out)
     write_json(out / "names.json", names)
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")

@@ -53,7 +53,9 @@ def test_the_block_is_added_below_the_others_which_stay_letter_by_letter(project
 COLUMNS = {
     "counts the rows": (range(1, 71), "n is left out: it counts the rows"),
     "constant": ([3] * 70, "n is left out: it is 3 in every row"),
-    "words": (["red", "blue"] * 35, "n is left out: categories (2 values: blue, red)"),
+    "words": ([*"abcdefg"] * 5 + [*map(str, range(35))], "n is left out: text (42 values: 0, 1, 10, …): if it stands"),
+    "one word": (["red"] * 70, "n is left out: it is 'red' in every row"),
+    "few levels": (["red", "blue"] * 35, "n is categorical: 2 levels (blue, red)"),
     "sparse": ([1, 2, *[""] * 68], "n is left out: 97% of its values are missing"),
     "days, months": (["01/02/2020", "03/04/2020"] * 35, 'write `date_format: {n: "%m/%d/%Y"}` or'),
     "few words": (["?", *range(69)], "n: '?' among numbers: missing values"),

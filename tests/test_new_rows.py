@@ -8,6 +8,7 @@ import pytest
 
 import gp
 from gp.data import Data
+from gp.dataset import Dataset
 from gp.new_rows import NewRows
 from gp.posterior import Posterior
 from gp.spec import InputError, parse
@@ -27,6 +28,8 @@ studies:
     plot: {}
 """
 
+TRAIN = Dataset(np.zeros((1, 1)), ("depth",))  # whose levels are those of new rows: none
+
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
@@ -43,7 +46,7 @@ def table(**changes):
 
 
 def test_new_rows_are_read_by_the_rules_of_the_study_and_carry_all_columns(project):
-    new = table().new_rows()
+    new = table().new_rows(TRAIN)
     assert new.rows.x == pytest.approx(np.array([[2024 + 31 / 366, 1.5], [2024 + 32 / 366, 2.5], [2024 + 33 / 366, 4]]))
     assert new.rows.y is None
     new.save(project)
@@ -67,8 +70,8 @@ def test_new_rows_are_read_by_the_rules_of_the_study_and_carry_all_columns(proje
 def test_a_row_without_an_input_is_refused_or_dropped(project):
     (project / "data/raw/new.csv").write_text(ROWS.replace("2,5", "NA"))
     with pytest.raises(InputError, match=r"new.csv:3: column 'depth': missing value \(got 'NA'\)"):
-        table().new_rows()
-    new = table(missing="drop").new_rows()
+        table().new_rows(TRAIN)
+    new = table(missing="drop").new_rows(TRAIN)
     assert new.carried["site"].tolist() == ["north", "south"]
     assert new.rows.n == 2
 
@@ -87,12 +90,12 @@ def test_a_row_without_an_input_is_refused_or_dropped(project):
 def test_new_rows_that_cannot_be_read_are_refused_with_the_mend(project, text, message):
     (project / "data/raw/new.csv").unlink() if text is None else (project / "data/raw/new.csv").write_text(text)
     with pytest.raises(InputError) as refused:
-        table().new_rows()
+        table().new_rows(TRAIN)
     assert message in refused.value.messages[0]
 
 
 def test_a_study_without_new_rows_has_none():
-    assert table(new=None).new_rows() is None
+    assert table(new=None).new_rows(TRAIN) is None
     with pytest.raises(InputError, match=r"data\.new: must be below data/raw/"):
         table(new="elsewhere/new.csv")
 

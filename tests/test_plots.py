@@ -34,6 +34,8 @@ APPLY = {
     "large": {"data", "loss", "surface", "predicted", "residuals", "calibration"},
     "bare": {"data"},
     "many": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
+    "levels": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
+    "series": {"data", "loss", "posterior", "horizons", "predicted", "residuals", "calibration"},
     "circle": {"data", "coupling", "posterior"},
     "circles": {"data", "coupling"},
 }
@@ -205,7 +207,7 @@ def run(command, folder):
 
 def test_slices_run_along_each_input_through_the_medians():
     rows = np.random.default_rng(0).normal(size=(41, 3))
-    lines = slices(rows).reshape(3, -1, 3)
+    lines = slices(Dataset(rows, ("a", "b", "c"))).reshape(3, -1, 3)
     for j, line in enumerate(lines):
         assert line[[0, -1], j] == pytest.approx([rows[:, j].min(), rows[:, j].max()])
         for other in {0, 1, 2} - {j}:

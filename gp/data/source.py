@@ -57,7 +57,7 @@ class Source(Spec):
         """Return the fold (n,), from 0, of each training row, if each is to be predicted by a fit to other folds."""
         return None
 
-    def new_rows(self) -> NewRows | None:
+    def new_rows(self, train: Dataset) -> NewRows | None:
         """Return rows to predict, beside those to score; None if there are none."""
         return None
 

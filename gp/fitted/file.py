@@ -104,6 +104,7 @@ class _Header(Spec):
     whole: Count | None = None
     search: _Search | None = None
     draws: list[_Draws] = Field(default_factory=list)
+    levels: dict[str, list[str]] = Field(default_factory=dict)
 
 
 def write(
@@ -122,6 +123,8 @@ def write(
     # Defaults are written too, because another version may have other defaults.
     written = {name: spec.model_dump(exclude_none=True) for name, spec in specs.items()}
     header: dict[str, Any] = {"format": FORMAT, "columns": list(data.columns), "names": names, **written}
+    if data.levels:
+        header["levels"] = {name: list(levels) for name, levels in data.levels.items()}
     if search:
         header["search"] = {name: getattr(search, name) for name in ("ends", "starts", "evaluations")}
         if search.rows is not None:
@@ -233,7 +236,9 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
                 _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
             )
     noise_sd = tensors.get("noise_sd")
-    return Dataset(tensors["x"], tuple(header.columns), y=tensors["y"], noise_sd=noise_sd, table=table)
+    levels = {name: tuple(known) for name, known in header.levels.items()}
+    columns = tuple(header.columns)
+    return Dataset(tensors["x"], columns, y=tensors["y"], noise_sd=noise_sd, table=table, levels=levels)
 
 
 def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:

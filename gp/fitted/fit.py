@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from gp.dataset import Dataset, as_array, default_columns
-from gp.fitted.fitted import Fitted, columns_of
+from gp.fitted.columns import columns_of
+from gp.fitted.fitted import Fitted
 from gp.fitted.gap import WORSE, Gap, gap_to_exact
 from gp.fitted.power import with_power
 from gp.forecast import Forecast
 from gp.inference import Inference
-from gp.inference.method import Choice
+from gp.inference.method import Choice, refuse_levels
 from gp.model.model import GaussianProcess, Model
 from gp.parallel import fan_out
 from gp.row_scores import nlpd
@@ -38,8 +39,10 @@ def fit(
 ) -> Fitted:
     """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
 
-    `noise_sd` (n,) is each y's standard deviation, for noise of kind known.  `model`, `inference` and `train` are as in
-    params.yaml; each has a default.  Raises InputError if they, or the data, have faults.
+    Columns of a DataFrame that hold text, or pandas' categories, are categorical inputs: a kernel of kind `categorical`
+    reads them, as the default one does.  `noise_sd` (n,) is each y's standard deviation, for noise of kind known.
+    `model`, `inference` and `train` are as in params.yaml; each has a default.  Raises InputError if they, or the data,
+    have faults.
     """
     refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
     data = _dataset(x, y, noise_sd)
@@ -104,6 +107,7 @@ def _fit_by(
     if why and n < data.n:
         why = f"{why} (of {data.n} rows, those with the same inputs are one)"
     method.check(n if method.groups else data.n)
+    refuse_levels(method, gp)
     method.check_model(gp)
     search = method.learn(gp, Seeded(train, seed), seed, checkpoints)
     vector = search.vector if search else np.zeros(0)
@@ -154,6 +158,7 @@ def log_marginal_likelihood(
     gp = specs["model"].build(data)
     method = specs["inference"].choices(gp)[0].method
     method.check(gp.distinct.n if method.groups else data.n)
+    refuse_levels(method, gp)
     method.check_model(gp)
     gp = method.prepare(gp, 0)
     value, slope = method.evaluate(gp, gradient=gradient)
@@ -196,7 +201,7 @@ def parse_all(**sections: tuple[object, Written]) -> dict[str, Any]:
 
 def _dataset(x: ArrayLike | pd.DataFrame, y: ArrayLike, noise_sd: ArrayLike | None) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
-    inputs = columns_of(x, None)
+    inputs, levels = columns_of(x, None)
     names = columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
     sd = None if noise_sd is None else as_array("noise_sd", noise_sd)
-    return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names)
+    return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names, levels=levels)

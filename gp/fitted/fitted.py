@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset, as_array, checked
+from gp.dataset import Dataset, check_numbers, checked
 from gp.fitted import file
 from gp.fitted.certificate import Certificate, certify, noise_share
+from gp.fitted.columns import columns_of
 from gp.fitted.draws import Draws
 from gp.fitted.joint import Joint, joint
 from gp.fitted.laplace import Mode, find_modes
@@ -245,7 +246,7 @@ class Fitted:
 
     def _checked(self, x: Any) -> np.ndarray:
         """Return inputs (m, d) in the data's units."""
-        inputs = checked("x", columns_of(x, self.columns), ndim=2)
+        inputs = checked("x", columns_of(x, self.columns, self.data.levels)[0], ndim=2)
         if inputs.shape[1] != self.data.d:
             raise InputError(
                 Fault(
@@ -255,6 +256,8 @@ class Fitted:
                     "give as many",
                 )
             )
+        for name in self.data.levels:
+            check_numbers(name, inputs[:, self.columns.index(name)])
         return inputs
 
     def save(self, path: str | Path) -> None:
@@ -276,20 +279,6 @@ class Fitted:
         saved = file.read(path)
         parts = (saved.data, saved.model, saved.inference, saved.train, saved.vector, saved.search)
         return cls(*parts, draws=saved.draws, built=saved.built)
-
-
-def columns_of(x: Any, names: tuple[str, ...] | None) -> Any:
-    """Return x as an array with one column for each input: of a DataFrame the named columns, of (m,) the one."""
-    if isinstance(x, pd.DataFrame):
-        x = x.set_axis([str(name) for name in x.columns], axis=1)
-        missing = [name for name in names or () if name not in x.columns]
-        if missing:
-            raise InputError(
-                Fault("", f"x has no column {missing[0]!r} (got {list(x.columns)})", "the model was fitted with it")
-            )
-        return (x[list(names)] if names else x).to_numpy()
-    array = as_array("x", x)
-    return array[:, None] if array.ndim == 1 else array
 
 
 load = Fitted.load

@@ -14,7 +14,7 @@ from gp.inference.profile import Profile
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
-from gp.spec import Fault, InputError, Spec
+from gp.spec import Fault, InputError, Spec, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,15 @@ def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
             "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
         )
     )
+
+
+def refuse_levels(method: "Method", gp: GaussianProcess) -> None:
+    """Raise InputError where there are categorical inputs, and the method's points lie between rows, or near them."""
+    if gp.scope.levels and not method.is_dense:
+        named = ", ".join(gp.scope.levels)
+        why = f"{named} is categorical, and inference of kind {kind_of(type(method))} knows no levels"
+        fix = "write `inference: {kind: exact}`, of many rows with `rows: 5000`"
+        raise InputError(Fault("inference", why, fix))
 
 
 def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:

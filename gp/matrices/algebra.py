@@ -16,8 +16,10 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
+from gp.matrices.levels import DifferingBlocks
 from gp.matrices.stationary import RationalQuadratic, matern, periodic, rbf
 from gp.matrices.tiles import Autograd, Blocks, Derivative, Gradients, Value, active, add_product
+from gp.model.kernels.categorical import Differing
 from gp.model.kernels.leaf import Scale
 
 
@@ -165,6 +167,7 @@ CLOSED_FORMS: dict[type[Kernel], Callable[[Any, torch.Tensor, torch.Tensor], Blo
     kernels.RQKernel: RationalQuadratic,
     kernels.PeriodicKernel: periodic,
     kernels.ConstantKernel: _Constant,
+    Differing: DifferingBlocks,
     kernels.ScaleKernel: _Scale,
     Scale: _Scale,
     kernels.AdditiveKernel: _Sum,

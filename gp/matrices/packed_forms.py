@@ -13,8 +13,10 @@ from gpytorch.kernels import Kernel
 
 from gp.matrices import rfp
 from gp.matrices.distances import CLOSE
+from gp.matrices.levels import PackedDiffering
 from gp.matrices.packed import Compiler, Hyper, Packed
 from gp.matrices.stationary import MATERN_FORMS, Form, exponential
+from gp.model.kernels.categorical import Differing
 from gp.model.kernels.leaf import Scale
 
 
@@ -246,6 +248,7 @@ PACKED: dict[type[Kernel], Callable[[Compiler, Any, torch.Tensor], Packed]] = {
     kernels.RQKernel: _RationalQuadratic,
     kernels.PeriodicKernel: _Periodic,
     kernels.ConstantKernel: _Constant,
+    Differing: PackedDiffering,
     kernels.ScaleKernel: _Scaled,
     Scale: _Scaled,
     kernels.AdditiveKernel: _Sum,

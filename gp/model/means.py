@@ -17,25 +17,32 @@ from gp.spec import OneOf, Spec
 
 
 class PolynomialFeatures(torch.nn.Module):
-    """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), with parameters b (1,) and w (degree, d)."""
+    """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), with parameters b (1,) and w (degree, d).
 
-    def __init__(self, d: int, degree: int) -> None:
+    x are the `active` of the inputs, by position; None: all.
+    """
+
+    def __init__(self, d: int, degree: int, active: list[int] | None = None) -> None:
         super().__init__()
+        self.active = active
         self.bias = torch.nn.Parameter(torch.zeros(1))
         self.weights = torch.nn.Parameter(torch.zeros(degree, d))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mean at x (n, d), shape (n,)."""
-        mean = self.bias.expand(len(x))
+        mean, x = self.bias.expand(len(x)), self._read(x)
         for power, weights in enumerate(self.weights, start=1):
             mean = mean + x**power @ weights
         return mean
 
     def columns(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return (parameter, its columns (n, size) of the design matrix) for each linear parameter of the mean."""
-        powers = [x**power for power in range(1, len(self.weights) + 1)]
+        powers = [self._read(x) ** power for power in range(1, len(self.weights) + 1)]
         design = torch.hstack(powers) if powers else x[:, :0]
         return [(self.bias, torch.ones(len(x), 1)), (self.weights, design)]
+
+    def _read(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.active is None else x[:, self.active]
 
 
 class Zero(Spec):
@@ -94,10 +101,9 @@ class Polynomial(Spec):
 
 def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str) -> PolynomialFeatures:
     """Return the module with starts from least squares; the bias has the unit of y, the weights of y/x^p."""
-    n, d = scope.x.shape
-    scope.active(None, path)
-    module = PolynomialFeatures(d, degree)
-    design = np.hstack([np.ones((n, 1)), *(scope.x**power for power in range(1, degree + 1))])
+    n, active = len(scope.x), scope.active(None, path)
+    module = PolynomialFeatures(len(active), degree, active if scope.levels else None)
+    design = np.hstack([np.ones((n, 1)), *(scope.x[:, active] ** power for power in range(1, degree + 1))])
     start = np.linalg.lstsq(design, scope.y, rcond=None)[0]
     scope.declare(
         f"{path}.bias",
@@ -106,8 +112,12 @@ def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str)
         default=start[:1],
         units=Units(scope.y_scale, offset=scope.y_offset, reference=scope.y_spread),
     )
-    labels = [name if p == 1 else f"{name}^{p}" for p in range(1, degree + 1) for name in scope.columns]
-    unit = np.concatenate([scope.y_scale / scope.x_scale**power for power in range(1, degree + 1)])
+    labels = [
+        name if p == 1 else f"{name}^{p}"
+        for p in range(1, degree + 1)
+        for name in scope.labels(active, per_column=True) or ()
+    ]
+    unit = np.concatenate([scope.y_scale / scope.x_scale[active] ** power for power in range(1, degree + 1)])
     sizes = np.abs(design[:, 1:]).max(axis=0)
     scope.declare(
         f"{path}.weights",

@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from gp.dataset import Dataset, TableStatistics
 from gp.model.choice import KernelSearch
-from gp.model.kernels import Kernel, Matern, Sum
+from gp.model.kernels import Categorical, Kernel, Matern, Product, Sum
 from gp.model.means import Constant, Mean
 from gp.model.noise import Gaussian, Noise
 from gp.model.noise.base import NoiseModel
@@ -54,14 +54,32 @@ class Model(Spec):
                 raise InputError(Fault("", f"has a {key} and a search over {key}s", fix))
         return self
 
+    def over(self, data: Dataset) -> "Model":
+        """Return the model with a default kernel that reads the categorical inputs of `data`, if it has any."""
+        if not data.levels or "kernel" in self.model_fields_set:
+            return self
+        kernel: Any = Categorical()
+        if len(data.levels) < data.d:
+            kernel = Product(factors={"numbers": Matern(ard=True), "levels": kernel})
+        return self.model_copy(update={"kernel": kernel})
+
     def build(self, data: Dataset) -> "GaussianProcess":
-        """Return the model over `data` (x and y), with hyperparameters at their starts."""
+        """Return the model over `data` (x and y), with hyperparameters at their starts.
+
+        Raises InputError where its kernel cannot read the inputs, or reads no categorical one.
+        """
+        return self.over(data)._build(data)
+
+    def _build(self, data: Dataset) -> "GaussianProcess":
         x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
         y = self.transformed(data)
         y_offset, y_scale = _location_and_scale(y[:, None], self.standardize.y)
         if data.table:
             x_offset, x_scale = data.table.x if self.standardize.x else (x_offset, x_scale)
             y_offset, y_scale = data.table.y if self.standardize.y else (y_offset, y_scale)
+        numbered = [data.columns.index(name) for name in data.levels]  # of levels: the same whatever the rows
+        x_offset, x_scale = x_offset.copy(), x_scale.copy()
+        x_offset[numbered], x_scale[numbered] = 0.0, 1.0
         scope = Scope(
             x=(data.x - x_offset) / x_scale,
             y=(y - y_offset[0]) / y_scale[0],
@@ -71,9 +89,11 @@ class Model(Spec):
             y_scale=float(y_scale[0]),
             y_offset=float(y_offset[0]),
             noise_sd=None if data.noise_sd is None else data.noise_sd / y_scale[0],
+            levels=data.levels,
             log_slopes=None if self.transform is None else self.transform.log_slope(data.observed),
         )
         kernel = self.kernel.build(scope, "kernel")
+        _refuse_unread(scope)
         terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
         noise = self.noise.build(scope, "noise")
         mean = self.mean.build(scope, "mean")
@@ -243,6 +263,18 @@ class GaussianProcess:
     def inputs(self, x: np.ndarray) -> torch.Tensor:
         """Return inputs in internal units, given in the data's units."""
         return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
+
+
+def _refuse_unread(scope: Scope) -> None:
+    """Raise InputError where no kernel so far reads a categorical input: other kernels read numbers only."""
+    unread = [name for name in scope.levels if name not in {column for _, column in scope.reads}]
+    if unread:
+        why = f"no kernel reads the categorical input {', '.join(unread)}"
+        fix = (
+            "write `kernel: {kind: product, factors: {numbers: …, levels: {kind: categorical}}}` with this kernel for "
+            "`numbers`, or take the column out of x"
+        )
+        raise InputError(Fault("kernel", why, fix))
 
 
 def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:

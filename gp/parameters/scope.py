@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from gp.levels import Levels
 from gp.parameters.hyperparameters import Hyperparameter, RealHyperparameter
 from gp.parameters.vector import Auxiliary, Bounds, Parameter, Softplus, Units
 from gp.spec import Fault, InputError
 
 ANYWHERE, NO_UNITS, PLAIN = Bounds(), Units(), Softplus()
+# What a part of a model reads: inputs that are numbers, those that are levels, both; or none in truth, as a constant.
+Reads = Literal["numbers", "levels", "any", "none"]
 
 
 @dataclass(eq=False)
@@ -31,12 +34,17 @@ class Scope:
     lengthscale_factor: float = 1.0  # of lengthscales' starts, different for each term of a sum
     sd_of_rows: float | None = None  # internal sd of y over the rows of the data, if y are means of these
     log_slopes: np.ndarray | None = None  # (n,) log dz/dy of the rows of the data, if z, a transform of y, is modelled
+    levels: Levels = field(default_factory=dict)  # of the categorical inputs
 
-    def active(self, names: list[str] | None, path: str) -> list[int]:
-        """Return the positions of the named input columns; of all columns if `names` is None."""
-        self.reads.extend((path, name) for name in names or self.columns)
+    def active(self, names: list[str] | None, path: str, reads: Reads = "numbers") -> list[int]:
+        """Return the positions of the named input columns; if `names` is None, of all that a part reads."""
         if names is None:
-            return list(range(len(self.columns)))
+            fit = [name for name in self.columns if reads == "any" or (name in self.levels) == (reads == "levels")]
+            if not fit and reads in ("numbers", "levels"):
+                raise InputError(Fault(path, *self._lacks(reads)))
+            self.reads.extend((path, name) for name in fit)
+            return [self.columns.index(name) for name in fit]
+        self.reads.extend((path, name) for name in names)
         for name in names:
             if name not in self.columns:
                 raise InputError(
@@ -44,7 +52,21 @@ class Scope:
                 )
         if len(set(names)) < len(names):
             raise InputError(Fault(f"{path}.columns", f"{names} are not distinct", "name each column once"))
+        for name in names:
+            if reads == "levels" and name not in self.levels:
+                fix = f"write `categorical: [{name}]` below data if they stand for categories, else another kernel"
+                raise InputError(Fault(f"{path}.columns", f"{name!r} holds numbers, and this kernel reads levels", fix))
+            if reads == "numbers" and name in self.levels:
+                fix = "give them a kernel of kind categorical"
+                raise InputError(Fault(f"{path}.columns", f"{name!r} holds levels, and this kernel reads numbers", fix))
         return [self.columns.index(name) for name in names]
+
+    def _lacks(self, reads: Reads) -> tuple[str, str]:
+        """Return what is wrong where no input is of the kind that a part reads, and what to do."""
+        if reads == "levels":
+            fix = "name the columns by `categorical: [column]` below data; in gp.fit, give text in a DataFrame"
+            return "there is no categorical input", fix
+        return f"all inputs are categorical ({', '.join(self.levels)})", "write a kernel of kind categorical"
 
     def labels(self, active: list[int], *, per_column: bool) -> list[str] | None:
         """Return the names of the active columns if `per_column`, else None (one shared value)."""

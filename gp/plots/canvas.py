@@ -1,7 +1,8 @@
 """What all figures share: style, colours, points, bands, legend, and files whose bytes do not change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import matplotlib.style
@@ -25,6 +26,8 @@ PALE_BLUE, MID_BLUE = "#D6EAF8", "#93C1E3"  # bands; opaque, so that overlapping
 DRAWN_AT_MOST = 5000  # points in a scatter plot; more overlap, and make files of megabytes
 RASTER_ABOVE = 1000  # with more points, an SVG stores them as an image
 LONG_LABEL = 34  # characters; three longer labels do not fit side by side
+LEVELS_NAMED, LEVELS_ASLANT = 16, 5  # levels along an axis, and of long names that stand aslant
+SHORT_LABELS = 16  # characters of all names that fit side by side
 LINE_POINTS = 2000  # of a curve; more than the picture's width in pixels
 
 # Fonts of the machine, used only for characters that DejaVu Sans lacks: a column may be named 温度.
@@ -100,11 +103,31 @@ def draw_truth(axes: Axes, x: np.ndarray, f: np.ndarray) -> None:
 
 
 def draw_curve(axes: Axes, curve: Curve, study: Study, *, label: str = "mean") -> None:
-    """Draw a posterior's mean over the bands of function and observation."""
+    """Draw a posterior's mean over the bands of function and observation; along levels as points and bars."""
     band = f"{study.percent} band of"
+    if curve.levels:
+        axes.vlines(curve.x, *curve.y, color=PALE_BLUE, linewidth=6, label=f"{band} a new observation")
+        axes.vlines(curve.x, *curve.f, color=MID_BLUE, linewidth=6, label=f"{band} the function")
+        axes.plot(curve.x, curve.mean, "o", color=BLUE, markersize=4, label=label)
+        name_levels(axes, curve.levels)
+        return
     draw_band(axes, curve.x, curve.y, color=PALE_BLUE, label=f"{band} a new observation")
     draw_band(axes, curve.x, curve.f, color=MID_BLUE, label=f"{band} the function")
     axes.plot(curve.x, curve.mean, color=BLUE, label=label, linewidth=1.2)
+
+
+def few_ticks(axes: Axes) -> None:
+    """Let a narrow panel have few ticks along its horizontal axis, at round numbers."""
+    axes.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])
+
+
+def name_levels(axes: Axes, levels: Sequence[str]) -> None:
+    """Write the names of levels below the horizontal axis, at most LEVELS_NAMED; long ones aslant, many upright."""
+    step = -(-len(levels) // LEVELS_NAMED)
+    shown = [shorten(level, 16, placeholder="…") if len(level) > 16 else level for level in levels[::step]]
+    rotation = 0 if sum(map(len, shown)) <= SHORT_LABELS else 30 if len(shown) <= LEVELS_ASLANT else 90
+    axes.set_xticks(range(0, len(levels), step), shown, rotation=rotation, ha="right" if rotation == 30 else "center")
+    axes.set_xlim(-0.5, len(levels) - 0.5)
 
 
 def draw_band(axes: Axes, x: np.ndarray, band: tuple[np.ndarray, np.ndarray], *, label: str, color: str) -> None:
@@ -113,8 +136,10 @@ def draw_band(axes: Axes, x: np.ndarray, band: tuple[np.ndarray, np.ndarray], *,
 
 
 def name_input(axes: Axes, study: Study, j: int) -> None:
-    """Write the name of input j below its axis; where it is a date, with years, months or days at its ticks."""
+    """Write the name of input j below its axis; of a date with years, months or days at its ticks, or its levels."""
     axes.set_xlabel(study.train.columns[j])
+    if levels := study.levels(j):
+        name_levels(axes, levels)
     if study.train.columns[j] in study.dates:
         places = ticks(*axes.get_xlim())
         axes.set_xticks(list(places), list(places.values()))

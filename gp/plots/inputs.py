@@ -12,8 +12,10 @@ from gp.plots.canvas import (
     LINE_POINTS,
     Plot,
     draw_truth,
+    few_ticks,
     legend_below,
     name_input,
+    name_levels,
     new_figure,
     scatter_rows,
     styled,
@@ -48,7 +50,10 @@ def _data_by_input(study: Study) -> Figure:
     for j, axes in enumerate(panels[:n_panels]):
         scatter_rows(axes, study, j)
         axes.set_xlabel(fill(study.train.columns[j], 26))
-        axes.locator_params(axis="x", nbins=4)
+        if levels := study.levels(j):
+            name_levels(axes, levels)
+        else:
+            few_ticks(axes)
     for axes in panels[n_panels:]:
         axes.remove()
     figure.supylabel(study.target, fontsize=10)

@@ -5,6 +5,7 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from gp.plots import values
 from gp.plots.canvas import (
@@ -16,6 +17,7 @@ from gp.plots.canvas import (
     VERMILLION,
     Plot,
     draw_curve,
+    few_ticks,
     legend_below,
     new_figure,
     styled,
@@ -29,7 +31,10 @@ SPAN = 1e3  # of a relevance axis; values below a thousandth of the largest mean
 
 @styled
 def slices(study: Study) -> Figure | None:
-    """Return the posterior along each input, the others at their medians, if slices were predicted (d > 2)."""
+    """Return the posterior along each input, the others at their medians, if slices were predicted.
+
+    The levels of a categorical input are points; the others are held at its most frequent level.
+    """
     curves = values.slices(study, LINE_POINTS)
     if not curves:
         return None
@@ -37,9 +42,14 @@ def slices(study: Study) -> Figure | None:
     n_rows = math.ceil(len(curves) / n_columns)
     figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.9)
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
-    rugs = chosen(study.train.n, RUGS_AT_MOST)
+    rugs, held = chosen(study.train.n, RUGS_AT_MOST), "mean, the other inputs at their medians"
+    if study.train.levels:
+        held += " or most frequent levels"
     for j, (axes, (column, curve)) in enumerate(zip(panels, curves.items(), strict=False)):
-        draw_curve(axes, curve, study, label="mean, the other inputs at their medians")
+        draw_curve(axes, curve, study, label=held)
+        axes.set_xlabel(fill(column, 26))
+        if curve.levels:
+            continue
         axes.plot(
             study.train.x[rugs, j],
             np.full(len(rugs), 0.02),
@@ -51,8 +61,7 @@ def slices(study: Study) -> Figure | None:
             label="training data",
         )
         axes.margins(x=0.02)
-        axes.set_xlabel(fill(column, 26))
-        axes.locator_params(axis="x", nbins=4)
+        few_ticks(axes)
     for axes in panels[len(curves) :]:
         axes.remove()
     figure.supylabel(study.target, fontsize=10)
@@ -67,11 +76,12 @@ def relevance(study: Study) -> Figure | None:
     """Return the sd of each input divided by its lengthscale, with 95 % intervals, for kernels with ARD.
 
     After Neal (1996, Bayesian Learning for Neural Networks, sec. 1.2.4): the larger the ratio, the more the function
-    changes along that input over the data.
+    changes along that input over the data.  Of a categorical input it is 1 over the lengthscale: two levels correlate
+    by exp(−ratio).
     """
     groups: dict[str, list[str]] = {}
     columns_of_x = zip(study.train.columns, study.train.x.T, strict=True)
-    spread = {column: x.std() for column, x in columns_of_x if np.ptp(x) > 0}
+    spread = {c: 1.0 if c in study.train.levels else x.std() for c, x in columns_of_x if np.ptp(x) > 0}
     for name in study.hyperparameters:
         head, found, column = name.partition(".lengthscale.")
         if found and head.startswith("kernel") and column in spread:  # a constant input has no relevance
@@ -97,12 +107,17 @@ def relevance(study: Study) -> Figure | None:
             axes.plot([value], [place], marker, color=color, markersize=6, label=label)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # matplotlib's own writes formulas, which are not parsed
         axes.set_yticks(range(len(columns)), [fill(column, 26) for column in columns])
         axes.set_ylim(-0.6, len(columns) - 0.4)
         axes.axvline(0.1, color=VERMILLION, linestyle=":", linewidth=1, label="a tenth: nearly a straight line")
         if len(groups) > 1:
             axes.set_title(head.removeprefix("kernel."), loc="left")
-    panels[-1].set_xlabel("relevance: sd of the input / its lengthscale")
+    panels[-1].set_xlabel(
+        "relevance: sd of the input (1 of levels) / its lengthscale"
+        if study.train.levels
+        else "relevance: sd of the input / its lengthscale"
+    )
     _legend_once(figure, panels)
     return figure
 

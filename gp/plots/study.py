@@ -102,6 +102,11 @@ class Study:
             title=title,
         )
 
+    def levels(self, j: int) -> tuple[str, ...]:
+        """Return the levels of input j, those of test rows alone too; none if it is no categorical one."""
+        name, rows = self.train.columns[j], [each for each in (self.train, self.test) if each is not None]
+        return max((each.levels.get(name, ()) for each in rows), key=len)
+
     @property
     def quantile(self) -> float:
         """Return the half width of a normal's interval in standard deviations: 1.96 for 0.95."""

@@ -3,7 +3,7 @@
 Every function takes a Study, and returns None or an empty result if the figure does not apply to it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import bdtr, bdtrik
@@ -18,12 +18,16 @@ TAILS = (0.025, 0.975)  # tail probabilities of a band that contains 95 % of cal
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A posterior along sorted `x`: `mean`, and the bands (lower, upper) of function and observation, (m,) each."""
+    """A posterior along sorted `x`: `mean`, and the bands (lower, upper) of function and observation, (m,) each.
+
+    Along a categorical input `x` are the numbers of its `levels`.
+    """
 
     x: np.ndarray
     mean: np.ndarray
     f: tuple[np.ndarray, np.ndarray]
     y: tuple[np.ndarray, np.ndarray]
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +133,19 @@ def components(study: Study, at_most: int) -> dict[str, Component]:
 
 
 def slices(study: Study, at_most: int) -> dict[str, Curve]:
-    """Return the posterior along each of the first PANELS_AT_MOST inputs, the others at their medians (d > 2)."""
+    """Return the posterior along each of the first PANELS_AT_MOST inputs, the others at their medians.
+
+    Empty where the posterior over all inputs is shown (gp.grid.has_slices).
+    """
     lines, d = study.slices, study.train.d
     if lines is None or len(lines.x) % d:
         return {}
-    size = len(lines.x) // d
-    return {
-        name: _curve(study, lines, at_most, j, slice(j * size, (j + 1) * size))
-        for j, name in enumerate(study.train.columns[:PANELS_AT_MOST])
-    }
+    size, found = len(lines.x) // d, {}
+    for j, name in enumerate(study.train.columns[:PANELS_AT_MOST]):
+        levels = study.train.levels.get(name, ())
+        points = min(size, len(levels)) or size  # the levels are there again and again
+        found[name] = replace(_curve(study, lines, at_most, j, slice(j * size, j * size + points)), levels=levels)
+    return found
 
 
 def surface(study: Study) -> Surface | None:
@@ -201,5 +209,5 @@ def _curve(study: Study, found: Posterior, at_most: int, j: int = 0, part: slice
     """Return the rows `part` of a posterior along input j, from left to right."""
     rows = np.arange(len(found.x))[part]
     rows = rows[along(found.x[rows, j], at_most)]
-    bands = (of.at(rows).interval(study.interval) for of in (found.f, found.y))
-    return Curve(found.x[rows, j], found.mean[rows], *bands)
+    f, y = (of.at(rows).interval(study.interval) for of in (found.f, found.y))
+    return Curve(found.x[rows, j], found.mean[rows], f, y)

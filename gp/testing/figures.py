@@ -72,7 +72,7 @@ def many_study(d: int = 10) -> Study:
     names = [f"kernel.lengthscale.{name}" for name in study.train.columns]
     scales = dict(zip(names, np.geomspace(0.1, 1e5, d), strict=True))
     bounded = {name: {"lower": value / 3, "upper": 3 * value} for name, value in list(scales.items())[: d // 2]}
-    lines = posterior_at(slices(study.train.x))
+    lines = posterior_at(slices(study.train))
     return dataclasses.replace(study, slices=lines, hyperparameters=scales, intervals=bounded)
 
 
@@ -107,6 +107,27 @@ def circle_study(d: int) -> Study:
     )
 
 
+def level_study() -> Study:
+    """Return a study of numbers and of levels, where held-out rows have a level that no training row has."""
+    study = many_study(3)
+    names, species = study.train.columns, ("Adélie", "Chinstrap, of the islands", "5")
+    assert study.test is not None
+    sets = []
+    for rows, levels in ((study.train, species), (study.test, (*species, "Gentoo"))):
+        numbers = np.arange(rows.n) % len(levels)
+        x = np.column_stack([rows.x[:, :2], numbers])
+        sets.append(dataclasses.replace(rows, x=x, levels={names[2]: levels}))
+    train, test = sets
+    assert study.prediction is not None
+    return dataclasses.replace(
+        study,
+        train=train,
+        test=test,
+        prediction=dataclasses.replace(study.prediction, x=test.x),
+        slices=posterior_at(slices(train)),
+    )
+
+
 STUDIES: dict[str, Callable[[], Study]] = {
     "sine": sine_study,
     "terms": lambda: observed_study(1, terms=("trend", "season", "medium", "short")),
@@ -115,6 +136,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "large": lambda: observed_study(2, n=DRAWN_AT_MOST + 1, m=DRAWN_AT_MOST + 1),
     "bare": bare_study,
     "many": many_study,
+    "levels": level_study,
     "series": series_study,
     "circle": lambda: circle_study(1),
     "circles": lambda: circle_study(2),

@@ -1,5 +1,6 @@
 """`check_kernel`: the laws of every kernel."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,16 @@ def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
     the law that failed.
     """
     spec = as_spec(Kernel, kernel)
+    of_levels = getattr(spec, "reads", "numbers") == "levels"
     data, name = models.rows(columns), f"kernel {spec.kind}"
+    if of_levels:
+        data = models.rows_of_levels(columns, spec.columns or columns)
     for standardize in SETTINGS:
         _check_one(name, spec, data, standardize)
-        _check_input_gradient(name, model_of("kernel", spec, standardize).build(data))
+        if not of_levels:  # a level has no neighbours
+            _check_input_gradient(name, model_of("kernel", spec, standardize).build(data))
+    if of_levels:
+        _check_levels(name, spec, data)
     models.check_units(name, "kernel", spec, data)
     check_start(name, spec, data)
     models.check_written_back(name, "kernel", spec, data)
@@ -159,21 +166,35 @@ def _check_input_gradient(name: str, gp: GaussianProcess) -> None:
     require_slope(law, objective, at, directions, rtol=1e-5)
 
 
+def _check_levels(name: str, spec: Any, data: Dataset) -> None:
+    """Check the covariances of levels that no row has."""
+    gp = model_of("kernel", spec, SETTINGS[0]).build(data)
+    is_level = [column in data.levels for column in data.columns]
+    new = torch.cat([gp.x, gp.x.clone()])
+    new[gp.n :, is_level] += 3  # other levels than those of the rows
+    gp.parameters.set(models.moved(gp))
+    _check_matrix(f"{name} with levels that no row has", gp.kernel, new)
+    K = matrix(gp.kernel, new, new)
+    law = f"{name}: a level that no row has is itself, and correlates less with each other one"
+    require(bool((K[gp.n :, : gp.n] < K.diagonal()[: gp.n]).all()), law)
+
+
 def _check_columns(name: str, spec: Any, data: Dataset) -> None:
     if "columns" not in type(spec).model_fields:
         return
-    for column in data.columns:
+    for column in data.levels or data.columns:
         only = without_values(spec).model_copy(update={"columns": [column]})
         j = data.columns.index(column)
-        narrow = Dataset(x=data.x[:, [j]], y=data.y, columns=(column,), noise_sd=data.noise_sd)
-        wide, alone = (model_of("kernel", only, SETTINGS[0]).build(d) for d in (data, narrow))
+        levels = {column: data.levels[column]} if data.levels else {}
+        narrow = replace(data, x=data.x[:, [j]], columns=(column,), levels=levels)
+        wide, alone = (model_of("kernel", only, SETTINGS[0]).build(d) for d in (replace(data, levels=levels), narrow))
         seen, expected = (matrix(gp.kernel, gp.x, gp.x) for gp in (wide, alone))
         law = f"{name}: with columns: [{column}] it is the kernel of that input alone"
         require_equal(law, seen, expected, atol=EXACT * float(np.abs(expected).max()))
 
 
 def _check_sum(name: str, spec: Any, data: Dataset) -> None:
-    terms = {"own": without_values(spec), "other": Rbf()}
+    terms = {"own": without_values(spec), "other": Rbf(columns=["number"] if data.levels else None)}
     both = Sum.model_construct(kind="sum", terms=terms)
     _check_one(f"{name} as a term", both, data, SETTINGS[0])
     gp = model_of("kernel", both, SETTINGS[0]).build(data)
@@ -181,7 +202,8 @@ def _check_sum(name: str, spec: Any, data: Dataset) -> None:
     for term, alone in terms.items():
         prefix = f"kernel.{term}."
         values = {k.removeprefix(prefix): v for k, v in gp.parameters.in_data_units().items() if k.startswith(prefix)}
-        one = model_of("kernel", with_values(alone, values), SETTINGS[0]).build(data)
+        seen = data if term == "own" else replace(data, levels={})
+        one = model_of("kernel", with_values(alone, values), SETTINGS[0]).build(seen)
         parts.append(matrix(one.kernel, one.x[:-1], one.x[:-1]))
     law = f"{name}: a sum's matrix is the sum of its terms'"
     size = float(np.abs(parts[0]).max() + np.abs(parts[1]).max())

@@ -1,6 +1,7 @@
 """What the laws of kernels, means and noise models share: rows, models with one given part, common laws."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,10 +41,25 @@ def rows(columns: tuple[str, ...], *, n: int = N, seed: int = 0) -> Dataset:
     return Dataset(x=x, y=y, columns=columns, noise_sd=rng.uniform(0.5, 1.0, n))
 
 
+def rows_of_levels(columns: tuple[str, ...], of_levels: Sequence[str]) -> Dataset:
+    """Return rows as `rows` does, whose inputs `of_levels` have three levels each, beside one more of numbers."""
+    data = rows((*columns, "number"))
+    numbers = np.random.default_rng(1).integers(3, size=data.x.shape)
+    numbers[:3], numbers[-1] = np.arange(3)[:, None], numbers[0]
+    levels = dict.fromkeys(of_levels, ("red", "green", "blue"))
+    return replace(data, x=np.where([name in levels for name in data.columns], numbers, data.x), levels=levels)
+
+
 def scaled(data: Dataset, *, x: float = 1.0, y: float = 1.0) -> Dataset:
-    """Return the rows in other units: every input times `x`, every target (and its known noise) times `y`."""
+    """Return the rows in other units: every input that is a number times `x`, targets and their noise times `y`."""
     sd = None if data.noise_sd is None else data.noise_sd * y
-    return Dataset(x=data.x * x, y=data.observed * y, columns=data.columns, noise_sd=sd)
+    return replace(data, x=moved_inputs(data, data.x * x), y=data.observed * y, noise_sd=sd)
+
+
+def moved_inputs(data: Dataset, x: np.ndarray) -> np.ndarray:
+    """Return x (m, d) with the levels of the first m rows, which are numbers of no unit."""
+    is_level = [name in data.levels for name in data.columns]
+    return np.where(is_level, data.x[: len(x)], x)
 
 
 def model_of(section: str, spec: Any, standardize: Standardize, **others: Any) -> Model:
@@ -165,7 +181,7 @@ def check_file(name: str, fitted: Fitted) -> None:
     hidden = {parameter.name for parameter in fitted.gp.parameters.all if parameter.auxiliary}
     shown = hidden & set(fitted.hyperparameters)
     require(not shown, f"{name}: what is learnt beside hyperparameters is none of them (got {sorted(shown)})")
-    new = fitted.data.x[:5] + 0.1
+    new = moved_inputs(fitted.data, fitted.data.x[:5] + 0.1)
     with TemporaryDirectory() as folder:
         first, second = Path(folder, "first"), Path(folder, "second")
         fitted.save(first)

@@ -1,5 +1,6 @@
 """Interactive figures of a posterior: each is a function of a Study that returns Figures, [] if none applies."""
 
+import json
 from typing import Any
 
 import altair as alt
@@ -82,7 +83,7 @@ def surface(study: Study) -> list[Figure]:
 
 
 def slices(study: Study) -> list[Figure]:
-    """Return the posterior along each input, the others at their medians, if slices were predicted (d > 2)."""
+    """Return the posterior along each input, the others at their medians, if slices were predicted."""
     curves = values.slices(study, LINE_POINTS)
     if not curves:
         return []
@@ -118,7 +119,12 @@ def components(study: Study) -> list[Figure]:
 def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]]:
     """Return layers and legend of a curve over the input `label`: both bands, the mean, and the tooltip."""
     columns = {"mean": curve.mean, "f_low": curve.f[0], "f_high": curve.f[1], "y_low": curve.y[0], "y_high": curve.y[1]}
-    base = alt.Chart(records(x=curve.x, **columns)).encode(x=alt.X("x:Q").scale(zero=False, nice=False))
+    x = alt.X("x:Q").scale(zero=False, nice=False)
+    if curve.levels:
+        names = json.dumps(curve.levels, ensure_ascii=False)
+        x = alt.X("x:Q").scale(domain=[-0.5, len(curve.levels) - 0.5])
+        x = x.axis(values=list(range(len(curve.levels))), labelExpr=f"{names}[datum.value]", labelAngle=-30)
+    base = alt.Chart(records(x=curve.x, **columns)).encode(x=x)
     titles = {
         "x": label,
         "mean": "mean",
@@ -131,10 +137,23 @@ def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]
     tooltip = base.mark_circle(color=BLUE, size=60, clip=True).encode(
         y="mean:Q", tooltip=tips(**titles), opacity=alt.when(nearest).then(alt.value(1)).otherwise(alt.value(0))
     )
+    band_of_y, band_of_f, mean = (
+        (
+            base.mark_rule(color=BAND_OF_Y, strokeWidth=8, clip=True),
+            base.mark_rule(color=BAND_OF_F, strokeWidth=8, clip=True),
+            base.mark_circle(color=BLUE, size=40, opacity=1, clip=True),
+        )
+        if curve.levels
+        else (
+            base.mark_area(color=BAND_OF_Y, clip=True),
+            base.mark_area(color=BAND_OF_F, clip=True),
+            base.mark_line(color=BLUE, strokeWidth=1.6, clip=True),
+        )
+    )
     layers = [
-        base.mark_area(color=BAND_OF_Y, clip=True).encode(y=alt.Y("y_low:Q").scale(zero=False), y2="y_high:Q"),
-        base.mark_area(color=BAND_OF_F, clip=True).encode(y="f_low:Q", y2="f_high:Q"),
-        base.mark_line(color=BLUE, strokeWidth=1.6, clip=True).encode(y="mean:Q"),
+        band_of_y.encode(y=alt.Y("y_low:Q").scale(zero=False), y2="y_high:Q"),
+        band_of_f.encode(y="f_low:Q", y2="f_high:Q"),
+        mean.encode(y="mean:Q"),
         tooltip.add_params(nearest),
     ]
     band = f"{study.percent} band of"

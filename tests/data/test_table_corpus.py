@@ -232,9 +232,9 @@ REFUSED = {
     ),
     "categories": Refused(
         "depth,oxygen\nAdelie,2.5\nGentoo,0.5\nAdelie,0\n",
-        message="categories (2 values: Adelie, Gentoo) (3 such cells, the first is here): write a column of 0 and 1",
-        content_fixed="depth,oxygen\n1,2.5\n0,0.5\n1,0\n",
-        x=[1, 0, 1],
+        message="categories (2 values: Adelie, Gentoo) (3 such cells, the first is here): write `categorical: [depth]`",
+        fix={"categorical": "depth"},
+        x=[0, 1, 0],
     ),
     "text": Refused(
         "note,oxygen,depth\na b,2.5,1\nc d,0.5,-25\ne f,0,3\n",

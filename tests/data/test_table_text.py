@@ -214,8 +214,8 @@ def test_faults_of_one_kind_in_a_column_are_one_message(project):
         read(project, "depth,oxygen\nx,1\n" + "x,\n" * 3000)
     assert refused.value.messages == [
         "data/raw/t.csv:2: column 'depth': 'x' is not a number (a finite decimal with '.'): the column holds "
-        "categories (1 value: x) (3001 such cells, the first is here): write a column of 0 and 1 for each value, and "
-        "name those in x instead",
+        "categories (1 value: x) (3001 such cells, the first is here): write `categorical: [depth]` below data, if it "
+        "is an input",
         "data/raw/t.csv:3: column 'oxygen': missing value (got '') (3000 such cells, the first is here): fill it in, "
         "or set `missing: drop`",
     ]

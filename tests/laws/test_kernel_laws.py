@@ -12,6 +12,7 @@ GIVEN = {
     "cosine": [{"columns": ["a"]}],
     "polynomial": [{}, {"power": 3}],
     "spectral_mixture": [{"num_mixtures": 2}],
+    "low_rank": [{"columns": ["b"], "rank": 2}],
     "sum": [{"terms": TERMS}, {"terms": {"cycle": {"kind": "product", "factors": TERMS}, "white": {"kind": "white"}}}],
     "product": [{"factors": TERMS}],
 }

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from gp.data.source import Source
 from gp.data.table.carried import carry
-from gp.data.table.cells import Role
+from gp.data.table.cells import Columns, Role
 from gp.data.table.doubts import doubts, doubts_of_holdout
+from gp.data.table.files import FOLDER, added, check_file
 from gp.data.table.format import Format
 from gp.data.table.holdout import Folds, Holdout, LastCount, RandomRows, RollingOrigins
 from gp.data.table.lines import OPENERS, ending
@@ -20,10 +21,10 @@ from gp.data.table.names import Column
 from gp.data.table.parquet import read_parquet
 from gp.data.table.text import read_text
 from gp.dataset import Dataset
+from gp.levels import Levels, ordered, renumbered
 from gp.new_rows import NewRows
 from gp.spec import Fault, InputError
 
-FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
 LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
 
@@ -38,7 +39,8 @@ class Table(Format, Source):
     """Rows of the file at `path`: inputs `x` and target `y` are columns by name.
 
     `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says
-    which rows are kept from training, to score the predictions on.
+    which rows are kept from training, to score the predictions on.  Inputs named in `categorical` hold levels: text or
+    whole numbers that stand for categories.
     `new` is another table, of rows to predict: it is read by the same rules, and needs no target.
     """
 
@@ -46,6 +48,7 @@ class Table(Format, Source):
     path: str
     x: Annotated[list[Column], BeforeValidator(_as_list)]
     y: Column
+    categorical: Annotated[list[Column], BeforeValidator(_as_list)] = Field(default_factory=list)
     noise_sd: Column | None = None
     missing: Literal["error", "drop"] = "error"
     holdout: Holdout | None = None
@@ -71,8 +74,9 @@ class Table(Format, Source):
                     "put the table there",
                 )
             )
-        if not Path(text).resolve().is_relative_to(Path.cwd().resolve() / FOLDER):
-            raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", "put the table itself there"))
+        if not Path(text).resolve().is_relative_to(Path(FOLDER).resolve()) and added(Path(text)) is None:
+            fix = f"put the table itself there, or `dvc add {text}`"
+            raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", fix))
         kind, compression = ending(Path(text))
         if kind not in READERS or (compression and kind == ".parquet"):
             known = f"write the table as {', '.join(READERS)}, text also compressed ({', '.join(OPENERS)})"
@@ -97,6 +101,14 @@ class Table(Format, Source):
                 Fault("", f"is an input as well (got {name!r}, in x too)", "take it out of x, or name another target")
             )
         return name
+
+    @field_validator("categorical")
+    @classmethod
+    def _check_categorical(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        if wrong := [name for name in names if name not in info.data.get("x", names)]:
+            why = f"names {wrong[0]!r}, no input of the study ({', '.join(info.data['x'])})"
+            raise InputError(Fault("", why, "name it in x too, or leave it out"))
+        return list(dict.fromkeys(names))
 
     @field_validator("noise_sd")
     @classmethod
@@ -158,9 +170,10 @@ class Table(Format, Source):
 
         Raises InputError with line, column and value for each cell that cannot be read as it is.
         """
-        rows, dates = self._read()
+        read = self._read()
+        rows, dates = read.values, read.dates
         if self.holdout is None or isinstance(self.holdout, Folds):
-            return self._dataset(rows, np.ones(len(rows[self.y]), dtype=bool), dates), None
+            return self._dataset(read, np.ones(len(rows[self.y]), dtype=bool)), None
         held_out = self.holdout.mask(rows, seed)
         if held_out.all() or not held_out.any():
             raise InputError(
@@ -171,7 +184,8 @@ class Table(Format, Source):
                     source=str(self.path),
                 )
             )
-        train, test = (self._dataset(rows, chosen, dates) for chosen in (~held_out, held_out))
+        train = self._dataset(read, ~held_out)
+        test = self._dataset(read, held_out, train.levels)
         along = next((name for name in self.x if name in dates), None) if isinstance(self.holdout, RandomRows) else None
         for doubt in doubts_of_holdout(train, test, along):
             _log.warning("%s: %s", self.path, doubt)
@@ -187,39 +201,43 @@ class Table(Format, Source):
             raise InputError(Fault("", why, f"{fix}: each row is left out in turn anyhow", source=str(self.path)))
         return self.holdout.assign(n, seed)
 
-    def new_rows(self) -> NewRows | None:
+    def new_rows(self, train: Dataset) -> NewRows | None:
         """Return the rows to predict; None where the study names none.  Raises InputError as `sample` does."""
-        return None if self.new is None else self.read_new(Path(self.new))
+        return None if self.new is None else self.read_new(Path(self.new), train.levels)
 
-    def read_new(self, path: Path) -> NewRows:
-        """Return the inputs in the table at `path`, and its columns as text; rows that lack an input are dropped.
+    def read_new(self, path: Path, levels: Levels) -> NewRows:
+        """Return the inputs in the table at `path`, and its columns as text; `levels` are those of the training rows.
 
-        They are dropped if `missing` says so, and refused otherwise.
+        Rows that lack an input are dropped if `missing` says so, and refused otherwise.
         """
         check_file(path)
         roles: dict[str, Role] = dict.fromkeys([*self.x, *([self.noise_sd] if self.noise_sd else [])], "value")
-        read, _ = READERS[ending(path)[0]](path, roles, self.missing, self)
+        roles |= dict.fromkeys(self.categorical, "level")
+        columns = READERS[ending(path)[0]](path, roles, self.missing, self)
+        read = columns.values
         carried, there = carry(path, self, read)
         if not there.all():
             _log.warning("%s: %d of %d rows dropped: an input is missing", path, (~there).sum(), there.size)
-        x = np.column_stack([read[name][there] for name in self.x])
+        x, known = self._inputs(columns, there, levels, path)
         sd = read[self.noise_sd][there] if self.noise_sd else None
-        return NewRows(Dataset(x=x, columns=self.columns, noise_sd=sd), carried)
+        return NewRows(Dataset(x=x, columns=self.columns, noise_sd=sd, levels=known), carried)
 
     @property
     def _roles(self) -> dict[str, Role]:
         """Return the columns used, and what each is for."""
         named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
         roles: dict[str, Role] = dict.fromkeys(named, "value")
+        roles |= dict.fromkeys(self.categorical, "level")
         others = self.holdout.roles if self.holdout else {}
         return roles | {name: role for name, role in others.items() if name not in roles}
 
-    def _read(self) -> tuple[dict[str, np.ndarray], set[str]]:
-        """Return each used column (n,), without the rows that have a missing value, and which columns are dates."""
+    def _read(self) -> Columns:
+        """Return the columns used, without the rows that have a missing value."""
         path = Path(self.path)
         check_file(path)
         roles = self._roles
-        rows, dates = READERS[ending(path)[0]](path, roles, self.missing, self)
+        read = READERS[ending(path)[0]](path, roles, self.missing, self)
+        rows = read.values
         gone = {name: np.isnan(values) for name, values in rows.items()}
         there = ~np.any(list(gone.values()), axis=0)
         if not there.any():
@@ -233,10 +251,30 @@ class Table(Format, Source):
                 _log.warning("%s: %s", path, doubt)
         if not there.all():
             _log.warning("%s: %d of %d rows dropped: a value is missing", path, (~there).sum(), there.size)
-        return {name: values[there] for name, values in rows.items()}, dates
+        return read._replace(values={name: values[there] for name, values in rows.items()})
 
-    def _dataset(self, rows: dict[str, np.ndarray], chosen: np.ndarray, dates: set[str]) -> Dataset:
-        x = np.column_stack([rows[name][chosen] for name in self.x])
+    def _inputs(
+        self, read: Columns, chosen: np.ndarray, known: Levels | None, path: Path
+    ) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+        """Return the inputs (m, d) of the chosen rows, and their levels: first those `known`, if any are."""
+        columns, levels = {name: read.values[name][chosen] for name in self.x}, {}
+        for name in self.categorical:
+            texts, numbers = read.levels[name], columns[name]
+            first = ordered(texts[int(i)] for i in np.unique(numbers)) if known is None else known[name]
+            columns[name], levels[name] = renumbered(numbers, texts, first)
+            if new := levels[name][len(first) :]:
+                close = difflib.get_close_matches(new[0], first, n=1)
+                _log.warning(
+                    "%s: %s: %s is not among the levels of the training rows (%s): predicted as a level of which "
+                    "nothing is known%s",
+                    *(path, name, ", ".join(map(repr, new[:5])), ", ".join(first[:10])),
+                    f" (or is it {close[0]!r}?)" if close else "",
+                )
+        return np.column_stack(list(columns.values())), levels
+
+    def _dataset(self, read: Columns, chosen: np.ndarray, known: Levels | None = None) -> Dataset:
+        rows = read.values
+        x, levels = self._inputs(read, chosen, known, Path(self.path))
         sd = rows[self.noise_sd][chosen] if self.noise_sd else None
         if sd is not None and not (sd > 0).all():
             raise InputError(
@@ -247,18 +285,6 @@ class Table(Format, Source):
                     source=str(self.path),
                 )
             )
-        named = tuple(name for name in self.x if name in dates)
-        return Dataset(x=x, columns=self.columns, y=rows[self.y][chosen], noise_sd=sd, dates=named)
-
-
-def check_file(path: Path) -> None:
-    """Raise InputError unless `path` is a file with something in it."""
-    if path.is_dir():
-        raise InputError(Fault("", "is a folder", "name the table in it", source=str(path)))
-    if not path.is_file():
-        names = [str(file) for file in path.parent.glob("*")]
-        close = difflib.get_close_matches(str(path), names, n=1)
-        fix = f"did you mean {close[0]}?" if close else f"put the table below {FOLDER}/"
-        raise InputError(Fault("", "no such file", fix, source=str(path)))
-    if path.stat().st_size == 0:
-        raise InputError(Fault("", "is empty", "it needs a header line and rows", source=str(path)))
+        named = tuple(name for name in self.x if name in read.dates)
+        y = rows[self.y][chosen]
+        return Dataset(x=x, columns=self.columns, y=y, noise_sd=sd, dates=named, levels=levels)

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,10 +11,11 @@ from gp.data.table.dates import DateFormat, IsoDate, decimal_years
 from gp.data.table.diagnosis import Diagnosis
 from gp.data.table.faults import BadCell, Faults, show
 from gp.data.table.format import Format
+from gp.levels import level_of
 
-# A value is a number, a boolean or a date; a label is any text, of which a column holds the numbers 0, 1, … in order
-# of appearance.
-Role = Literal["value", "mark", "label"]
+# A value is a number, a boolean or a date; a label is any text, a level text or a whole number, of which a column holds
+# the numbers 0, 1, … in order of appearance.
+Role = Literal["value", "mark", "label", "level"]
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"])
 MISSING_FIX = "fill it in, or set `missing: drop`"
@@ -23,6 +24,17 @@ _BOOLEANS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _MARKS = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0} | _BOOLEANS
 _SAMPLE = 1000  # distinct cells kept of those that are no numbers, to say what they look like
 _ISO = IsoDate()
+
+
+class Columns(NamedTuple):
+    """The columns read of a table: floats (n,), the names of those that are dates, the texts of those that are levels.
+
+    A column of levels has the numbers of these texts; a missing cell is NaN.
+    """
+
+    values: dict[str, np.ndarray]
+    dates: set[str]
+    levels: dict[str, list[str]]
 
 
 class Parser(Protocol):
@@ -104,8 +116,26 @@ class Labels:
         """Return the label's number."""
         return self._numbers.setdefault(cell, float(len(self._numbers)))
 
+    @property
+    def texts(self) -> list[str]:
+        """Return the labels, in the order of their numbers."""
+        return list(self._numbers)
+
+
+class LevelLabels(Labels):
+    """Text or whole numbers: 2.0 is the level 2."""
+
+    def parse(self, cell: str) -> float:
+        """Return the level's number; raises BadCell for a number that is not whole."""
+        try:
+            return super().parse(level_of(cell))
+        except ValueError:
+            why = f"{show(cell)} is no level (text or a whole number)"
+            raise BadCell("level", why, "take the column out of `categorical` if it holds numbers") from None
+
 
 MARKS = Words(_MARKS, "mark", "{} is no mark of held-out rows", MARK_FIX)
+_PARSERS: dict[str, Callable[[], Parser]] = {"mark": lambda: MARKS, "label": Labels, "level": LevelLabels}
 BOOLEANS = Words(_BOOLEANS, "boolean", "{} is neither yes nor no, as the column's first is", "use yes/no throughout")
 
 
@@ -115,11 +145,11 @@ class TextColumn:
     def __init__(self, name: str, role: Role, form: Format, missing: str, faults: Faults) -> None:
         self._name, self._form, self._missing, self._faults = name, form, missing, faults
         self._numbers = Numbers(form)
-        self._parser: Parser | None = MARKS if role == "mark" else Labels() if role == "label" else None
+        self._parser: Parser | None = _PARSERS[role]() if role in _PARSERS else None
         numbers = [value for value in form.na_values if isinstance(value, float)]
         written = {f"{value:g}" for value in numbers} | {repr(value) for value in numbers}
         self._na = MISSING | {value.strip() for value in form.na_values if isinstance(value, str)} | written
-        self._na_numbers = numbers if role != "label" else []  # a label's number is none of them
+        self._na_numbers = numbers if role not in ("label", "level") else []  # a label's number is none of them
         self._parts: list[np.ndarray] = []
         self._diagnosis = Diagnosis(name, form)
         self.trimmed = False  # whether a cell had blanks around it
@@ -146,6 +176,11 @@ class TextColumn:
     def is_date(self) -> bool:
         """Return whether what was taken are dates."""
         return isinstance(self._parser, DateFormat | IsoDate)
+
+    @property
+    def levels(self) -> list[str] | None:
+        """Return the texts of levels, in the order of their numbers; None of any other column."""
+        return self._parser.texts if isinstance(self._parser, LevelLabels) else None
 
     def _plain(self, cells: Sequence[str]) -> np.ndarray | None:
         if self._parser is None:

@@ -48,7 +48,7 @@ class Diagnosis:
             return "; all cells below it are", fix
         there = int((~np.isnan(values)).sum())
         if there == 0 or count > there:
-            return _words(cells, count)
+            return _words(self._name, cells, count)
         if (len(cells) <= 3 and count > len(cells)) or all(not any(map(str.isalnum, cell)) for cell in cells):
             listed = ", ".join(f'"{cell}"' for cell in cells[:5])
             return (
@@ -105,7 +105,7 @@ def _keys(thousands: str, decimal: str) -> str:
     return f"set {keys}" if decimal == "." else f'set {keys} and `decimal: ","`'
 
 
-def _words(cells: Iterable[str], count: int) -> tuple[str, str]:
+def _words(name: str, cells: Iterable[str], count: int) -> tuple[str, str]:
     """Return what a column of words is."""
     values = sorted(cells)
     if 1 < len(values) == count or len(values) > 50:
@@ -113,7 +113,7 @@ def _words(cells: Iterable[str], count: int) -> tuple[str, str]:
         return what, "take it out of x, y and holdout, or write it as numbers"
     listed = ", ".join(values[:5]) + (", …" if len(values) > 5 else "")
     what = f": the column holds categories ({len(values)} value{'s' if len(values) > 1 else ''}: {listed:.100})"
-    return what, "write a column of 0 and 1 for each value, and name those in x instead"
+    return what, f"write `categorical: [{name}]` below data, if it is an input"
 
 
 def _quoted(text: str) -> str:

@@ -7,20 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gp.data.table.cells import MARK_FIX, MISSING_FIX, Role
+from gp.data.table.cells import MARK_FIX, MISSING_FIX, Columns, Role
 from gp.data.table.dates import decimal_years
 from gp.data.table.faults import Faults
 from gp.data.table.format import Format
 from gp.data.table.names import find_columns
+from gp.levels import level_of
 from gp.spec import Fault, InputError
 
 LARGEST = 2**28  # cells: 2 GiB as floats.  A few bytes of Parquet may hold a thousand million equal rows
 
 
-def read_parquet(
-    path: Path, roles: Mapping[str, Role], missing: str, form: Format
-) -> tuple[dict[str, np.ndarray], set[str]]:
-    """Return the columns named in `roles` of the Parquet file at `path`, as floats, and which of them are dates.
+def read_parquet(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> Columns:
+    """Return the columns named in `roles` of the Parquet file at `path`.
 
     Dates become decimal years, booleans 0 and 1; null, NaN and `na_values` are missing values.  Raises InputError with
     every fault.
@@ -44,17 +43,32 @@ def read_parquet(
     if table.num_rows == 0:
         raise InputError(Fault("", "the table has columns and no rows", "add some", source=str(path)))
     faults = Faults(path)
-    columns = {
-        name: labels_of(table[stored[name]]) if role == "label" else floats_of(table[stored[name]], name, path)
-        for name, role in roles.items()
-    }
+    columns, levels = dict[str, np.ndarray](), dict[str, list[str]]()
+    for name, role in roles.items():
+        column = table[stored[name]]
+        if role == "level":
+            columns[name], levels[name] = levels_of(column, name, path)
+        else:
+            columns[name] = labels_of(column) if role == "label" else floats_of(column, name, path)
     for name, role in roles.items():
         values = columns[name]
-        if role != "label":
+        if role not in ("label", "level"):
             values[np.isin(values, [value for value in form.na_values if isinstance(value, float)])] = np.nan
         _find_faults(values, name, role, missing, faults)
     faults.raise_any()
-    return columns, {name for name in roles if _is_date(table[stored[name]].type)}
+    return Columns(columns, {name for name in roles if _is_date(table[stored[name]].type)}, levels)
+
+
+def levels_of(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, list[str]]:
+    """Return the number of each value (n,), in order of appearance, null as NaN, and the values as text."""
+    numbers, values = labels_of(column), column.combine_chunks().dictionary_encode().dictionary.to_pylist()
+    try:
+        texts = [level_of(value) for value in values]
+    except ValueError as error:
+        why = f"column {name!r}: {error} is no level (text or a whole number)"
+        fix = "take the column out of `categorical` if it holds numbers"
+        raise InputError(Fault("", why, fix, source=str(path))) from None
+    return numbers, texts
 
 
 def labels_of(column: pa.ChunkedArray) -> np.ndarray:

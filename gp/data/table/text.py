@@ -11,9 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gp.data.table.cells import Role, TextColumn
+from gp.data.table.cells import Columns, Role, TextColumn
 from gp.data.table.faults import Faults
 from gp.data.table.format import Format
 from gp.data.table.header import check_units, read_header, separator_of
@@ -28,10 +26,8 @@ _COMMENTS = ("#", "%", "//")
 _log = logging.getLogger(__name__)
 
 
-def read_text(
-    path: Path, roles: Mapping[str, Role], missing: str, form: Format
-) -> tuple[dict[str, np.ndarray], set[str]]:
-    """Return the columns named in `roles` of the CSV or TSV file at `path`, as floats, and which of them are dates.
+def read_text(path: Path, roles: Mapping[str, Role], missing: str, form: Format) -> Columns:
+    """Return the columns named in `roles` of the CSV or TSV file at `path`.
 
     Raises InputError with every fault of the file's shape and of those columns' cells.
     """
@@ -51,7 +47,8 @@ def read_text(
     if not any(values.size for values in rows.values()):
         raise InputError(Fault("", "the table has a header and no rows", "add some", source=f"{path}:1"))
     _tell_trimmed(path, blank, [name for name, column in columns.items() if column.trimmed])
-    return rows, {name for name, column in columns.items() if column.is_date}
+    dates = {name for name, column in columns.items() if column.is_date}
+    return Columns(rows, dates, {name: column.levels for name, column in columns.items() if column.levels is not None})
 
 
 def _read_columns(

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from gpytorch import kernels
 from pydantic import Field, StringConstraints
 
-from gp.model.kernels import features, periodic, stationary
+from gp.model.kernels import categorical, features, periodic, stationary
 from gp.model.kernels.leaf import refuse_amplitude, scale
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
@@ -71,6 +71,9 @@ class Product(Spec):
         return math.prod(k.unit(scope, f"{path}.{name}") for name, k in self.factors.items())
 
 
-Kernel = Annotated[stationary.Kernels | periodic.Kernels | features.Kernels | Sum | Product, OneOf(default="matern")]
+Kernel = Annotated[
+    stationary.Kernels | periodic.Kernels | features.Kernels | categorical.Kernels | Sum | Product,
+    OneOf(default="matern"),
+]
 Sum.model_rebuild()
 Product.model_rebuild()

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gp.model.kernels.leaf import Leaf, Scale, declare_amplitude, log_constraint, scale
 from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Scope
+from gp.parameters.scope import Reads, Scope
 from gp.parameters.vector import Bounds, Softplus, Units
 
 
@@ -82,6 +82,7 @@ class Constant(Leaf):
 
     kind: Literal["constant"] = "constant"
     amplitude: ClassVar[str] = "constant"
+    reads: ClassVar[Reads] = "none"
     constant: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
@@ -103,6 +104,7 @@ class White(Leaf):
 
     kind: Literal["white"] = "white"
     amplitude: ClassVar[str] = "sd"
+    reads: ClassVar[Reads] = "any"
     sd: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:

@@ -10,7 +10,7 @@ from linear_operator import to_dense
 from pydantic import Field
 
 from gp.parameters.hyperparameters import Hyperparameter
-from gp.parameters.scope import Scope
+from gp.parameters.scope import Reads, Scope
 from gp.parameters.vector import Bounds, Units
 from gp.spec import Fault, InputError, Spec
 
@@ -39,9 +39,10 @@ def log_constraint(power: float = 1.0, factor: float = 1.0) -> LogConstraint:
 
 
 class Leaf(Spec):
-    """A kernel that is no sum or product, over the input `columns` (by default all)."""
+    """A kernel that is no sum or product, over the input `columns` (by default all that it `reads`)."""
 
     amplitude: ClassVar[str] = "outputscale"  # the field that scales k(x, x); factors of a product have none
+    reads: ClassVar[Reads] = "numbers"  # which inputs, where `columns` does not say
     columns: list[str] | None = Field(None, min_length=1)
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
@@ -56,7 +57,7 @@ class Leaf(Spec):
                 raise InputError(
                     Fault(f"{path}.ard", "a linear factor has no variances to be learnt one a column", "drop it")
                 )
-        active = scope.active(self.columns, path)
+        active = scope.active(self.columns, path, self.reads)
         base = self.base(scope, path, active)
         return base if factor else self.scaled(base, scope, path, share, active)
 
