@@ -8,10 +8,12 @@ training; this judges what it predicts.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.special import bdtr, bdtrc, ndtr, ndtri, pdtrc
 
+from gp.baselines import features
 from gp.dataset import Dataset
 from gp.forecast import Forecast
 from gp.row_scores import nlpd, squared_error
@@ -36,7 +38,8 @@ class Judged:
 
     `observed` (m,) of the rows at `x` (m, d) have the `forecast`, and by other methods (gp.baselines) the `baselines`.
     `shared` (m,) is the share of each forecast's variance that is the function's, which near rows have in common; zero
-    for left-out rows.  `left_out` is the forecast of each row of `train` from all others.
+    for left-out rows.  `left_out` is the forecast of each row of `train` from all others.  `inference` is what
+    fit.json says of the method that made them.
     """
 
     rows: str  # what they are called: "held-out", "cross-validated" or "left-out"
@@ -49,6 +52,20 @@ class Judged:
     baselines: Mapping[str, Forecast]
     target: str = "y"
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    inference: Mapping[str, Any] = field(default_factory=lambda: {"kind": "exact"})
+
+    @property
+    def by_exact(self) -> str:
+        """Return what must be written beside a remedy that exact inference on all rows alone takes."""
+        if self.inference["kind"] == "exact" and self.inference.get("rows") is None:
+            return ""
+        return ", with `inference: {kind: exact}`, whose time grows as n³"
+
+    @property
+    def by_auto(self) -> str:
+        """Return what must be written beside a remedy that inference over one input may refuse."""
+        one_input = self.inference["kind"] in ("markov", "harmonic")
+        return ", with `inference: {kind: auto}`" if one_input else ""
 
     @property
     def effective(self) -> float:
@@ -61,7 +78,7 @@ class Judged:
         low, high = self.train.x.min(axis=0), self.train.x.max(axis=0)
         if ((self.x < low) | (self.x > high)).any(axis=1).mean() > 0.5:
             return m / (1 + (m - 1) * float(self.shared.mean()))
-        return m / autocorrelation_time(self.forecast.normal_score(self.observed)[along(self.x)])
+        return m / autocorrelation_time(self.forecast.normal_score(self.observed)[along(features(self.train, self.x))])
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,8 @@ def calibration(judged: Judged, level: float) -> Result:
     nominal, share = found[-1]
     said = f"{share:.0%} of the {judged.rows} rows are inside their {nominal:.0%} bands: these are too "
     if share < nominal:
-        return Result(values, f"{said}narrow: {_NARROW}")
-    return Result(values, f"{said}wide for most rows: {_WIDE}")
+        return Result(values, f"{said}narrow: {_NARROW}{judged.by_exact}")
+    return Result(values, f"{said}wide for most rows: {_WIDE}{judged.by_exact}")
 
 
 def tails(judged: Judged, level: float) -> Result:
@@ -118,7 +135,8 @@ def tails(judged: Judged, level: float) -> Result:
     values = {"furthest": furthest, "beyond_4_sd": count}
     if count and min(one, float(pdtrc(count - 1, expected))) < level / 2:
         what = f"{count} of {m} {judged.rows} rows are beyond 4 sd ({expected:.1g} expected), one at {furthest:.1f} sd"
-        return Result(values, f"{what}: there are outliers: write `noise: {{kind: student_t}}` below model")
+        remedy = f"write `noise: {{kind: student_t}}` below model{judged.by_exact}"
+        return Result(values, f"{what}: there are outliers: {remedy}")
     return Result(values)
 
 
@@ -129,7 +147,7 @@ def structure(judged: Judged, level: float) -> Result:
     standardised ones has a variance of 1/k at most.
     """
     z = judged.left_out.normal_score(judged.train.observed)
-    parts = [(name, rows) for name, column in _columns(judged.train) for rows in _bins(column)]
+    parts = [(name, rows) for name, column in _columns(judged.train) for rows in _parts(judged.train, name, column)]
     if not parts:
         return Result({"shift": 0.0})
     means = np.array([z[rows].mean() for _, rows in parts])
@@ -141,9 +159,10 @@ def structure(judged: Judged, level: float) -> Result:
     if tests[worst] <= -ndtri(level / 2 / len(parts)):
         return Result(values)
     at = judged.train.x[rows, judged.train.columns.index(name)]
-    side = "above" if mean > 0 else "below"
-    what = f"where {name} is {at.min():.4g} to {at.max():.4g}, rows are {abs(mean):.1f} sd {side} forecasts on average"
-    return Result(values, f"{what}: the kernel misses a shape: {_SHAPE}")
+    side, levels = "above" if mean > 0 else "below", judged.train.levels.get(name)
+    where = levels[int(at[0])] if levels else f"{at.min():.4g} to {at.max():.4g}"
+    what = f"where {name} is {where}, rows are {abs(mean):.1f} sd {side} forecasts on average"
+    return Result(values, f"{what}: the kernel misses a shape: {_SHAPE}{judged.by_auto}")
 
 
 def order(judged: Judged, level: float) -> Result:
@@ -155,7 +174,8 @@ def order(judged: Judged, level: float) -> Result:
     if follows <= FOLLOWS or follows * math.sqrt(len(z)) <= -ndtri(level):
         return Result(values)
     what = f"residuals follow those of the row before (correlation {follows:.2f}), so that time or order matters"
-    return Result(values, f"{what}: name the date or the row's number as an input in `data.x`")
+    remedy = f"name the date or the row's number as an input in `data.x`{judged.by_auto}"
+    return Result(values, f"{what}: {remedy}")
 
 
 def support(judged: Judged, level: float) -> Result:
@@ -184,21 +204,23 @@ def between(judged: Judged, level: float) -> Result:
 
 
 def linear(judged: Judged, level: float) -> Result:
-    """Judge whether least squares predict better; say which share of y's variance is explained, and by them."""
+    """Judge whether least squares predict better; say which share of y's variance is explained, and by others."""
     other = judged.baselines["linear"]
     worse = nlpd(judged.observed, judged.forecast) - nlpd(judged.observed, other)
     mean, m = float(worse.mean()), len(worse)
     trivial = judged.observed - judged.train.observed.mean()
-    explained, by_linear = (
-        1 - float(squared_error(judged.observed, each).sum() / max(float(trivial @ trivial), 1e-300))
-        for each in (judged.forecast, other)
-    )
-    values = {"explained": explained, "explained_by_linear": by_linear}
+    values = {
+        name: 1 - float(squared_error(judged.observed, each).sum() / max(float(trivial @ trivial), 1e-300))
+        for name, each in (
+            ("explained", judged.forecast),
+            *((f"explained_by_{name}", each) for name, each in judged.baselines.items()),
+        )
+    }
     error = float(worse.std(ddof=1)) / math.sqrt(max(min(judged.effective, m / autocorrelation_time(worse)), 1))
     if mean <= WORSE or mean <= -ndtri(level) * error:
         return Result(values)
     what = f"a linear model predicts the {judged.rows} rows better, by {mean:.2g} nats a row"
-    return Result(values, f"{what}: write `mean: {{kind: linear}}` below model, or a `sum` kernel with a `linear` term")
+    return Result(values, f"{what}: write `mean: {{kind: linear}}` below model")
 
 
 def along(x: np.ndarray) -> np.ndarray:
@@ -210,6 +232,14 @@ def along(x: np.ndarray) -> np.ndarray:
 
 def _columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
     yield from zip(data.columns, data.x.T, strict=True)
+
+
+def _parts(data: Dataset, name: str, column: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each part of an input's values: of a level, or of a part of their range."""
+    if name not in data.levels:
+        return _bins(column)
+    rows = (np.flatnonzero(column == number) for number in range(len(data.levels[name])))
+    return [part for part in rows if len(part) >= IN_A_BIN]
 
 
 def _bins(column: np.ndarray) -> list[np.ndarray]:
@@ -231,7 +261,7 @@ def _gaps(judged: Judged) -> Iterator[tuple[str, float, str, float]]:
         if any(other.startswith(".".join([*steps[:at], "period_length"])) for other in known):
             continue  # a periodic kernel's has no unit
         column = ".".join(steps[at + 1 :]) or (judged.train.columns[0] if judged.train.d == 1 else "")
-        if column in judged.train.columns:
+        if column in judged.train.columns and column not in judged.train.levels:
             found = np.unique(judged.train.x[:, judged.train.columns.index(column)])
             if len(found) >= LEVELS:
                 yield name, float(value), column, float(np.diff(found).min())

@@ -14,7 +14,7 @@ from shutil import copyfile
 import numpy as np
 import pandas as pd
 
-from gp.baselines import BASELINES, by_fold
+from gp.baselines import baselines_of, by_fold
 from gp.check import Judged, check
 from gp.dataset import Dataset
 from gp.forecast import Forecast
@@ -35,6 +35,7 @@ def main(study: str, params: Params, out: Path) -> None:
     train = Dataset.load(rows / "train.csv")
     fit, names = (json.loads(path.read_text("utf-8")) for path in (learnt / "fit.json", rows / "names.json"))
     trivial, left_out = trivial_forecast(train), Forecast.load(predicted / "loo.csv")
+    methods = baselines_of(train)
     judged = Judged(
         rows="left-out",
         x=train.x,
@@ -43,9 +44,10 @@ def main(study: str, params: Params, out: Path) -> None:
         shared=np.zeros(train.n),
         train=train,
         left_out=left_out,
-        baselines={name: method(train).leave_one_out() for name, method in BASELINES.items()},
+        baselines={},
         target=names["target"],
         hyperparameters=fit["fit"]["hyperparameters"],
+        inference=fit["inference"],
     )
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
     metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
@@ -58,7 +60,7 @@ def main(study: str, params: Params, out: Path) -> None:
     if (predicted / "folds.csv").exists():
         folds, forecast = pd.read_csv(rows / "folds.csv")["fold"].to_numpy(), Forecast.load(predicted / "folds.csv")
         metrics["folds"] = {"n": train.n, **score(train.observed, forecast, trivial)}
-        others = {name: by_fold(method, train, folds) for name, method in BASELINES.items()}
+        others = {name: by_fold(method, train, folds) for name, method in methods.items()}
         judged = replace(judged, rows="cross-validated", forecast=forecast, baselines=others)
     by_horizon = pd.DataFrame(columns=["method", "ahead"])  # none, without rolling origins
     if (rows / "test.csv").exists():
@@ -73,10 +75,13 @@ def main(study: str, params: Params, out: Path) -> None:
             facts = names["baseline"]["facts"]
             metrics["baseline"] = facts | study_scores(Posterior.load(rows / "baseline.csv"), train, test)
         if test.y is not None:
-            others = {name: method(train).predict(test.x) for name, method in BASELINES.items()}
+            others = {name: method(train).predict(test.x) for name, method in methods.items()}
             shared, forecast = (posterior.sd_f / posterior.sd_y) ** 2, posterior.y
             judged = replace(judged, rows="held-out", x=test.x, observed=test.y, forecast=forecast, shared=shared)
             judged = replace(judged, baselines=others)
+    if not judged.baselines:
+        left = {name: method(train).leave_one_out() for name, method in methods.items()}
+        judged = replace(judged, baselines=left)
     observed = judged.observed
     metrics["baselines"] = {
         name: {"n": len(observed), **score(observed, forecast, trivial)} for name, forecast in judged.baselines.items()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from gp.baselines import BASELINES
 from gp.scores import BLOCKS, headings
 from gp.spec import InputError
 from stages import folder, read_studies
@@ -38,13 +39,13 @@ def scores(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def fits(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return each study's line: likelihood, alarms of the fit, findings about predictions, and what linear reaches."""
+    """Return each study's line: likelihood, alarms of the fit, findings about predictions, and what others reach."""
     columns = {
         "log marginal likelihood [nats]": "fit.log_marginal_likelihood",
         "alarms": "certificate.alarms",
         "findings": "check.findings",
         "R²": "check.explained",
-        "linear R²": "check.explained_by_linear",
+        **{f"{name} R²": f"check.explained_by_{name}" for name in BASELINES},
         "linear MSLL": "baselines.linear.msll",
     }
     found = {

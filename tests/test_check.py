@@ -1,12 +1,15 @@
 """The check of predictions: each finding provoked alone, silence on data from the model; linear baselines."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
+import gp
 from gp.baselines import Linear, by_fold
-from gp.check import CHECKS, Judged, check
+from gp.check import CHECKS, Judged, check, structure
 from gp.dataset import Dataset
 from gp.forecast import Forecast
 
@@ -112,6 +115,27 @@ def test_each_finding_is_one_sentence_with_the_remedy_by_its_key(kind):
     assert said in sentences[0]
 
 
+@pytest.mark.parametrize("kind", ["exact", "markov", "harmonic", "vecchia", "sgpr", "svgp", "auto"])
+@pytest.mark.parametrize("found", PROVOKED)
+def test_a_remedy_works_with_the_inference_that_the_study_has(kind, found):
+    (_, rows), _ = PROVOKED[found]
+    if kind != "auto":  # which fit.json does not name, but what it chose
+        rows = replace(rows, inference={"kind": kind, "rows": 20} if kind == "exact" else {"kind": kind})
+    written = re.findall(r"`(?:noise: )?({kind: \w+}|\w+: {.*?})`", check(rows)[1][0])
+    keys = [yaml.safe_load(text) for text in written]
+    assert keys or kind in ("auto", "exact", "vecchia", "sgpr", "svgp") or found == "below zero", "no key was found"
+    assert found not in ("too narrow", "too wide", "outliers") or any("kind" in key for key in keys)
+    noises = [key for key in keys if "kind" in key] or [{"kind": "gaussian"}]
+    others = {name: value for key in keys if "kind" not in key for name, value in key.items()}
+    kernel = {"kind": "periodic", "period_length": {"fixed": 1}} if kind == "harmonic" else {"kind": "matern"}
+    kernel |= {"lengthscale": others["lengthscale"]} if "lengthscale" in others else {}
+    inference = others.get("inference", {"kind": kind})
+    x = T[:30] if found != "drift" else np.column_stack([T[:30], np.arange(30)])
+    for noise in noises:
+        model = {"kernel": kernel, "noise": noise, "mean": others.get("mean", {"kind": "constant"})}
+        assert np.isfinite(gp.log_marginal_likelihood(x, np.sin(T[:30]), model=model, inference=inference))
+
+
 def test_the_lengthscale_of_a_periodic_kernel_has_no_unit_and_is_not_compared_with_gaps():
     known = {"kernel.cycle.lengthscale": 0.01, "kernel.cycle.period_length": 1.0, "kernel.a.lengthscale.time": 1.0}
     assert check(judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters=known))[1] == []
@@ -144,3 +168,12 @@ def test_linear_forecasts_are_those_of_least_squares():
     forecast = Linear(data).predict(at)
     assert forecast.mean == pytest.approx(ahead @ coefficients, rel=1e-6)
     assert forecast.sd == pytest.approx(np.sqrt(variance), rel=1e-6)
+
+
+def test_the_check_names_the_level_that_is_missed():
+    species = np.resize([0.0, 1.0], 200)
+    rows = judged(species, species, 0.0, 0.5)
+    levels = replace(rows.train, levels={"time": ("Adelie", "Gentoo")})
+    said = structure(replace(rows, train=levels), 0.01).sentence
+    assert said is not None
+    assert said.startswith("where time is Gentoo, rows are 2.0 sd above")

@@ -75,12 +75,11 @@ def checked(results: Results) -> list[str]:
     """Return what the check of predictions looked at, in numbers; [] where there were too few rows to judge."""
     said, made = results.metrics.get("check", {}), []
     if "explained" in said:
-        shares = (number(100 * said[key], 3) for key in ("explained", "explained_by_linear"))
-        made.append(
-            "Predictions explain {} % of the variance of {}; a linear model {} %.".format(
-                *[next(shares), results.study.target if results.study else "y", next(shares)]
-            )
-        )
+        target, start = results.study.target if results.study else "y", "explained_by_"
+        others = {key.removeprefix(start): share for key, share in said.items() if key.startswith(start)}
+        listed = ", ".join(f"{name} {number(100 * share, 3)} %" for name, share in others.items())
+        share = number(100 * said["explained"], 3)
+        made.append(f"Predictions explain {share} % of the variance of {target}; by other methods: {listed}.")
     if "inside_50" in said:
         half, most = (number(100 * said[key], 3) for key in ("inside_50", "inside_95"))
         furthest = number(said["furthest"], 2)
