@@ -115,9 +115,37 @@ def changed_file(file: Output) -> Iterator[str]:
     elif not file.hash_info:
         yield f"{file.def_path}: new, not in {LOCK}"
     elif (now := file.get_hash()) != file.hash_info:
+        if absent := _kept_elsewhere(file):
+            now = _with(file, absent)
+            if now is None:
+                kept = " ".join(out.stage.path_in_repo for out in absent)
+                yield f"{file.def_path}: cannot be told, as tables in it are not here: `dvc pull {kept}`"
+                return
+            if now == file.hash_info:
+                return
         yield f"{file.def_path}: {file.hash_info.value[:8]} → {now.value[:8]}"
         if file.hash_info.isdir and now.isdir:
             yield from (f"  {line}" for line in _changed_inside(file))
+
+
+def _kept_elsewhere(folder: Output) -> list[Output]:
+    """Return the tables inside a folder that `dvc add` keeps, and that are not here."""
+    outs = (out for stage in folder.repo.index.stages if stage.is_data_source for out in stage.outs)
+    return [out for out in outs if out.fs.isin(out.fs_path, folder.fs_path) and not out.exists]
+
+
+def _with(folder: Output, absent: list[Output]) -> HashInfo | None:
+    """Return the hash that a folder has once `absent` tables are in it; None where one is a folder, not known here."""
+    if any(out.hash_info.isdir or not out.hash_info for out in absent):
+        return None
+    whole = Tree()
+    found = _build(folder, folder.fs, folder.repo)
+    for key, meta, info in found if isinstance(found, Tree) else ():
+        whole.add(key, meta, info)
+    for out in absent:
+        whole.add(out.fs.relparts(out.fs_path, folder.fs_path), out.meta, out.hash_info)
+    whole.digest()
+    return whole.hash_info
 
 
 def made_by(stage: Stage, graph: Any) -> dict[str, Stage]:

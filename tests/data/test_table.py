@@ -257,6 +257,26 @@ def test_a_symlink_out_of_the_folder_is_refused(project):
             table(path=path)
 
 
+def test_a_link_that_dvc_made_is_read_and_what_is_not_here_is_pulled(project):
+    (project / "elsewhere.csv").write_text(ROWS)
+    (project / "data/raw/link.csv").symlink_to(project / "elsewhere.csv")
+    (project / "data/raw/link.csv.dvc").write_text("outs: []\n")
+    assert table(path="data/raw/link.csv").sample(0)[0].n == 4
+    (project / "data/raw/link.csv").unlink()
+    with pytest.raises(InputError, match=r"is not here, but kept by DVC: `dvc pull data/raw/link.csv.dvc` fetches it"):
+        table(path="data/raw/link.csv").sample(0)
+    (project / "data/raw/many.dvc").write_text("outs: []\n")
+    with pytest.raises(InputError, match=r"`dvc pull data/raw/many.dvc` fetches it"):
+        table(path="data/raw/many/a.csv").sample(0)
+
+
+def test_the_folder_itself_may_be_a_link(project):
+    (project / "data/raw").rename(project / "tables")
+    (project / "data/raw").symlink_to(project / "tables")
+    (project / "tables/t.csv").write_text(ROWS)
+    assert table(path="data/raw/t.csv").sample(0)[0].n == 4
+
+
 def test_a_folder_below_the_folder_is_fine(project):
     (project / "data/raw/mine").mkdir()
     (project / "data/raw/mine/T.CSV").write_text(ROWS)

@@ -161,3 +161,17 @@ def test_the_pipeline_of_studies_is_verified_in_a_clone_without_data(finished, t
     assert "up to date: 10 stages" in verify(clone)
     clone.append("gp/model/means.py", "# edited\n")
     assert {"train@sine", "predict@sine", "train@lake"} <= set(verify(clone, exit_code=1).splitlines())
+
+
+def test_tables_that_dvc_keeps_need_not_be_here(pipeline, tmp_path):
+    pipeline.run("git", "rm", "-q", "--cached", "raw/b.csv")
+    (pipeline.path / ".dvcignore").write_text("/raw/.gitignore\n")
+    pipeline.run("dvc", "add", "-q", "raw/b.csv")
+    pipeline.repro()
+    pipeline.commit()
+    pipeline.run("git", "clone", "-q", ".", str(tmp_path / "there"))
+    there = type(pipeline)(tmp_path / "there")
+    assert not (there.path / "raw/b.csv").exists()
+    assert "is up to date" in verify(there)
+    (there.path / "raw/a.csv").write_text("x\n7\n", encoding="utf-8")
+    assert "raw: " in verify(there, exit_code=1)
