@@ -2,11 +2,9 @@
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Project
 
 PAGE = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
@@ -74,8 +72,7 @@ def test_an_example_of_the_page_keeps_the_laws(section, tmp_path):
     blocks = [put(tmp_path, *found) for found in BLOCK.findall(SECTIONS[section])]
     checks = "\n".join(filter(None, blocks))
     assert "check_" in checks
-    done = subprocess.run([sys.executable, "-c", checks], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    Project(tmp_path).run("python", "-c", checks)
 
 
 def test_the_page_names_files_that_exist_and_checks_that_there_are():
