@@ -282,7 +282,11 @@ def rows(values, i, bad):
 REFUSED_FIT = {
     "a NaN input": (lambda: gp.fit(rows(X, (3, 1), np.nan), Y), "x has a value that is not finite in row 3"),
     "an infinite target": (lambda: gp.fit(X, rows(Y, 5, np.inf)), "y has a value that is not finite in row 5"),
-    "text": (lambda: gp.fit(TABLE.assign(age="old"), Y), "x is not an array of numbers"),
+    "text": (
+        lambda: gp.fit(TABLE.assign(age=[f"{row} years" for row in range(len(TABLE))]), Y),
+        "'age' holds text, 40 different values in 40 rows, too many for categories: give numbers as floats",
+    ),
+    "text in an array": (lambda: gp.fit(np.full((40, 2), "old"), Y), "x is not an array of numbers"),
     "too few targets": (lambda: gp.fit(X, Y[:-1]), "x has 40 rows but y has 39: give one y for every row of x"),
     "targets in a column": (lambda: gp.fit(X, Y[:, None]), r"y has shape \(40, 1\): it must have 1 dimension"),
     "a masked target": (

@@ -10,6 +10,8 @@ from gp.dataset import as_array
 from gp.levels import Levels, level_of, ordered, renumbered
 from gp.spec import Fault, InputError
 
+MOST_DISTINCT, FEW = 0.5, 10  # share of the rows above which text is none of categories, and how many may always differ
+
 
 def columns_of(x: Any, names: tuple[str, ...] | None, known: Levels | None = None) -> tuple[Any, Levels]:
     """Return x as an array with one column for each input, and the levels of those that are categorical.
@@ -57,4 +59,7 @@ def _numbers(name: str, column: pd.Series, known: Mapping[str, tuple[str, ...]] 
     except ValueError as error:
         why = f"{name!r}: {error} is no level (text or a whole number)"
         raise InputError(Fault("", why, "give numbers as floats, or levels as text")) from None
+    if known is None and len(texts) > max(MOST_DISTINCT * len(column), FEW):
+        why = f"{name!r} holds text, {len(texts)} different values in {len(column)} rows, too many for categories"
+        raise InputError(Fault("", why, "give numbers as floats, or take the column out"))
     return renumbered(numbers, texts, ordered(texts) if known is None else known[name])
