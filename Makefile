@@ -1,4 +1,5 @@
-# Every target works on a fresh machine: it makes .venv and installs requirements.lock first.
+# Every target works on a fresh machine: it makes .venv and installs first what it needs, the pipeline's packages
+# (requirements.lock) or those of development too (requirements-dev.lock).
 
 PYTHON ?= python3
 PIP_OPTIONS ?=
@@ -14,6 +15,7 @@ LOCK_OPTIONS ?=
 
 # dvc.yaml's `cmd: python …` takes the first python on PATH.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+PIPELINE := .venv/.pipeline
 INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot stamps)))
@@ -24,7 +26,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
 	@echo 'Options, e.g. make repro PIP_OPTIONS="--proxy …": PYTHON PIP_OPTIONS DVC_OPTIONS JOBS PYTEST_OPTIONS BENCH_OPTIONS CHAOS_OPTIONS LOCK_OPTIONS'
 
-repro: $(INSTALLED) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
+repro: $(PIPELINE) dvc_plots/vega.js  ## run what changed in the studies, then show their metrics
 	$(RUN) python -m stages.repro $(if $(JOBS),--jobs $(JOBS)) $(DVC_OPTIONS)
 
 test: $(INSTALLED)  ## run all tests
@@ -53,37 +55,42 @@ bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 bench-calibration bench-bayesian bench-motorcycle bench-optimum bench-oscillators bench-large bench-uci: $(INSTALLED)  ## measure accuracy on one kind of data
 	$(RUN) python -m benchmarks.accuracy $(@:bench-%=%) $(BENCH_OPTIONS)
 
-report: $(INSTALLED)  ## write report.html, one page over all studies
+report: $(PIPELINE)  ## write report.html, one page over all studies
 	$(RUN) python -m review.report
 
 BASE ?= main
-review: $(INSTALLED) dvc_plots/vega.js  ## say what changed since BASE (a revision; HEAD: another, else the files on disk), and if it is better
+review: $(PIPELINE) dvc_plots/vega.js  ## say what changed since BASE (a revision; HEAD: another, else the files on disk), and if it is better
 	$(RUN) python -m review.compare '$(BASE)' $(if $(HEAD),'$(HEAD)')
 
 # What draws `dvc plots`' page (.dvc/plots/page.html) without a network.
-dvc_plots/vega.js: $(INSTALLED)
+dvc_plots/vega.js: $(PIPELINE)
 	$(RUN) python -m review.page
 
-why: $(INSTALLED)  ## say for each stage that `dvc repro` would run what changed
+why: $(PIPELINE)  ## say for each stage that `dvc repro` would run what changed
 	@$(RUN) python -m review.lock.why
 
-verify: $(INSTALLED)  ## check that dvc.lock is up to date, without data (verify-cache: that cached files are whole)
+verify: $(PIPELINE)  ## check that dvc.lock is up to date, without data (verify-cache: that cached files are whole)
 	@$(RUN) python -m review.lock.verify
 
-verify-cache: $(INSTALLED)
+verify-cache: $(PIPELINE)
 	@$(RUN) python -m review.lock.verify --cache
 
-versions: $(INSTALLED)  ## record the installed versions of what shapes outputs
+versions: $(PIPELINE)  ## record the installed versions of what shapes outputs
 	$(RUN) python -m stages.versions
 
 # Pins stay as they are unless LOCK_OPTIONS="--upgrade-package NAME" asks. One version for all Pythons (`fewest`). CUDA's
 # packages are left out: pip finds those of the torch build it takes, and a CPU build has none.
-lock: $(INSTALLED)  ## renew requirements.lock from pyproject.toml
-	$(RUN) uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --extra dev \
-	    --annotation-style line --custom-compile-command "make lock" \
-	    $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
-	grep -vE '^(cuda-|nvidia-|triton)' requirements.lock > .venv/requirements.lock
-	mv .venv/requirements.lock requirements.lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --annotation-style line \
+	    --custom-compile-command "make lock" $(LOCK_OPTIONS)
+lock: $(INSTALLED)  ## renew requirements.lock and requirements-dev.lock from pyproject.toml
+	cat requirements.lock requirements-dev.lock | grep -v '^-r' > .venv/all.lock
+	$(RUN) $(COMPILE) --extra dev --output-file .venv/all.lock pyproject.toml
+	$(RUN) $(COMPILE) --extra pipeline --extra report --constraints .venv/all.lock \
+	    --output-file .venv/pipeline.lock pyproject.toml
+	grep -vE '^(cuda-|nvidia-|triton)' .venv/pipeline.lock | sed -E 's/,? -c [^ ,]*//; s/# via,/# via/' > requirements.lock
+	{ printf '# What development needs besides the pipeline; `make lock` writes this file.\n-r requirements.lock\n'; \
+	    awk 'NR == FNR { known[$$1]; next } !($$1 in known)' .venv/pipeline.lock .venv/all.lock | \
+	    grep -vE '^(#|cuda-|nvidia-|triton)'; } > requirements-dev.lock
 
 clean:  ## remove generated data and caches (`make repro` takes results back from DVC's cache)
 	rm -rf $(GENERATED) dvc_plots .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -94,16 +101,21 @@ distclean: clean  ## clean, and remove the virtual environments
 	rm -rf .venv benchmarks/.venvs
 
 # A venv without a working pip was left half made: start again. The stamp comes last, so a broken installation is resumed.
-$(INSTALLED): requirements.lock
+define INSTALL
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || { \
 	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	        echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." \
 	            "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }; \
 	    echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv --clear .venv; }
-	@echo "Installing requirements.lock into .venv"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock || { \
-	    echo "requirements.lock could not be installed, for the reason above; what is done so far is kept." >&2; \
+	@echo "Installing $< into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r $< || { \
+	    echo "$< could not be installed, for the reason above; what is done so far is kept." >&2; \
 	    echo "Behind a proxy: make PIP_OPTIONS=\"--proxy …\" …" >&2; \
 	    echo "Without a network, from a folder of wheels: make PIP_OPTIONS=\"--no-index --find-links FOLDER\" …" >&2; \
 	    exit 1; }
 	@touch $@
+endef
+$(PIPELINE): requirements.lock
+	$(INSTALL)
+$(INSTALLED): requirements-dev.lock $(PIPELINE)
+	$(INSTALL)
