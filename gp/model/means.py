@@ -4,7 +4,7 @@ To add one, write a class here with a `kind`, its hyperparameters as fields, and
 end.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,11 +16,18 @@ from gp.parameters.vector import Units
 from gp.spec import OneOf, Spec
 
 
+def polynomial_mean(x: np.ndarray, bias: Any, weights: Any, active: Any) -> np.ndarray:
+    x = x if active is None else x[:, active]
+    return bias + np.sum([x**power @ row for power, row in enumerate(weights, start=1)], axis=0) + np.zeros(len(x))
+
+
 class PolynomialFeatures(torch.nn.Module):
     """b + Σ_p w_p · x^p (elementwise powers p = 1 … degree), with parameters b (1,) and w (degree, d).
 
     x are the `active` of the inputs, by position; None: all.
     """
+
+    formula: ClassVar = staticmethod(polynomial_mean)  # in NumPy alone, of the parameters by name (gp.predictor)
 
     def __init__(self, d: int, degree: int, active: list[int] | None = None) -> None:
         super().__init__()

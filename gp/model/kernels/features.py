@@ -1,5 +1,7 @@
 """Kernels without a lengthscale: lines, polynomials, a constant, and white noise as part of the function."""
 
+import math
+from itertools import combinations_with_replacement
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,10 +15,21 @@ from gp.parameters.scope import Reads, Scope
 from gp.parameters.vector import Bounds, Softplus, Units
 
 
+def linear(x1: np.ndarray, x2: np.ndarray, variance: Any) -> np.ndarray:
+    return (x1 * variance * x2).sum(-1)
+
+
+def linear_features(x: np.ndarray, variance: Any) -> np.ndarray:
+    """Return x √v."""
+    return x * np.sqrt(variance)
+
+
 class Linear(Leaf):
     """v x·x': straight lines through the origin (through the mean of the inputs if the model standardizes x)."""
 
     kind: Literal["linear"] = "linear"
+    formula: ClassVar = staticmethod(linear)
+    features: ClassVar = staticmethod(linear_features)
     amplitude: ClassVar[str] = "variance"
     variance: Positive | None = None
     ard: bool = False
@@ -46,10 +59,25 @@ class Linear(Leaf):
         return base
 
 
+def polynomial(x1: np.ndarray, x2: np.ndarray, offset: Any, power: int) -> np.ndarray:
+    return ((x1 * x2).sum(-1) + offset) ** power
+
+
+def polynomial_features(x: np.ndarray, offset: Any, power: int) -> np.ndarray:
+    """Return the monomials of degree `power` of (x, √c), each times the root of its multinomial coefficient."""
+    x = np.column_stack([x, np.broadcast_to(np.sqrt(offset), (len(x), 1))])
+    chosen = list(combinations_with_replacement(range(x.shape[1]), power))
+    repeats = [math.prod(math.factorial(which.count(j)) for j in set(which)) for which in chosen]
+    roots = np.sqrt([math.factorial(power) / count for count in repeats])
+    return np.column_stack([x[:, which].prod(axis=1) for which in chosen]) * roots
+
+
 class Polynomial(Leaf):
     """s (x·x' + c)^power  (R&W 2006 sec. 4.2.2): polynomials of degree `power`."""
 
     kind: Literal["polynomial"] = "polynomial"
+    formula: ClassVar = staticmethod(polynomial)
+    features: ClassVar = staticmethod(polynomial_features)
     power: Annotated[int, Field(ge=1, le=10)] = 2
     offset: Positive | None = None
     outputscale: Positive | None = None
@@ -77,10 +105,21 @@ class Polynomial(Leaf):
         return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
 
 
+def constant(x1: np.ndarray, x2: np.ndarray, constant: Any) -> np.ndarray:
+    return np.broadcast_to(constant, np.broadcast_shapes(x1.shape, x2.shape)[:-1])
+
+
+def constant_features(x: np.ndarray, constant: Any) -> np.ndarray:
+    """Return √c."""
+    return np.broadcast_to(np.sqrt(constant), (len(x), 1))
+
+
 class Constant(Leaf):
     """c: one unknown constant, the same at all inputs."""
 
     kind: Literal["constant"] = "constant"
+    formula: ClassVar = staticmethod(constant)
+    features: ClassVar = staticmethod(constant_features)
     amplitude: ClassVar[str] = "constant"
     reads: ClassVar[Reads] = "none"
     constant: Positive | None = None
@@ -99,10 +138,15 @@ class Constant(Leaf):
         return base
 
 
+def white(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    return (x1 == x2).all(-1) * 1.0
+
+
 class White(Leaf):
     """sd² if x equals x' exactly, else 0: independent for different inputs, equal for repeats of one input."""
 
     kind: Literal["white"] = "white"
+    formula: ClassVar = staticmethod(white)
     amplitude: ClassVar[str] = "sd"
     reads: ClassVar[Reads] = "any"
     sd: Positive | None = None

@@ -1,8 +1,10 @@
 """What all kernels share: raw parameters that are logs, and an amplitude, which factors of a product lack."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from gpytorch import kernels
 from gpytorch.constraints import Positive as PositiveConstraint
@@ -43,6 +45,13 @@ class Leaf(Spec):
 
     amplitude: ClassVar[str] = "outputscale"  # the field that scales k(x, x); factors of a product have none
     reads: ClassVar[Reads] = "numbers"  # which inputs, where `columns` does not say
+    # k(x1, x2) of unit amplitude in NumPy alone, for rows of x1 and x2 (…, d) that broadcast: where the model runs
+    # without torch (gp.predictor).  Its other arguments are the exponentials of the raw parameters, and fields.
+    formula: ClassVar[Callable[..., np.ndarray] | None] = None
+    # Of a stationary kernel, (rng, size, columns, …) → draws (size, columns) of its spectral density, rad per x.
+    frequencies: ClassVar[Callable[..., np.ndarray] | None] = None
+    # Of a kernel that is a finite sum Σ φ(x) φ(x'), (x, …) → φ (m, q).
+    features: ClassVar[Callable[..., np.ndarray] | None] = None
     columns: list[str] | None = Field(None, min_length=1)
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:

@@ -18,10 +18,27 @@ from gp.parameters.vector import Bounds, Softplus, Units
 from gp.spec import Count, Fault, InputError
 
 
+def periodic(x1: np.ndarray, x2: np.ndarray, lengthscale: Any, period_length: Any) -> np.ndarray:
+    return np.exp(-2 * ((np.sin(np.pi * (x1 - x2) / period_length) / lengthscale) ** 2).sum(-1))
+
+
+def periodic_frequencies(
+    rng: np.random.Generator, size: int, columns: int, lengthscale: Any, period_length: Any
+) -> np.ndarray:
+    """Return draws of 2πm/p: e^−κ I_m(κ), κ = 1/ℓ², are the probabilities of m, the difference of two Poisson numbers.
+
+    Their mean is κ/2 each (Skellam 1946); they are the coefficients of the kernel's Fourier series.
+    """
+    rate = np.broadcast_to(0.5 / np.asarray(lengthscale) ** 2, (size, columns))
+    return 2 * np.pi * (rng.poisson(rate) - rng.poisson(rate)) / period_length
+
+
 class Periodic(Stationary):
     """exp(−2 Σ sin²(π(x − x')/p)/ℓ²)  (R&W 2006 eq. 4.31; a product over columns)."""
 
     kind: Literal["periodic"] = "periodic"
+    formula: ClassVar = staticmethod(periodic)
+    frequencies: ClassVar = staticmethod(periodic_frequencies)
     period_length: Positive | None = None
 
     def base(self, scope: Scope, path: str, active: list[int]) -> kernels.Kernel:
@@ -50,10 +67,21 @@ class Periodic(Stationary):
         return kernel
 
 
+def cosine(x1: np.ndarray, x2: np.ndarray, period_length: Any) -> np.ndarray:
+    return np.cos(2 * np.pi * (x1 - x2) / period_length)[..., 0]
+
+
+def cosine_frequencies(rng: np.random.Generator, size: int, columns: int, period_length: Any) -> np.ndarray:
+    """Return 2π/p, its only frequency."""
+    return np.broadcast_to(2 * np.pi / np.asarray(period_length), (size, columns))
+
+
 class Cosine(Leaf):
     """cos(2π(x − x')/p) over one column: a sinusoid of unknown phase and amplitude."""
 
     kind: Literal["cosine"] = "cosine"
+    formula: ClassVar = staticmethod(cosine)
+    frequencies: ClassVar = staticmethod(cosine_frequencies)
     period_length: Positive | None = None
     outputscale: Positive | None = None
 
@@ -68,10 +96,31 @@ class Cosine(Leaf):
         return kernel
 
 
+def spectral_mixture(
+    x1: np.ndarray, x2: np.ndarray, mixture_weights: Any, mixture_means: Any, mixture_scales: Any
+) -> np.ndarray:
+    step, total = 2 * np.pi * (x1 - x2), 0.0
+    for weight, mean, scale in zip(mixture_weights, mixture_means, mixture_scales, strict=True):
+        total = total + weight * np.cos(step * mean).prod(-1) * np.exp(-0.5 * ((step * scale) ** 2).sum(-1))
+    return np.asarray(total)
+
+
+def spectral_mixture_frequencies(
+    rng: np.random.Generator, size: int, columns: int, mixture_weights: Any, mixture_means: Any, mixture_scales: Any
+) -> np.ndarray:
+    """Return draws of 2π N(±μ_q, σ_q²), mixture q by its weight  (Wilson & Adams 2013, eq. 11)."""
+    weights, means, scales = (np.asarray(part) for part in (mixture_weights, mixture_means, mixture_scales))
+    which = rng.choice(len(weights), size, p=weights / weights.sum())
+    sign = rng.choice([-1.0, 1.0], (size, columns))
+    return 2 * np.pi * (sign * means[which] + scales[which] * rng.standard_normal((size, columns)))
+
+
 class SpectralMixture(Leaf):
     """Σ_q w_q Π_j cos(2π μ_qj τ_j) exp(−2π² σ_qj² τ_j²)  (Wilson & Adams 2013, eq. 12)."""
 
     kind: Literal["spectral_mixture"] = "spectral_mixture"
+    formula: ClassVar = staticmethod(spectral_mixture)
+    frequencies: ClassVar = staticmethod(spectral_mixture_frequencies)
     amplitude: ClassVar[str] = "mixture_weights"
     num_mixtures: Count = 4
     mixture_weights: Positive | None = None

@@ -1,7 +1,14 @@
 """NoiseModel: the interface of all noise models to inference."""
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
+
+
+def noise_level(x: np.ndarray, variance: float) -> np.ndarray:
+    return np.full(len(x), variance)
 
 
 class NoiseModel(torch.nn.Module):
@@ -16,6 +23,8 @@ class NoiseModel(torch.nn.Module):
     reads_noise_sd = False  # whether it takes the rows' own standard deviations, where the data give them
     one_level = False  # whether every row's variance is exp(2 log_sd)
     held = False  # whether draws of hyperparameters may hold the parameters of each row: measured, not implied
+    # `forward` in NumPy alone, of x (m, d) and what `numbers` returns (gp.predictor); here of one level for all x.
+    formula: ClassVar[Callable[..., np.ndarray] | None] = staticmethod(noise_level)
     scalable = True  # whether its declared amplitudes scale all variances, so that scale can be profiled out
 
     @property
@@ -26,6 +35,11 @@ class NoiseModel(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the noise variance (m,) of new observations at internal inputs x (m, d)."""
         raise NotImplementedError
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the arguments of `formula` besides x, in internal units."""
+        with torch.no_grad():
+            return {"variance": self(torch.zeros(1, 1)).item()}
 
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the noise variance (n,) of the training rows x (n, d), and the excess of the bound (None: no bound).

@@ -1,6 +1,6 @@
 """Noise whose level depends on x: a second Gaussian process over its logarithm."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from gp.parameters.scope import Scope
 from gp.spec import Spec
 
 
+def log_noise(x: np.ndarray, cross: np.ndarray, prior: np.ndarray, log_level: float, weights: Any, root: Any) -> Any:
+    return np.exp(log_level + weights @ cross + 0.5 * (prior - ((root @ cross) ** 2).sum(axis=0)))
+
+
 class HeteroscedasticNoise(NoiseModel):
     """N(0, exp g(x)), g ~ GP(log sd², kernel), with a Gaussian q(g) at the training rows.
 
@@ -25,6 +29,7 @@ class HeteroscedasticNoise(NoiseModel):
 
     by_row = True
     held = True
+    formula = staticmethod(log_noise)  # `cross` (n, m) and `prior` (m,) are the kernel's, between sites z and x
 
     def __init__(self, kernel: GpytorchKernel, x: torch.Tensor) -> None:
         super().__init__()
@@ -46,6 +51,14 @@ class HeteroscedasticNoise(NoiseModel):
         whitened = _whitened(self.kernel(self.x).to_dense(), precisions, cross)[0]
         variance = prior - (whitened**2).sum(0)
         return (2 * self.raw_sd + (precisions - 0.5) @ cross + 0.5 * variance).exp()
+
+    def numbers(self) -> dict[str, Any]:
+        """Return log sd², Λ − ½ (n,), L_B⁻¹Λ^½ (n, n) and the rows z (n, d)."""
+        with torch.no_grad():
+            precisions, prior = self._precisions, self.kernel(self.x).to_dense()
+            root = _whitened(prior, precisions, torch.eye(len(prior)))[0].numpy()
+            weights, rows = (precisions - 0.5).numpy(), self.get_buffer("x").numpy()
+        return {"log_level": 2 * self.raw_sd.item(), "weights": weights, "root": root, "z": rows}
 
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return R's diagonal (n,), and −¼ tr Σ − KL(q(g) ‖ p(g)).
