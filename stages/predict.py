@@ -1,18 +1,23 @@
 """Predict a study's posterior: test.csv at the test rows and, for figures, grid.csv or slices.csv (many inputs).
 
 loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
+draws.csv has draws of the function along the grid of one input, where `draws` asks for some.
 new.csv has the study's new rows with mean, sd and quantiles of a new observation; forecast.csv the steps after the
 last row.  origins.csv has the held-out rows, forecast from rolling origins, where the study asks for them.
 Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
 """
 
 import json
+import math
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from gp.asked.joint import joint
 from gp.dataset import Dataset
 from gp.fitted.fitted import Fitted
 from gp.fitted.uncertainty import Auto, Hyperparameters, Nuts
@@ -24,11 +29,17 @@ from gp.series import Plan
 from gp.spec import Count, Seed, Spec
 from stages import folder, run, write_json
 
+POINTS = 500  # of a draw
+
 
 class Predict(Spec):
-    """Where to predict in addition to the test rows, and whether hyperparameters are integrated over."""
+    """Where to predict in addition to the test rows, and whether hyperparameters are integrated over.
+
+    `draws` is how many draws of the function figures over one input show.
+    """
 
     grid: Grid = Grid()
+    draws: Annotated[int, Field(ge=0, le=100)] = 0
     hyperparameters: Hyperparameters = Auto()
     horizon: Count | None = None  # steps after the last row, given all rows
 
@@ -74,6 +85,13 @@ def main(study: str, params: Params, out: Path) -> None:
     grid = params.predict.grid.points(rows, fitted.data.levels)
     if grid is not None:
         fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv")
+    if params.predict.draws and grid is not None and fitted.data.d == 1:
+        along = grid[:: math.ceil(len(grid) / POINTS)]
+        together = joint(fitted.gp, *fitted.settings("draws", hyperparameters), along, fitted.gp.inputs(along))
+        drawn = together.sample(params.predict.draws, params.seed)
+        heads = ["x", *(f"draw {k + 1}" for k in range(len(drawn)))]
+        table = pd.DataFrame(np.column_stack([along, drawn.T]), columns=heads)
+        table.to_csv(out / "draws.csv", index=False, lineterminator="\n")
     if has_slices(fitted.data):
         fitted.predict(slices(fitted.data), hyperparameters=hyperparameters).save(out / "slices.csv")
 

@@ -101,6 +101,17 @@ def test_a_surface_of_scattered_inputs_does_not_apply():
     assert PLOTS["surface"](dataclasses.replace(study, grid=study.prediction)) is None
 
 
+def test_draws_of_the_function_are_in_the_figure_where_there_are_some():
+    study = sine_study()
+    at = np.linspace(-1, 1, 20)
+    drawn = dataclasses.replace(study, draws=np.column_stack([at, np.sin(at), np.cos(at), at]))
+    axes = PLOTS["posterior"](drawn).axes[0]
+    found = [line for line in axes.lines if len(line.get_xdata()) == 20]
+    np.testing.assert_array_equal(found[1].get_ydata(), np.cos(at))
+    assert found[0].get_label() == "3 draws of the function"
+    assert len(axes.lines) - len(PLOTS["posterior"](study).axes[0].lines) == len(found) == 3
+
+
 def test_the_posterior_says_which_band_it_draws_and_reaches_as_far_as_the_truth():
     figure = PLOTS["posterior"](dataclasses.replace(sine_study(), interval=0.8))
     assert {"80 % band of a new observation", "80 % band of the function", "true function"} <= texts(figure)

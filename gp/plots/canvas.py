@@ -1,6 +1,7 @@
 """What all figures share: style, colours, points, bands, legend, and files whose bytes do not change."""
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -63,9 +64,27 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     figure.savefig(Path(folder) / f"{name}.png", metadata={"Software": None})
 
 
+@styled
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG."""
+    text = BytesIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+class Shown(Figure):
+    """A figure that a notebook shows where it is the value of a cell."""
+
+    @styled
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
+
+
 def new_figure(study: Study, width: float, height: float) -> Figure:
     """Return an empty figure of `width` × `height` inches under the study's title."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Shown(figsize=(width, height), layout="constrained")
     if study.title:
         figure.suptitle(study.title, fontsize=11)
     return figure

@@ -1,7 +1,11 @@
 """Figures of a posterior over its inputs: a curve with bands, its components, and a surface for two inputs."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gp.dataset import Dataset
 from gp.plots import values
 from gp.plots.canvas import (
     BLACK,
@@ -20,6 +24,8 @@ from gp.plots.canvas import (
     styled,
 )
 from gp.plots.study import Study
+from gp.posterior import Posterior
+from gp.spec import Fault, InputError
 
 
 @styled
@@ -31,6 +37,11 @@ def posterior(study: Study) -> Figure | None:
     figure = new_figure(study, 7, 4.8)
     axes = figure.subplots()
     draw_curve(axes, curve, study)
+    if study.draws is not None:
+        look: dict[str, Any] = {"color": BLUE, "linewidth": 0.6, "alpha": 0.6, "zorder": 1.2}
+        n = study.draws.shape[1] - 1
+        axes.plot(study.draws[:, 0], study.draws[:, 1], label=f"{n} draw{'s' if n > 1 else ''} of the function", **look)
+        axes.plot(study.draws[:, 0], study.draws[:, 2:], **look)
     if truth := values.truth(study, LINE_POINTS):
         draw_truth(axes, *truth)
     scatter_rows(axes, study, 0)
@@ -39,6 +50,20 @@ def posterior(study: Study) -> Figure | None:
     name_input(axes, study, 0)
     legend_below(figure, axes, n_columns=3, title=study.integrated)
     return figure
+
+
+@styled
+def of_posterior(found: Posterior, axes: Axes | None = None, *, interval: float = 0.95) -> Axes:
+    """Draw mean and bands of a posterior over one input into `axes`, or new ones, and return these."""
+    study = Study(train=Dataset(x=found.x, columns=found.columns), target="y", grid=found, interval=interval)
+    curve = values.posterior(study, LINE_POINTS)
+    if curve is None:
+        raise InputError(Fault("", f"a posterior over {study.train.d} inputs is no curve", "plot fitted.plot()"))
+    if axes is None:
+        axes = new_figure(study, 7, 4.8).subplots()
+    draw_curve(axes, curve, study)
+    axes.set(xlabel=found.columns[0], ylabel="y")
+    return axes
 
 
 @styled

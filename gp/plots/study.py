@@ -23,7 +23,8 @@ class Study:
     """A study's data and results; a figure does not apply if a part that it needs is None.
 
     `prediction` is at the rows of `test`, `grid` on a dense grid (d = 1 or 2), `slices` along each input
-    (gp.grid.slices).  `baseline` is another prediction at the rows of `test`, by the method `baseline_name`.  `trace`
+    (gp.grid.slices).  `draws` (m, 1 + k) are x and k draws of the function there (d = 1).
+    `baseline` is another prediction at the rows of `test`, by the method `baseline_name`.  `trace`
     has columns evaluation and nats_per_datum (negative log marginal likelihood).  `loo` is the forecast of each
     training row's y from all others, `folds` by a fit to the other folds.  `calibration` has nominal and observed
     coverage of the held-out rows or, if no y is held out, of `folds`, or else of `loo`.  Inputs that are angles have
@@ -42,6 +43,7 @@ class Study:
     folds: Forecast | None = None
     calibration: pd.DataFrame | None = None
     slices: Posterior | None = None
+    draws: np.ndarray | None = None
     baseline: Posterior | None = None
     baseline_name: str = ""
     periods: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Study:
             folds=_read(find("predict/folds.csv"), lambda path: Forecast.load(path, find("predict/folds.draws.npz"))),
             calibration=_read(find("evaluate/calibration.csv"), pd.read_csv),
             slices=posterior("predict/slices.csv"),
+            draws=_read(find("predict/draws.csv"), lambda path: pd.read_csv(path).to_numpy()),
             baseline=_read(find("synthesize/baseline.csv"), Posterior.load),
             baseline_name=names.get("baseline", {}).get("name", ""),
             periods=names.get("periods", {}),
