@@ -171,7 +171,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
     except (RuntimeError, TypeError, ValueError) as error:  # ragged lists; tensors that require grad, or are on a GPU
         raise InputError(Fault("", f"{name} is not an array of numbers ({error})", "give finite floats")) from None
     if array.dtype.kind == "O":
-        missing = [row for row, part in enumerate(array.tolist()) if pd.isna(np.atleast_1d(part)).any()]
+        missing = [row for row, part in enumerate(np.atleast_1d(array).tolist()) if pd.isna(np.atleast_1d(part)).any()]
         if missing:
             raise InputError(Fault("", f"{name} has a missing value in row {missing[0]}", "remove or fill the row"))
     return array

@@ -40,7 +40,14 @@ def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None
         "x": {"offset": gp.scope.x_offset, "scale": gp.scope.x_scale},
         "y": {"offset": gp.scope.y_offset, "scale": gp.scope.y_scale},
     }
-    model = {"columns": list(fitted.columns), "weights": np.asarray(weights)[:, None], "settings": settings, **units}
+    levels = {name: list(texts) for name, texts in fitted.data.levels.items()}
+    model = {
+        "columns": list(fitted.columns),
+        "levels": levels,
+        "weights": np.asarray(weights)[:, None],
+        "settings": settings,
+        **units,
+    }
     stored = dict[str, np.ndarray]()
     written, where = _packed(model, stored), Path(folder)
     where.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from gp.dataset import varied
+from gp.fitted.asked import Chosen
 from gp.fitted.fit import fit_dataset
-from gp.fitted.fitted import Chosen, Fitted
+from gp.fitted.fitted import Fitted
 from gp.forecast import Forecast
 from gp.parallel import fan_out
 

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from gp.calendar import dates_of
 from gp.dataset import Dataset
-from gp.fitted.fitted import Chosen, Fitted
+from gp.fitted.asked import Chosen
+from gp.fitted.fitted import Fitted
 from gp.fitted.mixture import Mixture, forecasts
 from gp.forecast import Forecast
 from gp.model.model import GaussianProcess

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ class Posterior:
     def sd_y(self) -> np.ndarray:
         """Return the standard deviation of a new observation (m,)."""
         return self.y.sd
+
+    def plot(self, ax: Any = None, *, interval: float = 0.95) -> Any:
+        """Draw mean and bands over one input into matplotlib's axes `ax`, or new ones, and return these."""
+        return import_module("gp.plots.curves").of_posterior(self, ax, interval=interval)  # scores need no figures
+
+    def _repr_html_(self) -> str:
+        table = pd.DataFrame(self.x, columns=stored_names(self.columns))
+        table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
+        return str(table.to_html(max_rows=20, float_format=lambda value: f"{value:.5g}"))
 
     def save(self, path: Path) -> None:
         """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f.

@@ -95,16 +95,31 @@ class Predictor:
         written = json.loads((where / "model.json").read_text(encoding="utf-8"))
         model = unpacked(written, stored)
         self.columns: list[str] = model["columns"]
+        self.levels: dict[str, list[str]] = model["levels"]
         self._formulas, self._settings, self._weights = formulas, model["settings"], model["weights"]
         self._x, self._y = model["x"], model["y"]
+
+    def _numbers(self, x: np.ndarray) -> np.ndarray:
+        """Return x (m, d) or (m,) as numbers (m, d): where it holds text, levels become their numbers."""
+        x = x[:, None] if x.ndim == 1 else x
+        if x.dtype.kind in "biuf" or x.ndim != 2 or x.shape[1] != len(self.columns):
+            return x.astype(np.float64)
+        found = np.empty(x.shape)
+        for j, name in enumerate(self.columns):
+            if name in self.levels:
+                place = {text: number for number, text in enumerate(self.levels[name])}
+                texts = [str(value).strip().removesuffix(".0") for value in x[:, j]]
+                found[:, j] = [place.get(text, len(place)) for text in texts]
+            else:
+                found[:, j] = x[:, j].astype(np.float64)
+        return found
 
     def predict(self, x: Any, noise_sd: Any = None) -> Prediction:
         """Return the prediction at x (m, d) or (m,), columns in the order of `columns`, in the data's units.
 
         `noise_sd` (m,) is the noise of new observations where it is known; otherwise the model says.
         """
-        given = np.asarray(x, dtype=np.float64)
-        given = given[:, None] if given.ndim == 1 else given
+        given = self._numbers(np.asarray(x))
         if given.ndim != 2 or given.shape[1] != len(self.columns) or not np.isfinite(given).all():
             raise ValueError(f"x has shape {given.shape}: finite rows of {', '.join(self.columns)} are needed")
         internal, scale = (given - self._x["offset"]) / self._x["scale"], self._y["scale"]
@@ -223,7 +238,7 @@ def main() -> None:
         sys.exit(f"the table has no column {missing[0] if table else model.columns[0]!r}")
     header, rows, answers = table[0], [row for row in table[1:] if row], csv.writer(sys.stdout, lineterminator="\n")
     try:
-        x = np.array([[float(row[header.index(name)]) for name in model.columns] for row in rows])
+        x = np.array([[row[header.index(name)] for name in model.columns] for row in rows], dtype=object)
         found = model.predict(x.reshape(len(rows), len(model.columns)))
     except (ValueError, IndexError) as error:
         sys.exit(f"a row is no list of numbers ({error})")

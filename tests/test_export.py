@@ -6,6 +6,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gp
@@ -16,6 +17,8 @@ from gp.spec import kinds
 RNG = np.random.default_rng(5)
 X = RNG.uniform(0, 6, (30, 2)) * [1.0, 100.0]
 Y = 50 + 10 * np.sin(X[:, 0]) + 0.02 * X[:, 1] + RNG.normal(size=30)
+SITES = np.array(["b", "a", "2", "c"])
+LEVELS = pd.DataFrame({"site": SITES[np.arange(30) % 4], "x": X[:, 0]})
 AT = np.vstack([RNG.uniform(-1, 7, (12, 2)) * [1.0, 100.0], X[:2], X.mean(axis=0) + 1e4])
 PLUG_IN = {"kind": "plug_in"}
 FACTORS = {"slope": {"kind": "linear", "columns": ["x1"]}, "sum": {"kind": "sum", "terms": {"a": {"kind": "rbf"}}}}
@@ -29,6 +32,7 @@ KERNELS = {
     "matern": {"nu": 1.5, "columns": ["x2"]},
 }
 CYCLES = {"kind": "periodic", "period_length": {"fixed": 6.3}, "columns": ["x1"]}
+OF_LEVELS = ("categorical", "low_rank")
 CASES = {
     **{kind: {"model": {"kernel": {"kind": kind, **KERNELS.get(kind, {})}}} for kind in kinds(Kernel)},
     "no scaling": {"model": {"standardize": {"x": False, "y": False}}},
@@ -59,10 +63,11 @@ def test_it_answers_as_the_model_does(name, tmp_path):
     options = dict(CASES[name])
     hyperparameters = options.pop("hyperparameters", PLUG_IN)
     start = {"train": {"kind": "adam", "steps": 3}} if name not in ("mixture",) else {"train": {"restarts": 0}}
-    fitted = gp.fit(X, Y, **start, **options)
+    x, at = (LEVELS, LEVELS.assign(site=SITES[::-1][np.arange(30) % 4])) if name in OF_LEVELS else (X, AT)
+    fitted = gp.fit(x, Y, **start, **options)
     export.export(fitted, tmp_path, hyperparameters=hyperparameters)
-    expected = fitted.predict(AT, hyperparameters=hyperparameters)
-    found = written(tmp_path).Predictor().predict(AT)
+    expected = fitted.predict(at, hyperparameters=hyperparameters)
+    found = written(tmp_path).Predictor().predict(at)
     close = {"rtol": 1e-10, "atol": 1e-10 * Y.std()}
     for part in ("mean", "sd_f", "sd_y"):
         np.testing.assert_allclose(getattr(found, part), getattr(expected, part), **close, err_msg=part)

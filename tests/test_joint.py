@@ -51,10 +51,7 @@ def test_draws_have_its_moments_and_agree_at_equal_inputs():
     assert np.std(found.sample(2000, seed=3, noise=True)[:, 1] - found.sample(2000, seed=3)[:, 1]) > 0.05
 
 
-def test_what_has_no_joint_posterior_says_so(monkeypatch):
-    fitted = gp.fit(X, Y, inference={"kind": "markov"}, model={"kernel": {"kind": "matern"}})
-    with pytest.raises(gp.InputError, match="exact inference alone"):
-        fitted.joint(AT)
-    monkeypatch.setattr("gp.fitted.joint.available_memory", lambda: 100)
+def test_covariances_too_large_for_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("gp.asked.joint.available_memory", lambda: 100)
     with pytest.raises(gp.InputError, match="covariances of these need"):
         gp.fit(X, Y).joint(AT)

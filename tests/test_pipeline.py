@@ -48,8 +48,11 @@ NEUTRAL = {
 
 # Studies hold their rows in memory (they come from synthesize's CSV), and no result depends on the laws of gp.testing.
 LIBRARY_ONLY = {
-    "gp/sklearn.py",
+    "gp/export.py",
     "gp/parquet.py",
+    "gp/predictor.py",
+    "gp/sklearn.py",
+    *(f"gp/asked/{name}.py" for name in ("exact_gp", "notebook", "numbers", "paths", "update")),
     *(str(file.relative_to(ROOT)) for file in (ROOT / "gp/testing").rglob("*.py")),
 }
 IMPORTS = """

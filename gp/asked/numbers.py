@@ -66,8 +66,8 @@ def finite() -> dict[str, Formula]:
 
 def mean_numbers(mean: torch.nn.Module) -> dict[str, Any]:
     """Return the name of the mean's formula, and its arguments besides x: the parameters by name."""
-    values = {name: tensor.detach().tolist() for name, tensor in mean.named_parameters()}
-    return {"formula": _formula_of(mean, "mean").__name__, "values": values}
+    formula = _formula_of(mean, "mean")
+    return {"formula": formula.__name__, "values": _values(formula, ("x",), None, mean)}
 
 
 def noise_numbers(spec: Any, noise: NoiseModel) -> dict[str, Any]:
@@ -91,8 +91,22 @@ def _registered(name: str, others: tuple[type[Spec], ...] = ()) -> dict[str, For
     return {kind: formula for kind, formula in found.items() if formula is not None}
 
 
-def _values(formula: Formula, given: tuple[str, ...], spec: Spec, module: torch.nn.Module) -> Mapping[str, Any]:
-    """Return the formula's arguments besides those `given`: exponentials of raw parameters, or fields of the spec."""
-    raw = {name.removeprefix("raw_"): tensor for name, tensor in module.named_parameters(recurse=False)}
-    wanted = [name for name in inspect.signature(formula).parameters if name not in given]
-    return {name: raw[name].detach().exp().tolist() if name in raw else getattr(spec, name) for name in wanted}
+def _values(formula: Formula, given: tuple[str, ...], spec: Spec | None, module: torch.nn.Module) -> Mapping[str, Any]:
+    """Return the formula's arguments besides those `given`.
+
+    Each is the exponential of the module's parameter raw_<name>, its parameter or what else it holds by that name, or a
+    field of the spec.
+    """
+    tensors, found = dict(module.named_parameters(recurse=False)), dict[str, Any]()
+    for name in inspect.signature(formula).parameters:
+        if name in given:
+            continue
+        if f"raw_{name}" in tensors:
+            found[name] = tensors[f"raw_{name}"].detach().exp()
+        elif name in tensors:
+            found[name] = tensors[name].detach()
+        else:
+            found[name] = getattr(module, name) if hasattr(module, name) else getattr(spec, name)
+        if isinstance(found[name], torch.Tensor):
+            found[name] = found[name].tolist()
+    return found

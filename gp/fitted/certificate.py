@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gp.dataset import Dataset
+from gp.fitted.asked import Text
 from gp.fitted.curvature import at_best_rows, curvature_at, of_hyperparameters
 from gp.fitted.draws import Draws
 from gp.fitted.intervals import asymptotic, integrated
@@ -30,7 +31,7 @@ IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Text):
     """Diagnostics of a fit at its hyperparameters θ; nats are of the marginal likelihood (plus prior).
 
     `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` the
@@ -166,9 +167,8 @@ class Certificate:
         if self.screened:
             lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
-            lines.append(
-                f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
-            )
+            names = ", ".join(self.irrelevant_inputs)
+            lines.append(f"irrelevant inputs (lengthscales far beyond their range): {names}")
         if self.scarce:
             lines.append(f"few rows: {self.scarce}")
         if self.undetermined:

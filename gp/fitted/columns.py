@@ -6,11 +6,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import as_array
+from gp.dataset import as_array, check_numbers, checked
 from gp.levels import Levels, level_of, ordered, renumbered
 from gp.spec import Fault, InputError
 
 MOST_DISTINCT, FEW = 0.5, 10  # share of the rows above which text is none of categories, and how many may always differ
+
+
+def inputs_of(x: Any, columns: tuple[str, ...], levels: Levels) -> np.ndarray:
+    """Return x as inputs (m, d) of the named columns, of which those with `levels` are categorical.
+
+    Raises InputError for a wrong number of columns, a row that is not finite, and what `columns_of` refuses.
+    """
+    inputs = checked("x", columns_of(x, columns, levels)[0], ndim=2)
+    if inputs.shape[1] != len(columns):
+        raise InputError(
+            Fault(
+                "",
+                f"x has {inputs.shape[1]} columns, but the model was fitted to {len(columns)} ({', '.join(columns)})",
+                "give as many",
+            )
+        )
+    for name in levels:
+        check_numbers(name, inputs[:, columns.index(name)])
+    return inputs
 
 
 def columns_of(x: Any, names: tuple[str, ...] | None, known: Levels | None = None) -> tuple[Any, Levels]:

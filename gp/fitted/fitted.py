@@ -1,6 +1,6 @@
 """Fitted: a model with its training rows and learnt hyperparameters; predict, certify, save, load."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset, check_numbers, checked
+from gp.dataset import Dataset, checked
 from gp.fitted import file
+from gp.fitted.asked import Asked, Chosen
 from gp.fitted.certificate import Certificate, certify, noise_share
-from gp.fitted.columns import columns_of
+from gp.fitted.columns import inputs_of
 from gp.fitted.draws import Draws
-from gp.fitted.joint import Joint, joint
 from gp.fitted.laplace import Mode, find_modes
 from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
@@ -23,18 +23,17 @@ from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method
 from gp.model.model import GaussianProcess, Model
 from gp.posterior import Posterior
-from gp.spec import Fault, InputError, Spec, kind_of, parse
+from gp.spec import kind_of, parse
 from gp.training import Adam, Problem, Search, Train
 from gp.transforms import power_of
 
 if TYPE_CHECKING:
+    from gp.asked.update import Surprise
     from gp.fitted.gap import Gap
-
-Chosen = Spec | Mapping[str, object] | None  # how hyperparameters are treated, as a spec or as a user writes it
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class Fitted(Asked):
     """A model at fitted hyperparameters, with all that prediction needs, including the training rows.
 
     It is built once and conditioned on its rows once; likelihood, leave-one-out and predictions share the result.
@@ -50,6 +49,7 @@ class Fitted:
     ranking: pd.DataFrame | None = None  # of the kernels, if several were tried
     gap: "Gap | None" = None  # to exact, where it was measured to choose the method
     draws: Mapping[Laplace | Nuts, Draws] = field(default_factory=dict)  # of the hyperparameters, from a model file
+    surprise: "Surprise | None" = None  # how surprising the rows of the last `update` were
     built: InitVar[GaussianProcess | None] = None  # the model over `data`, if already built
 
     def __post_init__(self, built: GaussianProcess | None) -> None:
@@ -188,8 +188,13 @@ class Fitted:
         finally:
             gp.parameters.set(self.vector)  # because certify changes them
 
-    def report(self) -> dict[str, Any]:
-        """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate."""
+    def report(self, path: str | Path | None = None) -> dict[str, Any]:
+        """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate.
+
+        With a `path`, also write an HTML page of that, with scores and figures (`page`).
+        """
+        if path is not None:
+            self.page(path)
         log_prior, _ = self.gp.parameters.log_prior(self.vector)
         treatment, why = self.treatment()
         has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
@@ -223,7 +228,7 @@ class Fitted:
         (gp.fitted.uncertainty); without it a rule decides.  Raises InputError for a wrong number of columns or a row
         that is not finite.
         """
-        inputs = self._checked(x)
+        inputs = inputs_of(x, self.columns, self.data.levels)
         internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
         if noise_sd is not None:
             self.model.refuse_noise_sd()
@@ -234,31 +239,10 @@ class Fitted:
             inputs, self.columns, *forecasts(self.gp, [self._conditioned], np.ones((1, 1)), internal, noise)
         )
 
-    def joint(self, x: Any, *, hyperparameters: Chosen = None) -> Joint:
-        """Return the joint posterior of the function at x (m, d) or (m,): its covariance, and draws of it.
-
-        Exact inference alone has one; `hyperparameters` as in `predict`.  Raises InputError as that does.
-        """
-        inputs, mixture = self._checked(x), self.mixture(hyperparameters)
-        conditioned = mixture.conditioned("joint") if mixture else [self._conditioned]
-        weights = mixture.weights[:, 0] if mixture else np.ones(1)
-        return joint(self.gp, conditioned, weights, inputs, self.gp.inputs(inputs))
-
-    def _checked(self, x: Any) -> np.ndarray:
-        """Return inputs (m, d) in the data's units."""
-        inputs = checked("x", columns_of(x, self.columns, self.data.levels)[0], ndim=2)
-        if inputs.shape[1] != self.data.d:
-            raise InputError(
-                Fault(
-                    "",
-                    f"x has {inputs.shape[1]} columns, but the model was fitted to {self.data.d} ("
-                    f"{', '.join(self.columns)})",
-                    "give as many",
-                )
-            )
-        for name in self.data.levels:
-            check_numbers(name, inputs[:, self.columns.index(name)])
-        return inputs
+    def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
+        """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,)."""
+        mixture = self.mixture(hyperparameters)
+        return (mixture.conditioned(label), mixture.weights[:, 0]) if mixture else ([self._conditioned], np.ones(1))
 
     def save(self, path: str | Path) -> None:
         """Write the model file (gp.fitted.file): training rows, learnt values, the specs, and all draws made so far.

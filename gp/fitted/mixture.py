@@ -48,6 +48,12 @@ class Kept(NamedTuple):
     sds: np.ndarray
     conditioned: Conditioned | None
 
+    @classmethod
+    def of(cls, gp: GaussianProcess, conditioned: Conditioned, count: int) -> "Kept":
+        """Return what is kept of the draw that `gp` is at, one of `count`."""
+        few = count * gp.distinct.n**2 <= KEPT
+        return cls(gp.parameters.vector, _sds(conditioned), conditioned if few else None)
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -117,7 +123,7 @@ class Mixture:
                 self.gp.parameters.set(vector)
                 conditioned = self.method.condition(self.gp)
                 if s == len(self.kept):
-                    self.kept.append(_keep(self.gp, conditioned, len(self.vectors)))
+                    self.kept.append(Kept.of(self.gp, conditioned, len(self.vectors)))
                 yield conditioned
         finally:
             self.gp.parameters.set(before)
@@ -189,7 +195,7 @@ def _weighted(
         parameters.set(within)
         try:
             conditioned = method.condition(gp)
-            keep, log = _keep(gp, conditioned, len(vectors)), 0.0
+            keep, log = Kept.of(gp, conditioned, len(vectors)), 0.0
             if ratios is not None:
                 alone = learnt is gp
                 log = conditioned.log_likelihood if alone else method.evaluate(learnt, gradient=False)[0]
@@ -204,12 +210,6 @@ def _weighted(
     log_weights, k = smoothed(np.array(logs))
     dropped, share = len(vectors) - len(logs), effective(log_weights) / len(logs)
     return Draws(np.array(found), tempered(log_weights), k, share, dropped), kept
-
-
-def _keep(gp: GaussianProcess, conditioned: Conditioned, count: int) -> Kept:
-    """Return what is kept of the draw that `gp` is at, one of `count`."""
-    few = count * gp.distinct.n**2 <= KEPT
-    return Kept(gp.parameters.vector, _sds(conditioned), conditioned if few else None)
 
 
 def _sds(conditioned: Conditioned) -> np.ndarray:

@@ -138,10 +138,13 @@ class Exact(Method):
         with one_thread():
             return self.condition(gp).by_log_noise()
 
-    def condition(self, gp: GaussianProcess) -> Solved:
-        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
+    def condition(self, gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
+        """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite.
+
+        `factor` (n, n) is the Cholesky factor of K + noise, where it is known.
+        """
         with one_thread(), torch.no_grad():
-            return solve(gp.distinct)
+            return solve(gp.distinct, factor=factor)
 
     def integrating(self, gp: GaussianProcess) -> tuple[Method, np.ndarray]:
         """Return exact inference with those mean coefficients integrated out that have neither bounds nor a prior."""
@@ -164,16 +167,16 @@ class _Integrated(Exact):
             solved = _with_flat_mean(gp)
             return solved.log_likelihood, solved.pull_back() if gradient else np.zeros(0)
 
-    def condition(self, gp: GaussianProcess) -> Solved:
+    def condition(self, gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
         """Return the model conditioned on its rows; it is left at the estimate of its mean coefficients."""
         with one_thread(), torch.no_grad():
-            return _with_flat_mean(gp)
+            return _with_flat_mean(gp, factor)
 
 
-def _with_flat_mean(gp: GaussianProcess) -> Solved:
+def _with_flat_mean(gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
     """Return the model solved with its mean coefficients integrated out, and move it to their estimate."""
     profile = profile_of(gp)
-    solved = solve(gp.distinct, profile.design)
+    solved = solve(gp.distinct, profile.design, factor)
     flat = FlatMean.of(profile.tensors, profile.design, solved.whitened)
     change = flat.change(solved.alpha)
     vector = gp.parameters.vector

@@ -17,6 +17,7 @@ from scipy.special import ive
 
 from gp.inference.method import Method, Moments
 from gp.inference.profile import Profile
+from gp.inference.together import Waves
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
@@ -206,6 +207,18 @@ class HarmonicPosterior:
     spread: np.ndarray
     log_likelihood: float
     condition_number: None = None  # no n×n matrix is factorised
+
+    def together(self) -> Waves:
+        """Return the posterior of several inputs together."""
+        orders, frequencies = np.arange(1, self.method.harmonics + 1), []
+        for kernel in _terms_of(self.gp.kernel):
+            base, own = kernel.base_kernel, np.zeros((1 + 2 * len(orders), self.gp.x.shape[1]))
+            own[1:, base.active_dims.tolist()] = np.tile(2 * math.pi / base.period_length.item() * orders, 2)[:, None]
+            frequencies.append(own)
+        # A sine is a cosine that comes a quarter of a turn later.
+        phases = np.repeat([0.0, 0.0, math.pi / 2], [1, len(orders), len(orders)])
+        every = np.tile(phases, len(frequencies))
+        return Waves(self.gp, np.vstack(frequencies), every, self.mean, self.spread)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the training rows, (n,), in internal units."""

@@ -13,16 +13,17 @@ from functools import cached_property
 import numpy as np
 import torch
 from gpytorch.kernels import Kernel
-from scipy.linalg import blas, solve_triangular
+from scipy.linalg import blas
 
 from gp.inference.flat_mean import FlatMean
 from gp.inference.left_out import leave_one_out
 from gp.inference.method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
+from gp.inference.together import Sites
 from gp.matrices.algebra import closed_form
 from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
 from gp.matrices.packed import PackedMatrix
-from gp.matrices.symmetric import Symmetric, symmetric
-from gp.matrices.tiles import TILE, matrix, slices
+from gp.matrices.symmetric import Symmetric, Tiled, symmetric
+from gp.matrices.tiles import TILE, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import keep_freed_memory, lapack_threads, one_thread
 
@@ -88,20 +89,10 @@ class Solved:
 
         return moments_of_terms(self.gp, x, marginals)
 
-    def joint(self, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return the posterior mean (m,) and covariance (m, m) of the function at internal inputs x (m, d).
-
-        R&W 2006 eqs. 2.23–2.24; a flat mean adds eq. 2.42's term.
-        """
-        gp, kernel = self.gp, self.gp.kernel
-        cross, prior = matrix(kernel, x, gp.x).numpy(), matrix(kernel, x, x).numpy()
-        mean = gp.mean(x).numpy() + cross @ self.alpha
-        whitened = solve_triangular(np.tril(self.factor), cross.T, lower=True)
-        covariance = prior - whitened.T @ whitened
-        if self.flat:
-            unknown = self.flat.columns(gp, x) - cross @ self.flat.whitened
-            covariance += unknown @ unknown.T
-        return mean, 0.5 * (covariance + covariance.T)
+    def together(self) -> Sites:
+        """Return the posterior of several inputs together."""
+        mean = self.alpha @ np.tril(self.factor)
+        return Sites(self.gp, self.gp.x, self.factor, mean, noise=self.noise, flat=self.flat)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
@@ -201,15 +192,19 @@ class Solved:
         return mean, variance
 
 
-def solve(gp: GaussianProcess, design: np.ndarray | None = None) -> Solved:
+def solve(gp: GaussianProcess, design: np.ndarray | None = None, factor: np.ndarray | None = None) -> Solved:
     """Return the model conditioned on its rows, at its current hyperparameters  (R&W 2006 Alg. 2.1, lines 2–3).
 
-    `design` (n, q) are columns Φ to be solved for as well.  Raises NotPositiveDefinite.
+    `design` (n, q) are columns Φ to be solved for as well, `factor` (n, n) is that of K + noise, where it is known.
+    Raises NotPositiveDefinite.
     """
     parameters = gp.parameters
-    matrix = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
     noise, graph = _noise(gp)
-    has_factor = matrix.factorise(noise)  # line 2
+    if factor is None:
+        matrix = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
+        has_factor = matrix.factorise(noise)  # line 2
+    else:
+        matrix, has_factor = Tiled(closed_form(gp.kernel, gp.x, gp.x), gp.n, factor), True
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
     log_determinant = 2 * float(np.log(matrix.pivots).sum()) if has_factor else math.nan
     if not math.isfinite(log_determinant):

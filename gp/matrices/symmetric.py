@@ -88,13 +88,18 @@ def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, 
 
 
 class Tiled:
-    """The matrix tile by tile: with many rows, no second n × n matrix is made."""
+    """The matrix tile by tile: with many rows, no second n × n matrix is made.
 
-    def __init__(self, blocks: Blocks, n: int) -> None:
+    `factor` (n, n) is its Cholesky factor, in C order, where that is known.
+    """
+
+    def __init__(self, blocks: Blocks, n: int, factor: np.ndarray | None = None) -> None:
         # Tiles are kept for derivatives, so only if there will be any.
         self._blocks: Blocks = Kept(blocks) if n <= KEPT and torch.is_grad_enabled() else blocks
         self._n = n
-        self._matrix = np.empty((0, 0))  # C, then L, then C⁻¹: the lower triangle, in C order
+        self._matrix = (
+            np.empty((0, 0)) if factor is None else factor
+        )  # C, then L, then C⁻¹: the lower triangle, in C order
 
     def factorise(self, noise: np.ndarray) -> bool:
         self._matrix = self.covariance(noise)

@@ -1,5 +1,6 @@
 """`check_kernel`: the laws of every kernel."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from gpytorch.kernels import Kernel as GpytorchKernel
 from linear_operator import to_dense
 
+from gp.asked.numbers import formulas, kernel_numbers
 from gp.dataset import Dataset
 from gp.inference.inducing.sgpr import Sgpr
 from gp.inference.profile import profile_of
@@ -15,6 +17,7 @@ from gp.matrices.algebra import closed_form
 from gp.matrices.tiles import autograd
 from gp.model.kernels import Kernel, Product, Rbf, Sum
 from gp.model.model import GaussianProcess, Standardize
+from gp.predictor import active, arrays, covariance
 from gp.spec import InputError
 from gp.testing import models
 from gp.testing.dense import check_likelihood
@@ -24,6 +27,7 @@ from gp.testing.specs import as_spec, with_values, without_values
 from gp.training import Problem
 
 EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
+DRAWN = 20_000  # frequencies of a stationary kernel
 LARGE = 3.0  # amplitudes are multiplied by this factor
 
 
@@ -32,7 +36,8 @@ def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
 
     The laws: its matrix is symmetric and positive semi-definite, and equals its blocks; the closed form equals
     gpytorch's evaluation; the likelihood's gradient with respect to hyperparameters and inputs equals finite
-    differences; hyperparameters have units; amplitudes scale the matrix; it reads only its own columns; all this holds
+    differences; where it has a formula in NumPy, frequencies or features, these are the same kernel;
+    hyperparameters have units; amplitudes scale the matrix; it reads only its own columns; all this holds
     as a term of a sum and as a factor of a product; a saved kernel is the same when loaded.  Raises AssertionError with
     the law that failed.
     """
@@ -43,8 +48,10 @@ def check_kernel(kernel: Any, *, columns: tuple[str, ...] = ("a", "b")) -> None:
         data = models.rows_of_levels(columns, spec.columns or columns)
     for standardize in SETTINGS:
         _check_one(name, spec, data, standardize)
+        gp = model_of("kernel", spec, standardize).build(data)
         if not of_levels:  # a level has no neighbours
-            _check_input_gradient(name, model_of("kernel", spec, standardize).build(data))
+            _check_input_gradient(name, gp)
+        _check_numbers(name, spec, gp)
     if of_levels:
         _check_levels(name, spec, data)
     models.check_units(name, "kernel", spec, data)
@@ -177,6 +184,27 @@ def _check_levels(name: str, spec: Any, data: Dataset) -> None:
     K = matrix(gp.kernel, new, new)
     law = f"{name}: a level that no row has is itself, and correlates less with each other one"
     require(bool((K[gp.n :, : gp.n] < K.diagonal()[: gp.n]).all()), law)
+
+
+def _check_numbers(name: str, spec: Any, gp: GaussianProcess) -> None:
+    """Check what a kernel says of itself in NumPy: its formula, draws of its spectral density, its features."""
+    if getattr(spec, "formula", None) is None:
+        return
+    written, x, K = kernel_numbers(spec, gp.kernel), gp.x[:-1].numpy(), matrix(gp.kernel, gp.x[:-1], gp.x[:-1])
+    size, values, columns = float(np.abs(K).max()), arrays(written["values"]), active(written, x)
+    law = f"{name}: its formula in NumPy is gpytorch's matrix"
+    require_equal(law, covariance(written, formulas(type(spec)), x[:, None], x), K, atol=EXACT * size)
+    law = f"{name}: its formula has the rows that inputs broadcast to"
+    require_equal(law, covariance(written, formulas(type(spec)), x, x), np.diagonal(K), atol=EXACT * size)
+    if spec.features is not None:
+        found = np.sqrt(written["amplitude"]) * spec.features(columns, **values)
+        require_equal(f"{name}: the products of its features are the matrix", found @ found.T, K, atol=EXACT * size)
+    if spec.frequencies is not None:
+        drawn = spec.frequencies(np.random.default_rng(0), DRAWN, columns.shape[1], **values)
+        phase = columns[:8] @ drawn.T
+        waves = np.cos(phase) @ np.cos(phase).T + np.sin(phase) @ np.sin(phase).T
+        law = f"{name}: the mean cosine at {DRAWN} of its frequencies is the kernel, but for chance"
+        require_equal(law, waves / DRAWN, K[:8, :8] / K[0, 0], atol=5 / math.sqrt(2 * DRAWN))
 
 
 def _check_columns(name: str, spec: Any, data: Dataset) -> None:

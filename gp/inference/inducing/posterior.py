@@ -11,6 +11,7 @@ from gpytorch.kernels import Kernel
 from gp.inference.inducing.bound import BLOCK, Gaussian, Inducing, optimum
 from gp.inference.inducing.rows import ModelRows, blocks
 from gp.inference.method import Moments, moments_of_terms, positive_part
+from gp.inference.together import Sites
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import diagonal, matrix, slices
 from gp.model.model import GaussianProcess
@@ -40,6 +41,11 @@ class SparsePosterior:
         return moments_of_terms(
             self.gp, x, lambda kernels: {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
         )
+
+    def together(self) -> Sites:
+        """Return the posterior of several inputs together."""
+        factor, q = self.inducing.factor.numpy(), self.q
+        return Sites(self.gp, self.inducing.z.detach(), factor, q.mean.numpy(), root=q.factor.numpy())
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the training rows, (n,), in internal units."""

@@ -17,6 +17,8 @@ from gp.inference.markov.lanes import Backward, Forward, Lanes, Rows
 from gp.inference.markov.space import Space
 from gp.inference.method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
 from gp.inference.profile import Profile, least_squares
+from gp.inference.solved import solve
+from gp.inference.together import Sites
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.matrices.tiles import slices
 from gp.model.model import GaussianProcess
@@ -191,6 +193,12 @@ class Filtered:
     @cached_property
     def _sites(self) -> tuple[np.ndarray, np.ndarray]:
         return self._unsorted([(backward.u[:, 0], backward.d) for _, _, backward in self._passes()])
+
+    def together(self) -> Sites:
+        """Return the posterior of several inputs together, by a dense factor over the rows: the same numbers."""
+        Exact().check(self.gp.n)
+        with one_thread(), torch.no_grad():
+            return solve(self.gp).together()
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from gp.inference.nearest.conditionals import Pairs, factorised, lower_pairs
 from gp.inference.nearest.full_scale import FullScale, FullScalePosterior, no_factor
 from gp.inference.nearest.groups import at_once
 from gp.inference.orderings import nearest, nearest_others
+from gp.inference.together import apart
 from gp.matrices.tiles import diagonal, slices
 from gp.model.model import GaussianProcess
 from gp.parallel import one_thread
@@ -60,6 +62,10 @@ class NearestPosterior:
                 found[name][0][part] = of.mean + of.features @ q.mean
                 found[name][1][part] = positive_part(of.variance + spread, of.prior)
         return found
+
+    def together(self) -> NoReturn:
+        """Raise InputError: the posterior of each input is given rows of its own."""
+        raise apart("vecchia conditions each input on rows of its own")
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows, in internal units."""

@@ -18,6 +18,10 @@ _TRIED = (0.25, 1.0, 4.0, 16.0, 64.0)  # lengthscales: two levels correlate by 0
 _EVEN = 1.4427  # 1/log 2: two levels correlate by ½
 
 
+def categorical(x1: np.ndarray, x2: np.ndarray, lengthscale: Any) -> np.ndarray:
+    return np.exp(-((x1 != x2) / np.broadcast_to(lengthscale, (1, x1.shape[-1]))).sum(-1))
+
+
 class Categorical(Leaf):
     """exp(−Σ_j [a_j ≠ b_j]/ℓ_j), over categorical inputs j: any two levels of one correlate by ρ = exp(−1/ℓ).
 
@@ -26,6 +30,7 @@ class Categorical(Leaf):
     """
 
     kind: Literal["categorical"] = "categorical"
+    formula: ClassVar = staticmethod(categorical)
     reads: ClassVar[Reads] = "levels"
     lengthscale: Positive | None = None
     outputscale: Positive | None = None
@@ -46,6 +51,13 @@ class Categorical(Leaf):
         return kernel
 
 
+def low_rank(x1: np.ndarray, x2: np.ndarray, weights: Any, known: Any) -> np.ndarray:
+    u, a, b = weights / np.sqrt(1 + (weights**2).sum(-1, keepdims=True)), x1[..., 0], x2[..., 0]
+    is_level = [(numbers[..., None] == known) * 1.0 for numbers in (a, b)]
+    first, second = (at @ u + (1 - at.sum(-1, keepdims=True)) * u.mean(0) for at in is_level)
+    return np.where(a == b, 1.0, (first * second).sum(-1))
+
+
 class LowRank(Leaf):
     """u_a·u_b + [a = b] (1 − |u_a|²) over one categorical input: each pair of levels has its own correlation u_a·u_b.
 
@@ -55,6 +67,7 @@ class LowRank(Leaf):
     """
 
     kind: Literal["low_rank"] = "low_rank"
+    formula: ClassVar = staticmethod(low_rank)
     reads: ClassVar[Reads] = "levels"
     rank: Annotated[int, Field(ge=1, le=10)] = 1
     weights: Real | None = None

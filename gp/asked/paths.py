@@ -1,0 +1,203 @@
+"""Draws of the whole function: paths that can be evaluated anywhere, by pathwise conditioning.
+
+Wilson et al. 2020, "Efficiently sampling functions from Gaussian process posteriors", eq. 11: a draw g of the prior,
+moved at the sites to what the posterior says there (Matheron's rule),
+
+    f(x) = m(x) + g(x) + k(x, Z) L⁻ᵀ (u − L⁻¹ (g(Z) + ε)),        u and ε being drawn as gp.inference.together has them.
+
+The prior's draw is a sum of cosines at frequencies from the kernel's spectral density (Rahimi & Recht 2007), drawn anew
+for each path: mean and covariance over paths are then exactly those of the posterior, however few the cosines; with
+more of them each path is nearer to a draw of a Gaussian process.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gp.asked import numbers
+from gp.fitted.columns import inputs_of
+from gp.inference.method import Conditioned
+from gp.inference.together import Sites, Waves, together
+from gp.levels import Levels
+from gp.model.model import GaussianProcess
+from gp.predictor import Numbers, active, arrays, matrix
+from gp.spec import Fault, InputError
+from gp.transforms import Transform
+
+COSINES = 1024  # of each path, for each product of kernels
+FEATURES = 5000  # of a path, of kernels that are finite sums
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Cosines times features: at x, Σ_j φ_j(x) Σ_i a_ij cos(ω_iᵀx − τ_i), the product of several kernels' draws.
+
+    `frequencies` ω (p, d), `phases` τ (p,), `weights` a (q, p); `finite` are the kernels of which φ are the features.
+    """
+
+    finite: tuple[Numbers, ...]
+    frequencies: np.ndarray
+    phases: np.ndarray
+    weights: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the sum at internal inputs x (m, d), (m,)."""
+        waves = np.cos(x @ self.frequencies.T - self.phases) @ self.weights.T
+        return np.asarray((_features(self.finite, x) * waves).sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """One draw of the function in internal units: prior mean, prior draw, and what moves it at the sites z (n, d)."""
+
+    kernel: Numbers
+    mean: Numbers
+    mean_formula: Any
+    prior: tuple[Terms, ...]
+    z: np.ndarray
+    moves: np.ndarray  # (n,)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the function at internal inputs x (m, d), (m,)."""
+        value = np.asarray(self.mean_formula(x, **arrays(self.mean["values"])))
+        for terms in self.prior:
+            value = value + terms(x)
+        return value + matrix(self.kernel, numbers.formulas(), x, self.z) @ self.moves if len(self.z) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """n draws of the function, in the data's units; each can be evaluated anywhere, as often as one likes."""
+
+    paths: tuple[Path, ...]
+    columns: tuple[str, ...]
+    levels: Levels
+    x_units: tuple[np.ndarray, np.ndarray]  # offset and scale (d,)
+    y_units: tuple[float, float]
+    transform: Transform | None  # of y, of which the paths are
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """Return the draws at x (m, d) or (m,), an array or a DataFrame, (n, m)."""
+        (x_offset, x_scale), (y_offset, y_scale) = self.x_units, self.y_units
+        internal = (inputs_of(x, self.columns, self.levels) - x_offset) / x_scale
+        drawn = np.array([path(internal) for path in self.paths]) * y_scale + y_offset
+        return drawn if self.transform is None else self.transform.of(drawn)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def sample_paths(
+    gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, n: int, seed: int
+) -> Paths:
+    """Return n draws of the function, each at one of S settings of the hyperparameters, drawn by `weights` (S,)."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n, weights / weights.sum())
+    paths = list[Path]()
+    for each, count in zip(conditioned, counts.tolist(), strict=True):
+        if count:
+            paths += _at_one_setting(together(each), count, rng)
+    order = rng.permutation(n)
+    units = (gp.scope.x_offset, gp.scope.x_scale), (gp.scope.y_offset, gp.scope.y_scale)
+    return Paths(tuple(paths[k] for k in order), gp.scope.columns, gp.scope.levels, *units, gp.spec.transform)
+
+
+def _at_one_setting(known: Sites | Waves, count: int, rng: np.random.Generator) -> list[Path]:
+    gp = known.gp
+    kernel: Numbers = numbers.kernel_numbers(gp.spec.kernel, gp.kernel)
+    mean: Numbers = numbers.mean_numbers(gp.mean)
+    formula, d = gp.mean.formula, gp.x.shape[1]
+    if isinstance(known, Waves):
+        drawn = known.mean + rng.standard_normal((count, known.root.shape[1])) @ known.root.T
+        waves = [Terms((), known.frequencies, known.phases, row[None]) for row in drawn]
+        return [Path(kernel, mean, formula, (wave,), np.zeros((0, d)), np.zeros(0)) for wave in waves]
+    z, products = known.z.numpy(), _products(kernel)
+    priors = [tuple(_draw(product, d, rng) for product in products) for _ in range(count)]
+    prior = np.array([sum(terms(z) for terms in each) for each in priors]).T  # g(Z), (n, count)
+    wanted = (
+        known.mean[:, None]
+        if known.root is None
+        else known.mean[:, None] + known.root @ rng.standard_normal(prior.shape)
+    )
+    if known.noise is not None:
+        prior = prior + np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
+    whitened = solve_triangular(known.lower, prior, lower=True)
+    moves, means = solve_triangular(known.lower, wanted - whitened, lower=True, trans=1), [mean] * count
+    if flat := known.flat:
+        # With K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ for K⁻¹ the residuals of the prior's draw move the coefficients too.
+        by_root = flat.whitened.T @ prior
+        moves, change = moves + flat.whitened @ by_root, -flat.root @ by_root
+        means = [_moved(gp, flat.tensors, mean, column) for column in change.T]
+    return [
+        Path(kernel, own, formula, each, z, column) for own, each, column in zip(means, priors, moves.T, strict=True)
+    ]
+
+
+def _moved(gp: GaussianProcess, tensors: tuple[Any, ...], mean: Numbers, change: np.ndarray) -> Numbers:
+    """Return the mean's numbers with `change` (q,) added to the coefficients in `tensors`."""
+    moved, at = dict(mean["values"]), 0
+    names = {tensor: name for name, tensor in gp.mean.named_parameters()}
+    for tensor in tensors:
+        part = change[at : at + tensor.numel()].reshape(tuple(tensor.shape))
+        moved[names[tensor]] = (np.array(moved[names[tensor]]) + part).tolist()
+        at += tensor.numel()
+    return {**mean, "values": moved}
+
+
+def _products(kernel: Numbers) -> list[tuple[float, tuple[Numbers, ...]]]:
+    """Return the kernel as a sum of products of leaves, each with its amplitude."""
+    if kernel["kind"] == "sum":
+        return [product for term in kernel["terms"] for product in _products(term)]
+    if kernel["kind"] == "product":
+        found = [(kernel["amplitude"], tuple[Numbers, ...]())]
+        for factor in kernel["factors"]:
+            found = [(a * b, (*left, *right)) for a, left in found for b, right in _products(factor)]
+        return found
+    return [(kernel["amplitude"], (kernel,))]
+
+
+def _draw(product: tuple[float, tuple[Numbers, ...]], d: int, rng: np.random.Generator) -> Terms:
+    """Return a draw of the prior whose kernel is the product of leaves over d inputs.
+
+    Frequencies of a product are sums of its factors'.
+    """
+    (variance, leaves), finite, frequencies = product, list[Numbers](), np.zeros((COSINES, d))
+    formulas, spectra, features, origin = numbers.formulas(), numbers.spectra(), numbers.finite(), np.zeros((1, d))
+    for leaf in leaves:
+        kind, values, columns = leaf["kind"], arrays(leaf["values"]), active(leaf, np.arange(d))
+        if kind in spectra:
+            frequencies[:, columns] += spectra[kind](rng, COSINES, len(columns), **values)
+            variance *= float(formulas[kind](active(leaf, origin), active(leaf, origin), **values)[0])
+        elif kind in features:
+            finite.append(leaf)
+        else:
+            raise InputError(
+                Fault(
+                    "kernel",
+                    f"a kernel of kind {kind} has neither a spectral density nor finitely many features",
+                    "draw at the inputs that you want: fitted.joint(x).sample(n, seed)",
+                )
+            )
+    size = _features(finite, origin).shape[1]
+    if size > FEATURES:
+        raise InputError(
+            Fault("kernel", f"has {size} features, and a path up to {FEATURES}", "lower a polynomial's power")
+        )
+    if not frequencies.any():  # no cosine
+        frequencies = np.zeros((1, d))
+        return Terms(tuple(finite), frequencies, np.zeros(1), np.sqrt(variance) * rng.standard_normal((size, 1)))
+    phases = np.repeat([0.0, np.pi / 2], COSINES)
+    weights = np.sqrt(variance / COSINES) * rng.standard_normal((size, 2 * COSINES))
+    return Terms(tuple(finite), np.vstack([frequencies, frequencies]), phases, weights)
+
+
+def _features(finite: Iterable[Numbers], x: np.ndarray) -> np.ndarray:
+    """Return the products of the kernels' features at internal inputs x (m, d), (m, q)."""
+    known, found = numbers.finite(), np.ones((len(x), 1))
+    for leaf in finite:
+        own = known[leaf["kind"]](active(leaf, x), **arrays(leaf["values"]))
+        found = (found[:, :, None] * own[:, None]).reshape(len(x), -1)
+    return found

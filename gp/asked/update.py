@@ -1,0 +1,214 @@
+"""New rows without a refit: hyperparameters are kept, and the factor of K + noise is appended to, in O(n²).
+
+With L the factor of the rows so far and B = L⁻¹k(X, X'), that of all rows has the further rows (Bᵀ, C), where C is the
+factor of k(X', X') + noise − BᵀB  (Golub & Van Loan 2013, sec. 4.2.9).  Draws of the hyperparameters are kept too;
+their weights are multiplied by the density of the new rows that each draw predicts.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+from scipy.stats import chi2
+
+from gp.asked.joint import Joint
+from gp.dataset import Dataset, TableStatistics, as_array, checked
+from gp.fitted.columns import inputs_of
+from gp.fitted.fitted import Fitted
+from gp.fitted.mixture import Kept, Mixture
+from gp.fitted.pareto import effective
+from gp.fitted.uncertainty import Laplace, Nuts
+from gp.inference.exact import Exact
+from gp.inference.method import Conditioned, Method, Search, without_factor
+from gp.inference.solved import Solved
+from gp.matrices.tiles import matrix
+from gp.model.model import GaussianProcess
+from gp.parallel import one_thread
+from gp.spec import Fault, InputError, kind_of
+
+SIMULATED = 400  # sets of new rows, of which the expected range is
+UNLIKELY = 0.01  # probability of rows as surprising, below which a refit is due
+FEW = 0.25  # share of the draws that have the weight, below which a refit is due
+GROWN = 2.0  # times the rows that hyperparameters were learnt on, at which a refit is due
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """How surprising new rows were to the model: their joint log density (nats, y in its own units).
+
+    `lower` and `upper` are where it lies in 95 of 100 cases if the model is right, and `probability` that of a density
+    as low.  `refit` are the reasons to fit again; `learnt_on` is the number of rows that the last fit had.
+    """
+
+    rows: int
+    log_density: float
+    lower: float
+    upper: float
+    probability: float
+    learnt_on: int
+    refit: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.rows} new rows: log density {self.log_density:.4g} nats, expected {self.lower:.4g} to "
+            f"{self.upper:.4g} (as low with probability {self.probability:.2g})"
+        )
+        return f"{said}; fit again: {'; '.join(self.refit)}" if self.refit else said
+
+
+def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
+    """Return the model conditioned on its rows and new ones, x (m, d) or (m,) and y (m,), hyperparameters kept.
+
+    Inputs and targets stay in the internal units of the fit.  Raises InputError for rows that have faults, and where
+    the factor is not that of exact inference.
+    """
+    _refuse(fitted)
+    data, new = _rows(fitted, x, y, noise_sd)
+    mixture = fitted.mixture()
+    known, made = fitted._conditioned, dict(fitted._mixtures)
+    built = fitted.model.build(data)
+    # Raw numbers are in units of their scales, which are of the data where they are no logs.
+    units = fitted.gp.parameters.reference / built.parameters.reference
+    vector = fitted.vector * units
+    search = None if fitted.search is None else Search(vector, (), (), 0, 0)
+    found = replace(fitted, data=data, vector=vector, search=search, draws={}, gap=None, built=built)
+    gained, mixtures = np.zeros(1), dict[Laplace | Nuts, Mixture]()
+    with one_thread(), torch.no_grad():
+        found.__dict__["_conditioned"] = extended = _extended(found.inference, found.gp, known)
+        for kind, before in made.items():
+            mixtures[kind], densities = _reweighted(before, found, units)
+            gained = densities if before is mixture else gained
+        found.gp.parameters.set(vector)
+    found.__dict__["_mixtures"] = mixtures
+    if mixture is None:
+        gained = np.array([extended.log_likelihood - known.log_likelihood])
+    learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
+    object.__setattr__(found, "surprise", _surprise(fitted, new, gained, learnt_on))
+    return found
+
+
+def _refuse(fitted: Fitted) -> None:
+    gp, instead = fitted.gp, "fit to all rows"
+    if not isinstance(fitted.inference, Exact):
+        kind = kind_of(type(fitted.inference))
+        raise InputError(
+            Fault("inference", f"rows are appended to the factor of exact inference, and this is {kind}", instead)
+        )
+    if gp.noise.by_row:
+        raise InputError(Fault("noise", "noise of this kind learns something for every row, new ones too", instead))
+    if gp.table and gp.table.n > gp.n:
+        raise InputError(Fault("", "its rows are a sample of a larger table", instead))
+
+
+def _rows(fitted: Fitted, x: Any, y: Any, noise_sd: Any) -> tuple[Dataset, Dataset]:
+    """Return all rows, with the scales of the fit, and the new ones alone."""
+    old, scope = fitted.data, fitted.gp.scope
+    if (old.noise_sd is None) != (noise_sd is None):
+        has, fix = ("no", "drop noise_sd") if old.noise_sd is None else ("a", "give noise_sd, (m,)")
+        raise InputError(Fault("noise_sd", f"the model's rows have {has} known standard deviation", fix))
+    targets = checked("y", as_array("y", y), ndim=1)
+    inputs = inputs_of(x, old.columns, old.levels)
+    for name, levels in old.levels.items():
+        if (inputs[:, old.columns.index(name)] >= len(levels)).any():
+            raise InputError(Fault("x", f"{name!r} has a level that the model has not seen", "fit to all rows"))
+    new = Dataset(x=inputs, y=targets, columns=old.columns, noise_sd=noise_sd)
+    known = None
+    if new.noise_sd is not None and old.noise_sd is not None:
+        known = np.concatenate([old.noise_sd, new.noise_sd])
+    x_scales, y_scales = np.array([scope.x_offset, scope.x_scale]), np.array([[scope.y_offset], [scope.y_scale]])
+    scales = TableStatistics(old.n + new.n, x_scales, y_scales)
+    rows, observed = np.vstack([old.x, new.x]), np.concatenate([old.observed, new.observed])
+    return Dataset(rows, old.columns, observed, None, known, scales, old.dates, old.levels), new
+
+
+def _extended(method: Method, gp: GaussianProcess, known: Conditioned) -> Solved:
+    """Return `gp`, over the rows that `known` is conditioned on and more, conditioned by appending to that factor.
+
+    Where rows share their inputs, groups may have changed: the matrix is then factorised anew.
+    """
+    assert isinstance(method, Exact)
+    assert isinstance(known, Solved)
+    if gp.distinct is not gp or known.gp.repeats:
+        return method.condition(gp)
+    n, old = known.gp.n, known.factor
+    with torch.no_grad():
+        noise = gp.training_noise()[0].numpy()
+        cross, own = matrix(gp.kernel, gp.x[:n], gp.x[n:]).numpy(), matrix(gp.kernel, gp.x[n:], gp.x[n:]).numpy()
+    below = solve_triangular(old, cross, lower=True, check_finite=False)
+    factor = np.zeros((gp.n, gp.n))
+    factor[:n, :n], factor[n:, :n] = old, below.T
+    try:
+        factor[n:, n:] = np.linalg.cholesky(own + np.diag(noise[n:]) - below.T @ below)
+    except np.linalg.LinAlgError:
+        raise without_factor(gp, f"the kernel matrix of n={gp.n} points") from None
+    return method.condition(gp, factor)
+
+
+def _reweighted(before: Mixture, found: Fitted, units: np.ndarray) -> tuple[Mixture, np.ndarray]:
+    """Return a mixture over all rows, and the log density (S,) of the new ones at each draw, internal units."""
+    after, method, kept, gained = found.gp, before.method, list[Kept](), list[float]()
+    for each, vector in zip(before.conditioned("update"), before.vectors, strict=True):
+        after.parameters.set(vector * units)
+        extended = _extended(method, after, each)
+        gained.append(extended.log_likelihood - each.log_likelihood)
+        kept.append(Kept.of(after, extended, len(before.vectors)))
+    logs = before.draws.log_weights + np.array(gained)
+    logs -= np.logaddexp.reduce(logs)
+    draws = before.draws
+    sampled = None if draws.sampled is None else draws.sampled * units
+    share = effective(logs) / len(logs)
+    later = replace(draws, vectors=draws.vectors * units, log_weights=logs, effective=share, sampled=sampled)
+    return Mixture(after, method, later, before.places, kept), np.array(gained)
+
+
+def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) -> Surprise:
+    """Return how surprising the new rows were, whose log density at each of S settings was `gained` (S,)."""
+    mixture, k, scale = fitted.mixture(), new.n, fitted.gp.scope.y_scale
+    unit = k * math.log(scale)
+    refit = []
+    if mixture is None:
+        # log N(y | μ, C) is −½ χ²_k less what does not depend on y.
+        joint = fitted.joint(new.x)
+        covariance = joint.covariances[0] + np.diag(_noise(joint, new)[0])
+        most = -0.5 * (np.linalg.slogdet(covariance)[1] + k * math.log(2 * math.pi))
+        density = float(gained[0]) - unit
+        probability = float(chi2.sf(2 * (most - density), k))
+        lower, upper = (most - 0.5 * float(chi2.ppf(level, k)) for level in (0.975, 0.025))
+    else:
+        logs = mixture.draws.log_weights
+        density = float(np.logaddexp.reduce(logs + gained)) - unit
+        joint = fitted.joint(new.x)
+        simulated = _densities(joint, _noise(joint, new))
+        lower, upper = (float(end) for end in np.quantile(simulated, [0.025, 0.975]))
+        probability = float((simulated <= density).mean())
+        share = effective(logs + gained) / effective(logs)
+        if share < FEW:
+            refit.append(f"{share:.0%} of what the draws of hyperparameters said before is left")
+    if probability < UNLIKELY:
+        refit.insert(0, "the new rows are not what the model expects")
+    if fitted.data.n + k >= GROWN * learnt_on:
+        refit.append(f"hyperparameters were learnt on {learnt_on} of {fitted.data.n + k} rows")
+    return Surprise(k, density, lower, upper, probability, learnt_on, tuple(refit))
+
+
+def _noise(joint: Joint, new: Dataset) -> np.ndarray:
+    """Return the noise variances of the new rows at each setting, (S, m), their own where they are known."""
+    return joint.noise if new.noise_sd is None else np.broadcast_to(new.noise_sd**2, joint.noise.shape)
+
+
+def _densities(joint: Joint, noise: np.ndarray) -> np.ndarray:
+    """Return the log densities of SIMULATED sets of new rows, drawn from the mixture, under it."""
+    rng, (s, k) = np.random.default_rng(0), joint.means.shape
+    roots = [np.linalg.cholesky(joint.covariances[i] + np.diag(noise[i])) for i in range(s)]
+    which = rng.choice(s, SIMULATED, p=joint.weights / joint.weights.sum())
+    white = rng.standard_normal((SIMULATED, k))
+    rows = np.array([joint.means[i] + roots[i] @ z for i, z in zip(which, white, strict=True)])
+    each = []
+    for mean, root in zip(joint.means, roots, strict=True):
+        z = solve_triangular(root, (rows - mean).T, lower=True)
+        each.append(-0.5 * ((z**2).sum(axis=0) + k * math.log(2 * math.pi)) - np.log(np.diag(root)).sum())
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.logaddexp.reduce(np.log(joint.weights)[:, None] + np.array(each), axis=0))

@@ -1,0 +1,118 @@
+"""What notebooks and other libraries ask of a fitted model, and no stage does.
+
+Each module is imported when it is asked: imported here, its edits would train every study again.
+"""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gp.fitted.columns import inputs_of
+from gp.inference.method import Conditioned, Method
+from gp.model.model import GaussianProcess
+from gp.spec import Fault, InputError, Spec
+
+if TYPE_CHECKING:
+    from gpytorch.likelihoods import Likelihood
+    from matplotlib.figure import Figure
+
+    from gp.asked.exact_gp import DataUnits
+    from gp.asked.joint import Gradient, Joint
+    from gp.asked.paths import Paths
+    from gp.fitted.fitted import Fitted
+
+Chosen = Spec | Mapping[str, object] | None  # how hyperparameters are treated, as a spec or as a user writes it
+
+
+class Text:
+    """What a notebook shows as its own lines, alarms in bold."""
+
+    def _repr_html_(self) -> str:
+        lines = [escape(line) for line in str(self).splitlines()]
+        return "<p>" + "<br>".join(f"<b>{line}</b>" if line.startswith("ALARM") else line for line in lines) + "</p>"
+
+
+class Asked:
+    """Joint posteriors, draws, slopes, new rows, and the model in other libraries' terms."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def gp(self) -> GaussianProcess: ...
+
+        @property
+        def inference(self) -> Method: ...
+
+        def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]: ...
+
+    def joint(self, x: Any, *, hyperparameters: Chosen = None) -> "Joint":
+        """Return the joint posterior of the function at x (m, d) or (m,): its covariance, and draws of it.
+
+        `hyperparameters` as in `predict`.  Raises InputError as that does, and where inference has none (vecchia).
+        """
+        found: Joint = self._at("joint", x, hyperparameters)
+        return found
+
+    def gradient(self, x: Any, *, hyperparameters: Chosen = None) -> "Gradient":
+        """Return the derivatives of mean, sd_f and sd_y by each input at x (m, d) or (m,); else as `joint`."""
+        found: Gradient = self._at("gradient", x, hyperparameters)
+        return found
+
+    def refuse_transform(self, what: str) -> None:
+        """Raise InputError if y is transformed, which `what` does not know of."""
+        if self.gp.spec.transform is not None:
+            kind = self.gp.spec.transform.kind
+            fix = "fit without model.transform, or to a y that you transformed yourself"
+            raise InputError(Fault("model.transform", f"there are no {what} of a y that is transformed ({kind})", fix))
+
+    def _at(self, name: str, x: Any, hyperparameters: Chosen) -> Any:
+        inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
+        if name == "gradient":
+            self.refuse_transform("derivatives")
+        function = getattr(import_module("gp.asked.joint"), name)
+        return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs))
+
+    def sample_paths(self, n: int, seed: int, *, hyperparameters: Chosen = None) -> "Paths":
+        """Return n draws of the function that can be called anywhere (gp.asked.paths); the same for the same seed.
+
+        Raises InputError where inference has none (vecchia), or a kernel neither frequencies nor features (white).
+        """
+        sample_paths = import_module("gp.asked.paths").sample_paths
+        paths: Paths = sample_paths(self.gp, *self.settings("paths", hyperparameters), n, seed)
+        return paths
+
+    def plot(self, *, target: str = "y", hyperparameters: Chosen = None) -> "Figure":
+        """Return a figure of the posterior and the training rows, over one input or two, else along each of them."""
+        figure: Figure = import_module("gp.asked.notebook").plot(self, target=target, hyperparameters=hyperparameters)
+        return figure
+
+    def page(self, path: str | Path, *, title: str = "Gaussian process", target: str = "y") -> None:
+        """Write one HTML file that needs nothing else: hyperparameters, certificate, scores and every figure."""
+        import_module("gp.asked.notebook").page(self, path, title=title, target=target)
+
+    def _repr_html_(self) -> str:
+        return str(import_module("gp.asked.notebook").table(self))
+
+    def update(self, x: Any, y: Any, noise_sd: Any = None) -> "Fitted":
+        """Return the model with new rows, x (m, d) or (m,) and y (m,), hyperparameters kept, in O(n²).
+
+        Its `surprise` says whether they are what was expected, and whether a refit is due.  Exact inference alone.
+        """
+        self.refuse_transform("updates")
+        later: Fitted = import_module("gp.asked.update").update(self, x, y, noise_sd)
+        return later
+
+    def to_gpytorch(self) -> tuple["DataUnits", "Likelihood"]:
+        """Return the model as gpytorch's ExactGP in the data's units, and its likelihood, both in evaluation mode.
+
+        It predicts at the fitted hyperparameters, as `predict(x, hyperparameters={"kind": "plug_in"})`, and BoTorch's
+        acquisition functions take it as it is.  Raises InputError where inference is not exact, or the noise neither
+        gaussian nor known.
+        """
+        self.refuse_transform("models of gpytorch")
+        model, likelihood = import_module("gp.asked.exact_gp").exact_gp(self.gp, self.inference)
+        return model, likelihood
