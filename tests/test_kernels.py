@@ -119,6 +119,11 @@ def sum_factor(u, v):
     return 3 * rbf(u, v, 4) * (0.5 + 0.7 * matern(1.5, u, v, 2) + linear(u, v, 0.2))
 
 
+def switch(u):
+    """Return the sigmoid of the change point at b = 0.3, of width 0.7."""
+    return 1 / (1 + np.exp(-(b(u)[0] - 0.3) / 0.7))
+
+
 # Name → (what a user writes, its textbook formula).
 EXAMPLES = {
     "rbf": ({"kind": "rbf", "lengthscale": 1.7, "outputscale": 2.3}, lambda u, v: 2.3 * rbf(u, v, 1.7)),
@@ -217,13 +222,26 @@ EXAMPLES = {
         lambda u, v: 0.05 * linear(a(u), a(v), 1) * (linear(u, v, 1) + 2) ** 2 * rbf(b(u), b(v), 4),
     ),
     "product with a sum": (SUM_FACTOR, sum_factor),
+    "changepoint": (
+        {
+            "kind": "changepoint",
+            "column": "b",
+            "location": 0.3,
+            "width": 0.7,
+            "before": {"kind": "rbf", "lengthscale": 1.7, "outputscale": 2.3},
+            "after": {"kind": "linear", "columns": ["a"], "variance": 0.4},
+        },
+        lambda u, v: (
+            (1 - switch(u)) * 2.3 * rbf(u, v, 1.7) * (1 - switch(v)) + switch(u) * linear(a(u), a(v), 0.4) * switch(v)
+        ),
+    ),
     "sum of products with sums": (
         {"kind": "sum", "terms": {"z": SUM_FACTOR, "m": {"kind": "rbf", "lengthscale": 1.7, "outputscale": 2.3}}},
         lambda u, v: sum_factor(u, v) + 2.3 * rbf(u, v, 1.7),
     ),
 }
 STATIONARY = {"rbf", "matern", "rational_quadratic", "periodic", "cosine", "spectral_mixture", "constant", "white"}
-STRUCTURE = {"kind", "columns", "ard", "nu", "power", "num_mixtures", "terms", "factors"}
+STRUCTURE = {"kind", "columns", "column", "ard", "nu", "power", "num_mixtures", "terms", "factors"}
 
 examples = pytest.mark.parametrize(("spec", "formula"), EXAMPLES.values(), ids=EXAMPLES)
 specs = pytest.mark.parametrize("spec", [spec for spec, _ in EXAMPLES.values()], ids=EXAMPLES)
@@ -269,7 +287,7 @@ def bare(spec):
     for parts in ("terms", "factors"):
         if parts in spec:
             kept[parts] = {name: bare(part) for name, part in spec[parts].items()}
-    return kept
+    return kept | {side: bare(spec[side]) for side in ("before", "after") if side in spec}
 
 
 def with_value(model_, name, value):
@@ -278,7 +296,7 @@ def with_value(model_, name, value):
     section, *path, last = name.split(".")
     here = changed[section]
     for step in path:
-        here = here.get("terms", here.get("factors"))[step]
+        here = here.get("terms", here.get("factors", here))[step]
     here[last] = value
     return changed
 
@@ -410,7 +428,7 @@ def test_starts_from_the_data_scale_with_the_units_of_x_and_y(spec, standardize)
 
 # Refusals.
 
-AMPLITUDES = {kind: cls.amplitude for kind, cls in kinds(Kernel).items() if kind != "sum"}
+AMPLITUDES = {kind: cls.amplitude for kind, cls in kinds(Kernel).items() if kind not in ("sum", "changepoint")}
 
 
 @pytest.mark.parametrize(("kind", "amplitude"), AMPLITUDES.items())
@@ -618,3 +636,22 @@ def test_terms_of_a_sum_share_the_variance_and_start_at_lengthscales_of_their_ow
     for name, factor in (("slow", APART), ("middle", 1.0), ("fast", 1 / APART)):
         assert starts[f"kernel.{name}.outputscale"] == pytest.approx(alone["kernel.outputscale"] / 3)
         assert starts[f"kernel.{name}.lengthscale"] == pytest.approx(alone["kernel.lengthscale"] * factor)
+
+
+def test_a_change_point_is_found_where_the_process_changes():
+    rng = np.random.default_rng(5)
+    x = np.linspace(2.0, 12.0, 90)
+    y = np.where(x < 8.3, 0.2 * np.sin(x), 3 * np.sin(4 * x)) + 0.05 * rng.standard_normal(90)
+    rbf_ = {"kind": "rbf"}
+    fitted = gp.fit(x, y, model={"kernel": {"kind": "changepoint", "before": rbf_, "after": rbf_}})
+    found = fitted.hyperparameters
+    assert found["kernel.location"] == pytest.approx(8.3, abs=0.3)
+    assert found["kernel.after.outputscale"] > 10 * found["kernel.before.outputscale"]
+    one = gp.fit(x, y, model={"kernel": rbf_})
+    assert fitted.log_marginal_likelihood > one.log_marginal_likelihood + 20
+
+
+def test_a_change_point_among_several_inputs_needs_its_column():
+    spec = {"kind": "changepoint", "before": {"kind": "rbf"}, "after": {"kind": "rbf"}}
+    with pytest.raises(InputError, match=r"kernel\.column: of 2 inputs none is named: write `column: a`"):
+        likelihood({"kernel": spec})

@@ -43,6 +43,7 @@ GIVEN = {
     "cosine": [{"columns": ["a"]}],
     "sum": [{"terms": TERMS}],
     "product": [{"factors": TERMS}],
+    "changepoint": [{"before": {"kind": "rbf"}, "after": {"kind": "rbf"}, "column": "a"}],
 }
 KERNELS = examples(Kernel, GIVEN)
 NOISES = {

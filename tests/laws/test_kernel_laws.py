@@ -15,6 +15,7 @@ GIVEN = {
     "low_rank": [{"columns": ["b"], "rank": 2}],
     "sum": [{"terms": TERMS}, {"terms": {"cycle": {"kind": "product", "factors": TERMS}, "white": {"kind": "white"}}}],
     "product": [{"factors": TERMS}],
+    "changepoint": [{"before": {"kind": "rbf"}, "after": {"kind": "matern", "nu": 1.5}, "column": "a"}],
 }
 EXAMPLES = examples(Kernel, GIVEN)
 

@@ -8,8 +8,9 @@ from gpytorch import kernels
 from pydantic import Field, StringConstraints
 
 from gp.model.kernels import categorical, features, periodic, stationary
+from gp.model.kernels.changepoint import Changepoint
 from gp.model.kernels.leaf import refuse_amplitude, scale
-from gp.parameters.hyperparameters import Positive
+from gp.parameters.hyperparameters import Positive, Real
 from gp.parameters.scope import Scope
 from gp.spec import OneOf, Spec
 
@@ -72,8 +73,8 @@ class Product(Spec):
 
 
 Kernel = Annotated[
-    stationary.Kernels | periodic.Kernels | features.Kernels | categorical.Kernels | Sum | Product,
+    stationary.Kernels | periodic.Kernels | features.Kernels | categorical.Kernels | Sum | Product | Changepoint,
     OneOf(default="matern"),
 ]
-Sum.model_rebuild()
-Product.model_rebuild()
+for nested in (Sum, Product, Changepoint):
+    nested.model_rebuild(_types_namespace={"Kernel": Kernel, "Name": Name, "Positive": Positive, "Real": Real})
