@@ -1,8 +1,8 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
 horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.
-residuals.csv has the left-out rows, for `dvc plots`; check.json the sentences of the check of predictions.  If the
-stage synthesize wrote a baseline, it is scored too.
+residuals.csv has the left-out rows, for `dvc plots`; check.json the sentences of the check of predictions, and one for
+each term of a sum of kernels.  If the stage synthesize wrote a baseline, it is scored too.
 """
 
 import json
@@ -22,6 +22,7 @@ from gp.posterior import Posterior
 from gp.scores import calibration, score, study_scores, trivial_forecast
 from gp.series import Plan, summary
 from gp.spec import Spec
+from gp.structure import sentences
 from stages import folder, run, write_json
 
 
@@ -90,8 +91,11 @@ def main(study: str, params: Params, out: Path) -> None:
     calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
     by_horizon.to_csv(out / "horizons.csv", index=False, lineterminator="\n")
     copyfile(predicted / "loo.csv", out / "residuals.csv")
-    write_json(out / "check.json", {"findings": findings})
+    found = sentences(fit, train.columns, names.get("dates", ()))
+    write_json(out / "check.json", {"findings": findings, **({"structure": found} if found else {})})
     write_json(out / "metrics.json", metrics)
+    for sentence in found:
+        print(f"{study}: {sentence}")
     for finding in findings:
         print(f"CHECK: {study}: {finding}")
 

@@ -18,6 +18,7 @@ from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, find_modes
 from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
+from gp.fitted.shares import shares
 from gp.fitted.uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
 from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method
@@ -198,7 +199,9 @@ class Fitted(Asked):
         log_prior, _ = self.gp.parameters.log_prior(self.vector)
         treatment, why = self.treatment()
         has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
+        found = shares(self.gp, self._conditioned)
         return {
+            **({"shares": found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
                 **({"log_prior": log_prior} if has_prior else {}),

@@ -130,6 +130,7 @@ class Findings(_Record):
     """check.json."""
 
     findings: list[str] = []
+    structure: list[str] = []
 
 
 class Baseline(_Record):

@@ -82,6 +82,7 @@ def _section(results: Results) -> dict[str, Any]:
         "alarms": results.alarms,
         "findings": words.findings(results),
         "checked": words.checked(results),
+        "structure": results.check.get("structure", []),
         "doubts": results.check.get("findings", []),
         "likelihood": results.fit.get("fit", {}).get("log_marginal_likelihood"),
         "hyperparameters": words.hyperparameters(results),

@@ -1,0 +1,97 @@
+"""What a fitted sum of kernels found, in words: a sentence for each of its terms."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ROUGH = {0.5: "a rough change", 1.5: "a change with kinks", 2.5: "a fairly smooth change"}  # of Matérn kernels, by ν
+NOTHING = 5e-4  # share of the variance, below which a term is said to explain nothing
+
+
+def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[str] = ()) -> list[str]:
+    """Return a sentence for each term of fit.json's sum of kernels, the largest share of the variance first.
+
+    `columns` are the inputs, of which `dates` are in decimal years.  [] where the kernel is no sum, or inputs are
+    several.
+    """
+    shares, kernel = fit.get("shares", {}), fit.get("kernel", {})
+    if not shares or len(columns) != 1:
+        return []
+    words = _Words(fit["fit"]["hyperparameters"], columns[0], is_date=columns[0] in dates)
+    said = []
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        what = words.of(kernel["terms"][name], f"kernel.{name}")
+        of = f"{100 * share:.2g} % of the variance" if share >= NOTHING else "next to nothing of the variance"
+        said.append(f"{name}: {what}; {of}.")
+    return said
+
+
+class _Words:
+    """Kernels in words, by the learnt `values` of their hyperparameters, over one input."""
+
+    def __init__(self, values: Mapping[str, float], column: str, *, is_date: bool) -> None:
+        self._values, self._column, self._is_date = values, column, is_date
+
+    def of(self, kernel: Mapping[str, Any], path: str) -> str:
+        """Return what the function of a kernel is, in words."""
+        kind, length = kernel["kind"], self._length(path, "lengthscale")
+        match kind:
+            case "linear":
+                return "a straight line"
+            case "polynomial":
+                return f"a polynomial of degree {kernel['power']}"
+            case "constant":
+                return "a constant"
+            case "white":
+                return "a jump at every value of the input by itself"
+            case "rbf":
+                return f"a smooth change over {length}"
+            case "matern":
+                return f"{ROUGH[kernel['nu']]} over {length}"
+            case "rational_quadratic":
+                return f"a smooth change over {length} and longer"
+            case "cosine":
+                return f"a sine wave that repeats every {self._length(path, 'period_length').removeprefix('1 ')}"
+            case "periodic":
+                return f"a pattern that repeats every {self._length(path, 'period_length').removeprefix('1 ')}"
+            case "sum":
+                return " plus ".join(self.of(part, f"{path}.{name}") for name, part in kernel["terms"].items())
+            case "product":
+                return self._product(kernel["factors"], path)
+            case "changepoint":
+                before, after = (self.of(kernel[side], f"{path}.{side}") for side in ("before", "after"))
+                at = self._values.get(f"{path}.location", float("nan"))
+                return f"until {self._column} {at:.6g} {before}, then {after}"
+        return f"a function of kernel {kind}"
+
+    def _product(self, factors: Mapping[str, Any], path: str) -> str:
+        """Return what the product of a pattern and what changes it is, in words."""
+        parts = {name: (part["kind"], f"{path}.{name}") for name, part in factors.items()}
+        first = min(parts, key=lambda name: _ORDER.index(parts[name][0]) if parts[name][0] in _ORDER else len(_ORDER))
+        said = [self.of(factors[first], parts[first][1])]
+        for name, (kind, where) in parts.items():
+            length = self._length(where, "lengthscale")
+            if name != first:
+                slope = f"whose size changes in proportion to {self._column}"
+                drift = (
+                    f"whose shape drifts over {length}" if kind in _DRIFTS else f"times {self.of(factors[name], where)}"
+                )
+                said.append(slope if kind == "linear" else drift)
+        return " ".join([said[0], " and ".join(said[1:])]).strip()
+
+    def _length(self, path: str, key: str) -> str:
+        """Return a length along the input, with its unit where that is known."""
+        value = self._values.get(f"{path}.{key}")
+        if value is None:
+            return "lengths that differ"
+        if not self._is_date:
+            number = f"{value:.3g}"
+            return f"{number} unit{'s' if number != '1' else ''} of {self._column}"
+        for unit, count in (("year", 1.0), ("month", 12.0), ("week", 365.25 / 7), ("day", 365.25)):
+            if value * count >= 0.95:
+                number = f"{value * count:.3g}"
+                return f"{number} {unit}s" if number != "1" else f"1 {unit}"
+        return f"{value:.3g} years"
+
+
+_ORDER = ("periodic", "cosine", "changepoint", "sum", "product", "rbf", "matern", "rational_quadratic", "linear")
+_DRIFTS = ("rbf", "matern", "rational_quadratic")
