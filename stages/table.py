@@ -60,6 +60,7 @@ def _find(values: dict[str, Any], path: str) -> Any:
 
 
 def _text(table: pd.DataFrame) -> str:
+    table = table.astype({name: float for name in table if table[name].isna().all()})  # which pandas prints as None
     return str(table.to_string(float_format="{:.4g}".format, na_rep="–"))
 
 

@@ -111,3 +111,15 @@ def test_a_study_with_files_of_another_run_is_shown_without_what_does_not_fit(mo
     assert results.study.prediction is None
     assert results.missing == ("train", "evaluate")
     assert "sine--posterior" not in report([results])
+
+
+def test_what_no_study_has_is_a_dash_in_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("studies: {few: {}}\n", encoding="utf-8")
+    (tmp_path / "data/few/evaluate").mkdir(parents=True)
+    (tmp_path / "data/few/evaluate/metrics.json").write_text('{"certificate": {"alarms": 2}}', encoding="utf-8")
+    table.main()
+    printed = capsys.readouterr().out
+    assert "few" in printed
+    assert "–" in printed
+    assert "None" not in printed
