@@ -1,21 +1,10 @@
 """`python -m stages` validates every study before any stage runs."""
 
 import sys
-from typing import Any
 
 from gp.spec import Fault, InputError, Spec
-from stages import (
-    check_versions,
-    evaluate,
-    parse_params,
-    plot,
-    predict,
-    read_studies,
-    synthesize,
-    train,
-)
-from stages.lock import check_experiment, check_lock, check_running
-from stages.wrapper.inputs import declaration
+from stages import evaluate, parse_params, plot, predict, read_studies, synthesize, train
+from stages.checks import check_project, faults_of
 
 PARAMS_OF: dict[str, type[Spec]] = {
     "synthesize": synthesize.Params,
@@ -31,20 +20,10 @@ def validate() -> None:
     faults: list[Fault] = []
     for study in read_studies():
         for params in PARAMS_OF.values():
-            faults += _faults(parse_params, study, params)
-    packages = {name for stage in PARAMS_OF for name in declaration(stage, study="")["versions"]}
-    faults += _faults(check_versions, sorted(packages))
-    faults += _faults(check_lock) + _faults(check_running) + _faults(check_experiment)
+            faults += faults_of(parse_params, study, params)
+    faults += faults_of(check_project)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))  # a section that two stages read is reported once
-
-
-def _faults(check: Any, *arguments: Any) -> list[Fault]:
-    try:
-        check(*arguments)
-    except InputError as error:
-        return error.faults
-    return []
 
 
 if __name__ == "__main__":

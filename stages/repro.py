@@ -1,5 +1,7 @@
 """`python -m stages.repro [--jobs N] [OPTIONS of dvc repro]` runs what changed or was recorded wrong; prints a table.
 
+Params are validated by a process of their own, and only if something will run: that imports torch.
+
 Studies that changed run side by side, each by a `dvc repro` of its own; DVC's locks let one `dvc` at a time write
 dvc.lock, and all compute.  Bytes are those of one `dvc repro` after the other.  If a study fails, the other ones still
 run, the table is printed, and then again why the study failed.
@@ -12,11 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gp.parallel import cores
+from loky import cpu_count
+
 from gp.spec import Fault, InputError
 from gp.yaml import read_yaml
 from stages import REASONS, lock, read_studies, table
-from stages.__main__ import validate
+from stages.checks import check_project
 from stages.side_by_side import run_all, run_one
 from stages.wrapper import stamps
 from stages.wrapper.inputs import PIPELINE, digest, files_of
@@ -52,7 +55,7 @@ def main(arguments: list[str]) -> int:
 def _jobs(arguments: list[str]) -> tuple[int, list[str]]:
     """Return how many studies may run at once (by default: the number of cores), and the options of `dvc repro`."""
     if JOBS not in arguments:
-        return cores(), arguments
+        return cpu_count(), arguments
     k = arguments.index(JOBS)
     given = "".join(arguments[k + 1 : k + 2])
     if not (given.isascii() and given.isdigit() and int(given) > 0):
@@ -64,9 +67,12 @@ def _jobs(arguments: list[str]) -> tuple[int, list[str]]:
 def _run(jobs: int, options: list[str]) -> int:
     if lock.mend():
         print(f"{stamps.LOCK} was cut off: it is as it was before the last run, which the cache completes", flush=True)
-    validate()
+    check_project()
+    targets = _targets(jobs, options)
+    if targets != {} and (status := _validate()):
+        return status
     lock.keep()
-    status = _studies(jobs, options)
+    status = _studies(jobs, options, targets)
     for _ in range(ROUNDS):
         wrong = stamps.contradictions()
         if not wrong:
@@ -84,28 +90,46 @@ def _run(jobs: int, options: list[str]) -> int:
     return status
 
 
-def _studies(jobs: int, options: list[str]) -> int:
-    """Run the studies that changed side by side, if several did; return the exit code."""
+def _validate() -> int:
+    """Validate all params, and say what is wrong; return the exit code."""
+    return run_one([sys.executable, "-m", "stages"])
+
+
+def _stages() -> list[str]:
+    """Return the stages that each study has; a pipeline may have others, of all studies together."""
+    return [name for name, entry in read_yaml(PIPELINE)["stages"].items() if "foreach" in entry]
+
+
+def _targets(jobs: int, options: list[str]) -> dict[str, list[str]] | None:
+    """Return study → stage@study of those that have something to run; None if one `dvc` is to look at everything."""
     if jobs == 1 or len(read_studies()) == 1 or not SHARED.issuperset(options):
+        return None
+    targets = {study: [f"{stage}@{study}" for stage in _stages()] for study in read_studies()}
+    if FORCED.intersection(options):
+        return targets
+    changed = _changed()
+    if not changed:
+        return changed if changed is None else {}
+    return {study: names for study, names in targets.items() if changed.intersection(names)} or None
+
+
+def _studies(jobs: int, options: list[str], targets: dict[str, list[str]] | None) -> int:
+    """Run the studies that have something to run, side by side if there are several; return the exit code."""
+    if targets == {}:
+        print("nothing to run: data and pipelines are up to date", flush=True)
+        return 0
+    others = len(_stages()) < len(read_yaml(PIPELINE)["stages"])
+    if targets is None or (others and len(targets) == 1):
         return _dvc("repro", "--keep-going", *options)
-    pipeline = read_yaml(PIPELINE)["stages"]
-    stages = [name for name, entry in pipeline.items() if "foreach" in entry]
-    targets = {study: [f"{stage}@{study}" for stage in stages] for study in read_studies()}
-    if not FORCED.intersection(options):
-        changed = _changed()
-        if changed == set() and len(stages) == len(pipeline):
-            print("nothing to run: data and pipelines are up to date", flush=True)
-            return 0
-        targets = {study: names for study, names in targets.items() if (changed or set()).intersection(names)}
-    if len(targets) < 2:
-        return _dvc("repro", "--keep-going", *options)
+    if len(targets) == 1:
+        return _dvc("repro", "--keep-going", *options, *next(iter(targets.values())))
     known = list(lock.entries())
     jobs = min(jobs, len(targets))
     print(f"{len(targets)} studies have something to run, {jobs} at a time: {', '.join(targets)}", flush=True)
     command = ["dvc", "--wait-for-lock", "repro", "--keep-going", *options]
     statuses = run_all({study: [*command, *names] for study, names in targets.items()}, jobs)
-    lock.put_in_order(known, [f"{stage}@{study}" for stage in stages for study in read_studies()])
-    if len(stages) < len(pipeline):  # stages of all studies together
+    lock.put_in_order(known, [f"{stage}@{study}" for stage in _stages() for study in read_studies()])
+    if others:
         statuses[""] = _dvc("repro", "--keep-going", *options)
     return max(statuses.values(), key=abs)
 

@@ -80,6 +80,7 @@ def calls(project, monkeypatch):
     monkeypatch.chdir(project.path)
     made = {}
     monkeypatch.setattr(repro, "_changed", lambda: {"train@sine", "plot@lake"})
+    monkeypatch.setattr(repro, "_validate", lambda: 0)
     monkeypatch.setattr(repro, "_dvc", lambda *arguments: made.update({"": list(arguments)}) or 0)
     monkeypatch.setattr(repro, "run_all", lambda commands, *_: made.update(commands) or dict.fromkeys(commands, 0))
     return made
@@ -100,6 +101,34 @@ def test_each_study_that_changed_has_a_dvc_of_its_own(calls):
 def test_one_dvc_runs_what_is_asked_for_in_other_words(calls, options):
     assert repro.main(options) == 0
     assert calls == {"": ["repro", "--keep-going", *[option for option in options if option not in ("--jobs", "1")]]}
+
+
+def test_one_study_that_changed_has_one_dvc_which_looks_at_no_other(calls, monkeypatch):
+    monkeypatch.setattr(repro, "_changed", lambda: {"plot@lake"})
+    assert repro.main(["--jobs", "2"]) == 0
+    targets = [f"{stage}@lake" for stage in ("synthesize", "train", "predict", "evaluate", "plot")]
+    assert calls == {"": ["repro", "--keep-going", *targets]}
+
+
+def test_where_nothing_changed_nothing_runs_and_params_are_not_read_again(calls, monkeypatch, capsys):
+    monkeypatch.setattr(repro, "_changed", set)
+    monkeypatch.setattr(repro, "_validate", lambda: pytest.fail("torch is imported"))
+    assert repro.main(["--jobs", "2"]) == 0
+    assert not calls
+    assert "nothing to run" in capsys.readouterr().out
+
+
+def test_params_that_have_a_fault_run_nothing(calls, monkeypatch, capsys):
+    monkeypatch.setattr(repro, "_validate", lambda: 2)
+    assert repro.main([]) == 2
+    assert not calls
+
+
+def test_a_section_that_no_stage_knows_is_refused_though_nothing_changed(calls, project, monkeypatch, capsys):
+    monkeypatch.setattr(repro, "_changed", set)
+    project.edit("sine.colour", "red")
+    assert repro.main(["--jobs", "2"]) == 2
+    assert "studies.sine.colour: no stage knows this section" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "two", ""])

@@ -451,6 +451,7 @@ def test_make_repro_repeats_at_its_end_why_a_stage_failed(here, monkeypatch, cap
         return status
 
     monkeypatch.setattr(repro, "_dvc", dvc)
+    monkeypatch.setattr(repro, "_validate", lambda: 0)
     assert repro.main(["--jobs", "1"]) == 1
     reason = "synthesize sine: the posterior variance came out negative\n"
     assert capsys.readouterr().err == f"{reason}many lines of other studies\nsynthesize@sine failed:\n  {reason}"
