@@ -24,6 +24,8 @@ def main() -> None:
         if (path := folder(study, "evaluate") / "check.json").exists():
             for finding in json.loads(path.read_text(encoding="utf-8"))["findings"]:
                 print(f"\n{study}: {finding}")
+    if any(_find(values, path) for values in metrics.values() for path in ("certificate.alarms", "check.findings")):
+        print("\nWhat alarms and findings mean, and what to do: docs/guide.md")
 
 
 def scores(metrics: dict[str, Any]) -> pd.DataFrame:
