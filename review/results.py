@@ -48,8 +48,9 @@ class Results:
 
     @property
     def alarms(self) -> list[str]:
-        """Return the alarms of the fit, and of chains that hyperparameters were drawn by."""
-        return [*self.fit.get("alarms", ()), *self.sampling.get("alarms", ())]
+        """Return the alarms of the fit, and of the draws of hyperparameters that predictions are made at."""
+        drawn = self.sampling.get("alarms", ()) if self.sampling else self.fit.get("alarms_of_draws", ())
+        return [*self.fit.get("alarms", ()), *drawn]
 
     @property
     def changed(self) -> list[str]:

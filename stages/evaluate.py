@@ -52,11 +52,12 @@ def main(study: str, params: Params, out: Path) -> None:
     )
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
     metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
+    drawn = fit.get("alarms_of_draws", [])
     if (sampling := predicted / "sampling.json").exists():
         sampled = json.loads(sampling.read_text(encoding="utf-8"))
-        metrics["sampling"] = sampled | {"alarms": len(sampled["alarms"])}
-        alarms = fit["certificate"].get("alarms", 0) + len(sampled["alarms"])
-        metrics["certificate"] = fit["certificate"] | {"alarms": alarms}
+        drawn = sampled["alarms"]  # of the draws that predictions are made at, instead of those that train made
+        metrics["sampling"] = sampled | {"alarms": len(drawn)}
+    metrics["certificate"] = fit["certificate"] | {"alarms": fit["certificate"].get("alarms", 0) + len(drawn)}
     metrics["loo"] = {"n": train.n, **score(train.observed, left_out, trivial)}
     if (predicted / "folds.csv").exists():
         folds, forecast = pd.read_csv(rows / "folds.csv")["fold"].to_numpy(), Forecast.load(predicted / "folds.csv")

@@ -292,3 +292,37 @@ def test_where_parameters_of_rows_are_settled_the_bound_asks_for_the_same(kind):
     settled(process.parameters.vector[: settled.p])
     there = Exact().evaluate_by_noise(process)
     np.testing.assert_allclose(process.noise.stationary(there.variance, there.slope), settled.rows, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["heteroscedastic", "student_t"])
+@pytest.mark.parametrize("outliers", [0, 1])
+def test_a_left_out_row_is_predicted_as_by_a_model_that_never_saw_it(kind, outliers):
+    """At kept hyperparameters; noise of all other rows is learnt anew without it."""
+    rng = np.random.default_rng(3)
+    x = np.sort(rng.uniform(0, 2, 30))
+    y = np.sin(3 * x) + (0.05 + 0.2 * x) * rng.normal(size=30)
+    y[12] += 2.0 * outliers
+    model = {"standardize": PLAIN, "mean": {"kind": "constant", "value": {"fixed": 0.0}}}
+    model["kernel"] = {"kind": "rbf", "lengthscale": {"fixed": 0.4}, "outputscale": {"fixed": 1.3}}
+    level = {"kind": "rbf", "lengthscale": {"fixed": 0.6}, "outputscale": {"fixed": 1.5}}
+    other = {"kernel": level} if kind == "heteroscedastic" else {"nu": {"fixed": 3.0}}
+    model["noise"] = {"kind": kind, "sd": {"fixed": 0.2}, **other}
+    found = gp.fit(x, y, model=model).leave_one_out
+    for row in (5, 11, 12, 29):
+        rest = np.arange(30) != row
+        alone = gp.fit(x[rest], y[rest], model=model).predict(x[[row]])
+        assert found["mean"][row] == pytest.approx(alone.mean[0], abs=1e-5)
+        assert found["sd_y"][row] == pytest.approx(alone.sd_y[0], rel=1e-5)
+
+
+def test_of_many_rows_the_formula_removes_a_rows_own_noise(monkeypatch):
+    """A single outlier among rows of one level: the noise that it asks for was learnt from itself."""
+    monkeypatch.setattr("gp.fitted.own_share.WORK", 0)
+    x = np.linspace(0, 2, 40)
+    y = np.sin(3 * x) + 0.1 * np.random.default_rng(0).normal(size=40)
+    y[20] += 3.0
+    model = {"kernel": {"kind": "rbf"}, "noise": {"kind": "heteroscedastic"}}
+    fitted = gp.fit(x, y, model=model, train={"restarts": 0})
+    new = np.sqrt(fitted.gp.noise_variance(fitted.gp.x[20:21]))[0] * fitted.gp.scope.y_scale
+    left_out = fitted.leave_out({"kind": "plug_in"})
+    assert left_out.sd[20] < 0.7 * new

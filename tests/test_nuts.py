@@ -182,10 +182,11 @@ def test_stages_say_whether_chains_agree(level, tmp_path, monkeypatch):
     evaluate.main("made", evaluate.Params(), made / "evaluate")
     metrics = json.loads((made / "evaluate/metrics.json").read_text())
     said = metrics["sampling"]
-    assert metrics["certificate"]["alarms"] == said["alarms"] + len(fitted.certificate.alarms)
+    assert metrics["certificate"]["alarms"] == said["alarms"] + len(fitted.certificate.of_fit)
     sampled = json.loads((made / "predict/sampling.json").read_text())
-    report = Results("made", fit={"alarms": ["one"]}, sampling=sampled)
-    assert report.alarms == ["one", *sampled["alarms"]]
+    fit = {"alarms": ["one"], "alarms_of_draws": ["of the draws that train made"]}
+    assert Results("made", fit=fit, sampling=sampled).alarms == ["one", *sampled["alarms"]]
+    assert Results("made", fit=fit).alarms == ["one", "of the draws that train made"]
     assert "2 chains of 50 draws" in next(_sampling(sampled))
     assert said["chains"] == 2
     assert said["evaluations"] > 200

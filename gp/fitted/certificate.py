@@ -14,9 +14,9 @@ from gp.fitted.intervals import asymptotic, integrated
 from gp.fitted.laplace import Mode
 from gp.fitted.mixture import Mixture
 from gp.fitted.optima import Rival, rivals
+from gp.fitted.relevance import irrelevant_inputs
 from gp.inference.method import Conditioned, Screened
 from gp.model.model import GaussianProcess
-from gp.parameters.vector import Parameters
 from gp.training import SAME, Problem, Search, polish
 from gp.training.newton import at_active_bound, newton_gain
 
@@ -27,7 +27,6 @@ ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than
 PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
 COPIES = 0.05  # share of the rows
 SCARCE = 5  # rows for each hyperparameter
-IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,17 @@ class Certificate(Text):
 
     @property
     def alarms(self) -> list[str]:
-        """Return a line for each reason to doubt this fit, with what to do about it."""
+        """Return a line for each reason to doubt this fit, or its draws, with what to do about it."""
+        return self.of_fit + self.of_draws
+
+    @property
+    def of_draws(self) -> list[str]:
+        """Return the alarms about the draws of hyperparameters: other draws, of `nuts` for one, have others."""
+        return self.draws.alarms(plateaus=bool(self.irrelevant_inputs)) if self.draws else []
+
+    @property
+    def of_fit(self) -> list[str]:
+        """Return the alarms about the fit itself."""
         alarms = []
         if self.adam_gap is not None and self.adam_gap > CONVERGED:
             alarms.append(
@@ -106,15 +115,13 @@ class Certificate(Text):
                 f"{self.copies:.0%} of the rows repeat both inputs and target of another row: noise is learnt too "
                 "small, and rows that are left out are known by their copies: remove copies"
             )
-        if self.draws:
-            alarms += self.draws.alarms(plateaus=bool(self.irrelevant_inputs))
         return alarms
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for metrics.json, which data and model determine; what does not apply is absent."""
         return _given(self, ("rows", "jitter", "noise_share", "signal", "adam_gap")) | {
             "converged": int(self.converged),  # a number, so that `dvc metrics diff` shows a change
-            "alarms": len(self.alarms),
+            "alarms": len(self.of_fit),  # the stage evaluate adds those of the draws that predictions are made at
             **{name: len(names) for name, names in self.named().items()},
             "intervals": self._ends(),
         }
@@ -221,7 +228,7 @@ def certify(
     else:
         intervals, undetermined = asymptotic(parameters, vector, inside, hessian)
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
-    irrelevant = _irrelevant(parameters, gp.scope.reads, extents, float(np.std(gp.spec.transformed(data))))
+    irrelevant = irrelevant_inputs(parameters, gp.scope.reads, extents, float(np.std(gp.spec.transformed(data))))
     excused = {name for names in irrelevant.values() for name in names}
     ends = search.ends if search else ()
     best = max((value for _, value in ends), default=0.0)
@@ -277,24 +284,3 @@ def _was_found_last(search: Search | None) -> bool:
         return False
     *others, last = (value for _, value in search.ends)
     return last > max(others) + SAME
-
-
-def _irrelevant(
-    parameters: Parameters, reads: list[tuple[str, str]], extents: dict[str, float], y_sd: float
-) -> dict[str, list[str]]:
-    """Return column → names of its ARD lengthscales, for columns that no part of the model depends on noticeably.
-
-    Over the column's extent r, a kernel s ρ(r/ℓ) lets the function move by about √s r/ℓ: nothing, if that is less than
-    IRRELEVANT of y's sd.
-    """
-    values, unseen = parameters.by_name(), dict[str, list[str]]()
-    for parameter in parameters.free:
-        if parameter.is_distance and parameter.labels is not None:
-            steps = parameter.name.split(".")[:-1]
-            above = [".".join([*steps[:depth], "outputscale"]) for depth in range(1, len(steps) + 1)]
-            amplitude = math.sqrt(math.prod(values.get(name, 1.0) for name in above))
-            for name, column in zip(parameter.names, parameter.labels, strict=True):
-                if amplitude * extents[column] / values[name] < IRRELEVANT * y_sd:
-                    unseen.setdefault(column, []).append(name)
-    readers = [column for _, column in reads]
-    return {column: names for column, names in unseen.items() if len(names) == readers.count(column)}

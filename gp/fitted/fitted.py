@@ -18,6 +18,7 @@ from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, find_modes
 from gp.fitted.mixture import Mixture, forecasts, mix
 from gp.fitted.optima import describe
+from gp.fitted.own_share import OwnShare, own_share
 from gp.fitted.shares import shares
 from gp.fitted.uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
 from gp.forecast import Forecast
@@ -121,9 +122,14 @@ class Fitted(Asked):
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
         mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
-        left_out = mixture.leave_one_out() if mixture else Forecast.normal(*self._conditioned.leave_one_out())
+        share, alone = self._own_share, self._conditioned.leave_one_out
+        left_out = mixture.leave_one_out(share) if mixture else share.removed(Forecast.normal(*alone()))
         means = left_out.means * scale + self.gp.scope.y_offset
         return Forecast(means, left_out.sds * scale, left_out.weights, self.model.transform)
+
+    @cached_property
+    def _own_share(self) -> OwnShare:
+        return own_share(self.gp, self.inference)
 
     def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace | Nuts, str]:
         """Return how predictions treat the hyperparameters, and why where a rule decides."""
@@ -219,7 +225,8 @@ class Fitted(Asked):
             "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
             | {"kind": kind_of(type(self.inference)), **({"why": self.why} if self.why else {})},
             "predictions": {**treatment.model_dump(), "why": why},
-            "alarms": self.certificate.alarms,
+            "alarms": self.certificate.of_fit,
+            "alarms_of_draws": self.certificate.of_draws,
             **self.certificate.named(),
         }
 

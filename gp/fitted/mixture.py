@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gp.fitted.chains import run
 from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, draw
+from gp.fitted.own_share import OwnShare
 from gp.fitted.pareto import effective, smoothed, tempered
 from gp.fitted.priors import log_prior
 from gp.fitted.uncertainty import Laplace, Nuts
@@ -98,17 +99,20 @@ class Mixture:
         """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
         return forecasts(self.gp, self.conditioned("predict"), self.weights, x, noise)
 
-    def leave_one_out(self) -> Forecast:
-        """Return the forecast of each row's target from all others, in internal units.
+    def leave_one_out(self, share: OwnShare) -> Forecast:
+        """Return the forecast of each row's target from all others, in internal units, without the row's own `share`.
 
         A draw's weight for row i is divided by p(y_i | other rows, θ): the hyperparameters have not seen the row
         either  (Vehtari, Gelman & Gabry 2017, PSIS-LOO; here p has a closed form at each draw).
         """
         each = [conditioned.leave_one_out() for conditioned in self.conditioned("leave out")]
         means, sds = (np.array(parts) for parts in zip(*each, strict=True))
-        density = np.array([Forecast.normal(*pair).log_density(self.gp.scope.y) for pair in each])
-        logs = self.draws.log_weights[:, None] - density
-        return Forecast(means, sds, np.exp(np.array([smoothed(column)[0] for column in logs.T])).T)
+        found = share.removed(Forecast(means, sds, self.weights))
+        density = [
+            Forecast.normal(*pair).log_density(self.gp.scope.y) for pair in zip(found.means, found.sds, strict=True)
+        ]
+        logs = self.draws.log_weights[:, None] - np.array(density)
+        return replace(found, weights=np.exp(np.array([smoothed(column)[0] for column in logs.T])).T)
 
     def conditioned(self, label: str) -> Iterator[Conditioned]:
         """Yield the model conditioned at each draw, and put it back to what it was."""

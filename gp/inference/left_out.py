@@ -18,7 +18,7 @@ def leave_one_out(
     """
     repeats = gp.repeats
     with torch.no_grad():
-        new = gp.noise(gp.x).numpy()
+        new = gp.noise.left_out(gp.x).numpy()
     if repeats:
         group, ratio = repeats.group, repeats.ratio
         mean_noise, new = noise[group], new[group]

@@ -225,6 +225,14 @@ class GaussianProcess:
         repeats = self.repeats.subset(rows) if self.repeats else None
         return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, table=None, repeats=repeats)
 
+    def without(self, row: int) -> "GaussianProcess":
+        """Return the model over the other rows, noise having parameters of its own for each; it shares the others."""
+        rest, noise = self.subset(np.delete(np.arange(self.n), row)), self.noise.without(row)
+        shared = {id(parameter.tensor) for parameter in self.parameters.all}
+        own = [tensor for tensor in noise.parameters() if id(tensor) not in shared]
+        parameters = rest.parameters.joined([Auxiliary.of("noise.rows", tensor) for tensor in own])
+        return replace(rest, noise=noise, parameters=parameters)
+
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the model with auxiliary `tensors` by name; it shares the hyperparameters."""
         extra = [Auxiliary.of(f"inference.{name}", tensor) for name, tensor in tensors.items()]

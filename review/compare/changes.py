@@ -218,11 +218,11 @@ def _findings(base: Revision, head: Revision, study: str) -> tuple[list[str], li
     said = []
     for revision in (base, head):
         try:
-            path = revision.output(study, "train/fit.json")
+            paths = [revision.output(study, name) for name in ("train/fit.json", "predict/sampling.json")]
         except NotHere as error:
             return [], [], [str(error)]
-        fit = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        lines = list(fit.get("alarms", []))
+        fit, sampled = (json.loads(path.read_text(encoding="utf-8")) if path else {} for path in paths)
+        lines = [*fit.get("alarms", []), *(sampled.get("alarms", []) if sampled else fit.get("alarms_of_draws", []))]
         for key, text in (("undetermined", "not determined by the data"), ("irrelevant_inputs", "irrelevant inputs")):
             lines += [f"{text}: {', '.join(fit[key])}"] if fit.get(key) else []
         said.append(lines)

@@ -109,6 +109,7 @@ class Fit(_Record):
     fit: Learnt = Learnt()
     certificate: Judged = Judged()
     alarms: list[str] = []
+    alarms_of_draws: list[str] = []
     undetermined: list[str] = []
     at_bound: list[str] = []
     irrelevant_inputs: list[str] = []

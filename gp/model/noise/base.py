@@ -48,6 +48,17 @@ class NoiseModel(torch.nn.Module):
         """
         return self(x), None
 
+    def left_out(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the noise variance (n,) of each of the training rows x (n, d), that row's target not being known."""
+        return self(x)
+
+    def without(self, row: int) -> "NoiseModel":
+        """Return the noise of the other rows: at these hyperparameters, with parameters of their own for each.
+
+        Their parameters start near what the bound asks for.  Only where noise has such parameters.
+        """
+        raise NotImplementedError
+
     def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray | None:
         """Return the precision of each row's noise, (n,), but for a factor that rows of equal inputs share.
 

@@ -34,7 +34,7 @@ class HeteroscedasticNoise(NoiseModel):
     def __init__(self, kernel: GpytorchKernel, x: torch.Tensor) -> None:
         super().__init__()
         self.kernel = kernel
-        self.register_buffer("x", x)
+        self.x = x
         self.raw_sd = torch.nn.Parameter(torch.zeros(1))
         self.log_precisions = torch.nn.Parameter(torch.zeros(len(x)))  # log 2Λ
 
@@ -57,8 +57,31 @@ class HeteroscedasticNoise(NoiseModel):
         with torch.no_grad():
             precisions, prior = self._precisions, self.kernel(self.x).to_dense()
             root = _whitened(prior, precisions, torch.eye(len(prior)))[0].numpy()
-            weights, rows = (precisions - 0.5).numpy(), self.get_buffer("x").numpy()
+            weights, rows = (precisions - 0.5).numpy(), self.x.numpy()
         return {"log_level": 2 * self.raw_sd.item(), "weights": weights, "root": root, "z": rows}
+
+    def left_out(self, x: torch.Tensor) -> torch.Tensor:
+        """Return E exp g_i under q(g) without the site of row i, (n,); other sites and R stay as they are.
+
+        The site is Gaussian, of precision Λ_ii: removed, Σ_ii becomes Σ_ii/c and μ_i falls by Σ_ii a_i/c, where
+        c = 1 − Λ_ii Σ_ii and a = (Λ − ½ I) 1  (a cavity, as in R&W 2006 eq. 3.56).
+        """
+        spread, weights = self._spread().diagonal(), self._precisions - 0.5
+        wider = spread / (1 - self._precisions * spread)
+        shift = self.kernel(self.x).to_dense() @ weights - wider * weights
+        return (2 * self.raw_sd + shift + 0.5 * wider).exp()
+
+    def without(self, row: int) -> "HeteroscedasticNoise":
+        """Return the noise of the other rows, whose Λ starts where q(g) keeps its mean but for the site removed."""
+        with torch.no_grad():
+            spread, precisions = self._spread()[:, row], self._precisions
+            pull = (precisions[row] - 0.5) / (1 - precisions[row] * spread[row])
+            starts = self.log_precisions + torch.log((1 + pull * spread).clamp(min=0.1))
+        others = torch.arange(len(self.x)) != row
+        noise = HeteroscedasticNoise(self.kernel, self.x[others])
+        noise.raw_sd = self.raw_sd
+        noise.log_precisions = torch.nn.Parameter(starts[others])
+        return noise
 
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return R's diagonal (n,), and −¼ tr Σ − KL(q(g) ‖ p(g)).
@@ -86,12 +109,16 @@ class HeteroscedasticNoise(NoiseModel):
         That equation is well conditioned, while the derivative's factor M is nearly singular, as K_g is smooth.
         """
         with torch.no_grad():
-            prior, precisions = self.kernel(self.x).to_dense(), self._precisions
-            whitened = _whitened(prior, precisions, prior)[0]
-            moves = (prior + 0.5 * (prior - whitened.T @ whitened) ** 2).numpy()
-        now = precisions.numpy()
+            moves = (self.kernel(self.x).to_dense() + 0.5 * self._spread() ** 2).numpy()
+            now = self._precisions.numpy()
         step = np.linalg.solve(np.eye(len(now)) - curvature @ moves, 0.5 + slope - now)
         return np.asarray(np.log(2 * np.maximum(now + step, 0.1 * now)))
+
+    def _spread(self) -> torch.Tensor:
+        """Return Σ (n, n)."""
+        prior = self.kernel(self.x).to_dense()
+        whitened = _whitened(prior, self._precisions, prior)[0]
+        return prior - whitened.T @ whitened
 
     @property
     def _precisions(self) -> torch.Tensor:

@@ -38,6 +38,14 @@ class StudentTNoise(NoiseModel):
         nu = self.raw_nu.exp()
         return ((2 * self.raw_sd).exp() * nu / (nu - 2)).expand(len(x))
 
+    def without(self, row: int) -> "StudentTNoise":
+        """Return the noise of the other rows, with the rates that they have."""
+        rates = self.log_rates.detach()
+        noise = StudentTNoise(len(rates) - 1)
+        noise.raw_sd, noise.raw_nu = self.raw_sd, self.raw_nu
+        noise.log_rates = torch.nn.Parameter(rates[torch.arange(len(rates)) != row])
+        return noise
+
     def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return sd²/E w_i (n,), and Σ ½ (E log w − log E w) − KL(q(w) ‖ p(w))."""
         # This is the shape of the optimal q, whatever the residuals.
