@@ -6,8 +6,6 @@ Newton steps reach the optimum to the last digits, as they are well conditioned.
 envelope theorem the gradient there is that of the objective with the rows' parameters held.
 """
 
-import itertools
-
 import numpy as np
 import torch
 
@@ -15,10 +13,10 @@ from gp.inference.method import ByNoise
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.training.objective import Problem
 
-STEPS = 100  # at most; two or three are enough near the optimum of neighbouring hyperparameters
+STEPS = 60  # at most; two or three are enough near the optimum of neighbouring hyperparameters
 REACHED = 1e-5  # step behind which the next would be of the size of rounding: each squares the one before
 SAME_NOISE = 0.01  # by which the logs of rows' variances differ at most, where noise is the same for all rows
-PARTS = 0.25 ** np.arange(1, 9)  # of the way to what the bound asks for
+LEAST, DAMPED = 0.25, 4.0  # the first damping of a step that gains nothing, and the factor to the next
 ROUNDING = 1e-10  # by which equal values may differ, relative to their size
 
 
@@ -55,25 +53,22 @@ class Settled(Problem):
     def _optimum(self, vector: np.ndarray) -> np.ndarray:
         """Return the rows' parameters where the bound is largest, from where they are.
 
-        Where a Newton step gains nothing, far from the optimum, they go a part of the way to what the bound asks for
-        at their present variances: that is uphill.
+        Where a Newton step gains nothing, far from the optimum, it is damped until it does.
         """
-        rows, here = self.rows, self._look(vector, self.rows)
+        rows, here, damping = self.rows, self._look(vector, self.rows), 0.0
         for _ in range(STEPS):
             if here is None:
                 break
             self.gp.parameters.set(np.concatenate([vector, rows]))
-            noise = self.gp.noise
-            ahead = noise.newton(here.slope, here.curvature)
-            if np.abs(ahead - rows).max() < REACHED:
+            ahead = self.gp.noise.newton(here.slope, here.curvature, damping)
+            if damping == 0 and np.abs(ahead - rows).max() < REACHED:
                 return ahead
-            asked = noise.stationary(here.variance, here.slope)
-            parts = (np.logaddexp(np.log1p(-part) + rows, np.log(part) + asked) for part in PARTS)
-            for between in itertools.chain([ahead, asked], parts):
-                found = self._look(vector, between)
-                if found and found.value >= here.value - ROUNDING * (1 + abs(here.value)):
-                    break
-            rows, here = between, found
+            found = self._look(vector, ahead)
+            if found and found.value >= here.value - ROUNDING * (1 + abs(here.value)):
+                rows, here = ahead, found
+                damping = damping / DAMPED if damping > DAMPED * LEAST else 0.0
+            else:
+                damping = max(DAMPED * damping, LEAST)
         raise NotPositiveDefinite("the parameters of the noise of each row have no optimum nearby")
 
     def _look(self, vector: np.ndarray, rows: np.ndarray) -> ByNoise | None:

@@ -74,10 +74,11 @@ class NoiseModel(torch.nn.Module):
         """
         raise NotImplementedError
 
-    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    def newton(self, slope: np.ndarray, curvature: np.ndarray, damping: float = 0.0) -> np.ndarray:
         """Return the raw parameters of the rows, (n,), after a Newton step towards where the bound is stationary.
 
         `slope` (n,) and `curvature` (n, n) are first and second derivatives of log N by the logs of their variances.
+        The step of a large `damping` is short, and uphill  (Levenberg 1944).
         """
         raise NotImplementedError
 

@@ -1,6 +1,7 @@
 """Noise whose level depends on x: a second Gaussian process over its logarithm."""
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from gp.model.noise.gaussian import declare_sd
 from gp.parameters.hyperparameters import Positive
 from gp.parameters.scope import Scope
 from gp.spec import Spec
+
+Value = TypeVar("Value")
 
 
 def log_noise(x: np.ndarray, cross: np.ndarray, prior: np.ndarray, log_level: float, weights: Any, root: Any) -> Any:
@@ -37,6 +40,7 @@ class HeteroscedasticNoise(NoiseModel):
         self.x = x
         self.raw_sd = torch.nn.Parameter(torch.zeros(1))
         self.log_precisions = torch.nn.Parameter(torch.zeros(len(x)))  # log 2Λ
+        self._kept: dict[str, tuple[bytes, Any]] = {}  # K_g and the factor by Λ, and what they were computed from
 
     @property
     def log_sd(self) -> torch.Tensor:
@@ -48,7 +52,7 @@ class HeteroscedasticNoise(NoiseModel):
         cross = self.kernel(self.x, x).to_dense()
         prior = self.kernel(x, diag=True)
         precisions = self._precisions
-        whitened = _whitened(self.kernel(self.x).to_dense(), precisions, cross)[0]
+        whitened = _whitened(self._prior(), precisions, cross)[0]
         variance = prior - (whitened**2).sum(0)
         return (2 * self.raw_sd + (precisions - 0.5) @ cross + 0.5 * variance).exp()
 
@@ -68,7 +72,7 @@ class HeteroscedasticNoise(NoiseModel):
         """
         spread, weights = self._spread().diagonal(), self._precisions - 0.5
         wider = spread / (1 - self._precisions * spread)
-        shift = self.kernel(self.x).to_dense() @ weights - wider * weights
+        shift = self._prior() @ weights - wider * weights
         return (2 * self.raw_sd + shift + 0.5 * wider).exp()
 
     def without(self, row: int) -> "HeteroscedasticNoise":
@@ -88,8 +92,8 @@ class HeteroscedasticNoise(NoiseModel):
 
         With B = I + Λ^½ K_g Λ^½ and a = (Λ − ½ I) 1, KL = ½ (aᵀ K_g a + log |B| − Σ_i Λ_ii Σ_ii).
         """
-        prior, precisions = self.kernel(self.x).to_dense(), self._precisions
-        whitened, log_determinant = _whitened(prior, precisions, prior)
+        prior, precisions = self._prior(), self._precisions
+        whitened, log_determinant = self._of_rows()
         variance = prior.diagonal() - (whitened**2).sum(0)
         weights = precisions - 0.5
         shift = prior @ weights
@@ -103,22 +107,40 @@ class HeteroscedasticNoise(NoiseModel):
         """
         return np.asarray(np.log(np.maximum(1 + 2 * slope, 1e-12)))
 
-    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    def newton(self, slope: np.ndarray, curvature: np.ndarray, damping: float = 0.0) -> np.ndarray:
         """Return log 2Λ after a Newton step for Λ = ½ + ∂ log N/∂ log R, Λ being positive.
 
         That equation is well conditioned, while the derivative's factor M is nearly singular, as K_g is smooth.
+        Damped, it is a step in the metric of M⁻¹.
         """
         with torch.no_grad():
-            moves = (self.kernel(self.x).to_dense() + 0.5 * self._spread() ** 2).numpy()
+            moves = (self._prior() + 0.5 * self._spread() ** 2).numpy()
             now = self._precisions.numpy()
-        step = np.linalg.solve(np.eye(len(now)) - curvature @ moves, 0.5 + slope - now)
+        step = np.linalg.solve((1 + damping) * np.eye(len(now)) - curvature @ moves, 0.5 + slope - now)
         return np.asarray(np.log(2 * np.maximum(now + step, 0.1 * now)))
 
     def _spread(self) -> torch.Tensor:
         """Return Σ (n, n)."""
-        prior = self.kernel(self.x).to_dense()
-        whitened = _whitened(prior, self._precisions, prior)[0]
-        return prior - whitened.T @ whitened
+        whitened = self._of_rows()[0]
+        return self._prior() - whitened.T @ whitened
+
+    def _prior(self) -> torch.Tensor:
+        """Return K_g (n, n)."""
+        return self._once("prior", list(self.kernel.parameters()), lambda: self.kernel(self.x).to_dense())
+
+    def _of_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return L⁻¹ Λ^½ K_g (n, n) and log |B|."""
+        tensors = [*self.kernel.parameters(), self.log_precisions]
+        return self._once("rows", tensors, lambda: _whitened(self._prior(), self._precisions, self._prior()))
+
+    def _once(self, name: str, tensors: list[torch.nn.Parameter], compute: Callable[[], Value]) -> Value:
+        """Return what `compute` does; again where the `tensors` changed since, or gradients are wanted."""
+        if torch.is_grad_enabled():
+            return compute()
+        key = b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)
+        if name not in self._kept or self._kept[name][0] != key:
+            self._kept[name] = key, compute()
+        return self._kept[name][1]
 
     @property
     def _precisions(self) -> torch.Tensor:

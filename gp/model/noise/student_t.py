@@ -67,14 +67,14 @@ class StudentTNoise(NoiseModel):
         nu, sd = (float(raw.detach().exp()) for raw in (self.raw_nu, self.raw_sd))
         return np.asarray(np.log(0.5 * nu + (0.5 + slope) * variance / sd**2))
 
-    def newton(self, slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    def newton(self, slope: np.ndarray, curvature: np.ndarray, damping: float = 0.0) -> np.ndarray:
         """Return log rates after a Newton step for where the bound's derivative by them is zero.
 
         That is slope − ν/2 + shape · ν/2 / rate.
         """
         half, now = 0.5 * float(self.raw_nu.detach().exp()), self.log_rates.detach().numpy()
         pull = (half + 0.5) * half * np.exp(-now)
-        return np.asarray(now + np.linalg.solve(np.diag(pull) - curvature, slope - half + pull))
+        return np.asarray(now + np.linalg.solve(np.diag((1 + damping) * pull) - curvature, slope - half + pull))
 
 
 class StudentT(Spec):
