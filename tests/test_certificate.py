@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import minimize
 
 import gp
 from gp.dataset import Dataset
-from gp.fitted import certificate as certificates
 from gp.fitted.curvature import of_hyperparameters
 from gp.fitted.intervals import asymptotic
+from gp.fitted.relevance import irrelevant_inputs
 from gp.model.model import Model
 from gp.spec import parse
 from gp.training import Problem, lbfgs
@@ -145,7 +146,7 @@ def test_an_input_is_irrelevant_where_it_moves_the_function_by_less_than_a_hundr
         kernel = {"kind": "rbf", "ard": True, "lengthscale": at.tolist(), "outputscale": variance}
         model = parse(Model, {"kernel": kernel, "standardize": {"x": False, "y": False}})
         made = model.build(Dataset(x=x, y=y, columns=("x1", "x2")))
-        found = certificates._irrelevant(made.parameters, made.scope.reads, extents, float(moved))
+        found = irrelevant_inputs(made.parameters, made.scope.reads, extents, float(moved))
         assert list(found) == (["x2"] if irrelevant else [])
 
 
@@ -306,16 +307,15 @@ NO_SIGNAL = {  # a kernel that adds nothing: y is noise about zero
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("n", [20, 200])
 def test_the_interval_of_a_noise_is_the_textbooks(n, standardize):
-    """Of n draws N(0, sd²) the sd's estimate is √mean(y²), and the standard error of its log 1/√(2n)."""
+    """Of n draws N(0, sd²), Σ y²/sd² is chi-squared of n degrees of freedom."""
     y = 7 * np.random.default_rng(0).normal(size=n)
     y = y - y.mean()  # so that the zero mean is the same with y standardised
     model = NO_SIGNAL | {"standardize": {"x": False, "y": standardize}}
     fitted = gp.fit(np.arange(n), y, model=model)
     sd = math.sqrt(np.mean(y**2))
     assert fitted.hyperparameters["noise.sd"] == pytest.approx(sd, rel=0.01)  # flat to 1e-3 nats
-    low, high = fitted.certificate.intervals["noise.sd"]
-    assert math.log(high / low) == pytest.approx(2 * 1.96 / math.sqrt(2 * n), rel=0.02)
-    assert math.sqrt(low * high) == pytest.approx(fitted.hyperparameters["noise.sd"], rel=CLOSE)
+    ends = sd * np.sqrt(n / stats.chi2(n).ppf([0.975, 0.025]))
+    assert fitted.certificate.intervals["noise.sd"] == pytest.approx(ends, rel=0.8 / n)
 
 
 @pytest.mark.parametrize("standardize", [False, True])
@@ -434,3 +434,19 @@ def test_rows_that_repeat_others_and_few_rows_are_said():
     assert any("50% of the rows repeat both inputs and target of another row" in alarm for alarm in twice.alarms)
     apart = gp.fit(np.tile(x, 2), np.r_[y, y + 0.1], train={"restarts": 0}).certificate  # repeated inputs alone
     assert apart.copies == 0
+
+
+def test_an_interval_ends_where_the_others_at_their_best_are_as_much_worse_as_students_quantile_says():
+    rng = np.random.default_rng(5)
+    x = rng.uniform(size=25)
+    y = np.sin(6 * x) + 0.2 * rng.normal(size=25)
+    fitted = gp.fit(x, y, model={"kernel": {"kind": "rbf"}, "standardize": {"x": False, "y": False}})
+    low, high = fitted.certificate.intervals["kernel.lengthscale"]
+    cut = 0.5 * stats.t(24).ppf(0.975) ** 2  # nats; a level is integrated out
+    for end in (low, high):
+        kernel = {"kind": "rbf", "lengthscale": {"fixed": end}}
+        others = gp.fit(x, y, model={"kernel": kernel, "standardize": {"x": False, "y": False}}).modes[0].nats
+        assert fitted.modes[0].nats - others == pytest.approx(cut, rel=0.1)
+    assert np.log(high / fitted.hyperparameters["kernel.lengthscale"]) > 1.2 * np.log(
+        fitted.hyperparameters["kernel.lengthscale"] / low
+    )  # long lengthscales are less unlikely than short ones

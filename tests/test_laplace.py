@@ -272,7 +272,8 @@ def test_an_interval_of_the_level_is_students_where_all_else_is_noise():
     half = stats.t(n - 1).ppf(0.975) * y.std(ddof=1) / math.sqrt(n)
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
     low, high = fit_.certificate.intervals["noise.sd"]
-    assert math.sqrt(low * high) == pytest.approx(y.std(ddof=1), rel=0.02)
+    ends = np.sqrt(11 * y.var(ddof=1) / stats.chi2(11).ppf([0.975, 0.025]))
+    np.testing.assert_allclose([low, high], ends, rtol=0.06)
 
 
 def test_a_posterior_like_a_banana_raises_an_alarm():

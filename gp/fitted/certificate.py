@@ -1,6 +1,7 @@
 """The certificate of a fit: whether training converged, what the data determine, and alarms for the reader."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,9 @@ class Certificate(Text):
     """Diagnostics of a fit at its hyperparameters θ; nats are of the marginal likelihood (plus prior).
 
     `gradient_norm` is the largest derivative by a log hyperparameter that is not held at a bound, `shortfall` the
-    predicted gain of a Newton step from there.  `intervals` are 95 % intervals, θ exp(±1.96 se), or θ ± 1.96 se for
-    what may be negative, from the inverse Hessian (asymptotic; `undetermined` names those it cannot bound); where
-    predictions integrate over hyperparameters, the mean's are integrated out of it (gp.fitted.intervals).  `signal`
+    predicted gain of a Newton step from there.  `intervals` are 95 % intervals: where predictions integrate over
+    hyperparameters, by the likelihood ratio (gp.fitted.likelihood_ratio), elsewhere θ exp(±1.96 se), or θ ± 1.96 se for
+    what may be negative, from the inverse Hessian.  `undetermined` names what the data do not bound.  `signal`
     is how many nats the model is better than noise about a level.  `predictions` says how these treat hyperparameters.
     """
 
@@ -203,7 +204,7 @@ def certify(
     condition_number: float | None,
     by_adam: bool,
     predictions: str,
-    mode: Mode | None,
+    modes: Sequence[Mode],
     mixture: Mixture | None,
 ) -> Certificate:
     """Return the certificate of the fit that `search` ended with; None where nothing was free.
@@ -211,8 +212,8 @@ def certify(
     `problem` is that of the rows that hyperparameters were learnt on, some or all of `data`; its model is moved.
     `by_adam`: whether Adam was asked for; then the certificate says how far the nearest optimum is, but not where an
     inference method has auxiliary parameters.
-    `predictions` says how these treat hyperparameters: where they are integrated over, by the `mixture`, whose best
-    optimum is the `mode`.
+    `predictions` says how these treat hyperparameters: where they are integrated over, by the `mixture`, whose optima
+    are the `modes`, best first; () where intervals are to be from the curvature.
     """
     gp, parameters = problem.gp, problem.parameters
     vector = search.vector if search else np.zeros(0)
@@ -223,8 +224,8 @@ def certify(
     inside = np.flatnonzero(~at_bound[: len(names)])
     curvature = curvature_at(problem, vector)
     hessian = of_hyperparameters(curvature, len(names))[np.ix_(inside, inside)]
-    if mode and mixture:
-        intervals, undetermined = integrated(parameters, mode, mixture)
+    if modes and mixture:
+        intervals, undetermined = integrated(gp, modes, mixture)
     else:
         intervals, undetermined = asymptotic(parameters, vector, inside, hessian)
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))

@@ -189,7 +189,7 @@ class Fitted(Asked):
                 by_adam=isinstance(self.train, Adam),
                 predictions=f"{treatment} ({why})" if why else f"{treatment}",
                 # Draws hold the parameters of each row, intervals do not: `certify` finds their curvature.
-                mode=self.modes[0] if mixture and not gp.noise.by_row else None,
+                modes=self.modes if mixture and not gp.noise.by_row else (),
                 mixture=mixture,
             )
         finally:

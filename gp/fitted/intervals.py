@@ -1,27 +1,33 @@
 """95 % intervals of hyperparameters, in the data's units."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gp.fitted import likelihood_ratio
 from gp.fitted.laplace import Mode
 from gp.fitted.mixture import Mixture
 from gp.fitted.priors import WIDTH
+from gp.model.model import GaussianProcess
 from gp.parameters.vector import Parameters
+from gp.training import Problem
 
 Intervals = dict[str, tuple[float, float]]
+OPEN = 0.1  # in the raw vector: an end so near to a bound of the search is that bound
 
 
-def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[Intervals, list[str]]:
-    """Return 95 % intervals by name, and the names of what has none.
+def integrated(gp: GaussianProcess, modes: Sequence[Mode], mixture: Mixture) -> tuple[Intervals, list[str]]:
+    """Return 95 % intervals by name, and the names of what has none; the model `gp` is moved.
 
-    Those of the covariance are quantiles of the draws of chains.  Without chains they are about the optimum of the
-    likelihood whose mean coefficients are integrated out, so that plugging these in does not bias them.  Those of the
-    coefficients are of their mixture over the draws.
+    Those of the covariance are quantiles of the draws of chains.  Without chains they are by the likelihood ratio, mean
+    coefficients being integrated out, so that plugging these in does not bias them.  Those of the coefficients are of
+    their mixture over the draws.
     """
-    sampled, places = mixture.draws.sampled, mixture.places
+    parameters, mode, sampled, places = gp.parameters, modes[0], mixture.draws.sampled, mixture.places
     if sampled is None:
-        intervals, undetermined = asymptotic(parameters, mode.vector, mode.drawn, mode.curvature)
+        found = likelihood_ratio.intervals(Problem(gp, mixture.method), modes, len(places))
+        intervals, undetermined = _of_ends(parameters, mode.vector, found)
     else:
         intervals, undetermined = of_draws(parameters, mode, sampled)
     if len(places):
@@ -33,6 +39,26 @@ def integrated(parameters: Parameters, mode: Mode, mixture: Mixture) -> tuple[In
         low_natural, high_natural = natural(parameters, low), natural(parameters, high)
         intervals |= {parameters.names[i]: (low_natural[i], high_natural[i]) for i in places}
     return {name: intervals[name] for name in parameters.names if name in intervals}, undetermined
+
+
+def _of_ends(
+    parameters: Parameters, vector: np.ndarray, ends: Mapping[int, tuple[float, float]]
+) -> tuple[Intervals, list[str]]:
+    """Return intervals by name, and the names of what the data do not bound: an end is there a bound of the search.
+
+    What they bound on neither side has no interval.
+    """
+    names, bounds = parameters.names, parameters.bounds
+    intervals, undetermined = Intervals(), list[str]()
+    for place, (low, high) in ends.items():
+        lower, upper = vector.copy(), vector.copy()
+        lower[place], upper[place] = low, high
+        unbound = low < bounds[place][0] + OPEN, high > bounds[place][1] - OPEN
+        if any(unbound):
+            undetermined.append(names[place])
+        if not all(unbound):
+            intervals[names[place]] = natural(parameters, lower)[place], natural(parameters, upper)[place]
+    return intervals, undetermined
 
 
 def of_draws(parameters: Parameters, mode: Mode, sampled: np.ndarray) -> tuple[Intervals, list[str]]:

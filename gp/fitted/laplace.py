@@ -103,7 +103,7 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
 def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:
     """Return the optimum near `start` over the places `free`, where those `apart` are integrated out."""
     bounds = np.array(problem.parameters.bounds).reshape(-1, 2)
-    part = _Part(problem, start, free)
+    part = Part(problem, start, free)
     rough = measure_curvature(part, start[free])
     if (len(apart) or problem.parameters.has_prior) and len(free):  # the optimum is not quite that of the search
         start = part.whole(climb(part, start[free], rough, [*map(tuple, bounds[free])], tolerance=ARRIVED).vector)
@@ -119,14 +119,14 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     step = 2.0 ** np.floor(np.log2(GRID * sd))
     centre = start.copy()
     centre[drawn] = np.clip((start[drawn] / step).round() * step, *bounds[drawn].T)
-    part = _Part(problem, centre, drawn)
+    part = Part(problem, centre, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, centre[drawn])])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
     return Mode(start, value, drawn, curvature, centre)
 
 
-class _Part:
+class Part:
     """The objective as a function of some places of the raw vector, the others held; priors are of the raw vector."""
 
     def __init__(self, problem: Problem, vector: np.ndarray, places: np.ndarray) -> None:
