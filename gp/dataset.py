@@ -14,10 +14,10 @@ from gp.spec import Fault, InputError
 
 # Columns with a fixed meaning in a study's files.  An input of such a name, or of one that begins like these, has INPUT
 # before its name there.
-RESERVED = ("y", "f", "noise_sd", "mean", "sd_f", "sd_y")
-INPUT, COMPONENT = "x.", "component."
+RESERVED = ("y", "f", "noise_sd", "run", "mean", "sd_f", "sd_y")
+INPUT, COMPONENT, STEP = "x.", "component.", "step."
 LEVELS = "levels."  # before a categorical input's name and levels, as JSON
-_BY_ROW = ("y", "f", "noise_sd")
+_BY_ROW = ("y", "f", "noise_sd", "run")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,9 @@ class Dataset:
     `noise_sd` (n,) is the known standard deviation of the noise of each y, in y's units.  If the rows are a sample of a
     larger table, `table` has the statistics of that table.  `dates` names the inputs that were read as dates.  A
     categorical input holds the numbers of its `levels`.
+    `run` (n,) numbers the recordings: rows of a run follow each other at equal times, so that their noise may be
+    correlated.  With `step` (n, d), each y is the mean of the function along the straight line from x − step/2 to
+    x + step/2, as a difference quotient is.
     """
 
     x: np.ndarray
@@ -49,13 +52,15 @@ class Dataset:
     table: TableStatistics | None = None
     dates: tuple[str, ...] = ()
     levels: Levels = field(default_factory=dict)
+    run: np.ndarray | None = None
+    step: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
-        for name in ("x", *_BY_ROW):
+        for name in ("x", "step", *_BY_ROW):
             values = getattr(self, name)
             if values is not None:
-                object.__setattr__(self, name, checked(name, values, ndim=2 if name == "x" else 1))
+                object.__setattr__(self, name, checked(name, values, ndim=1 if name in _BY_ROW else 2))
         n, d = self.x.shape
         if len(self.columns) != d:
             raise InputError(
@@ -71,6 +76,9 @@ class Dataset:
                 raise InputError(
                     Fault("", f"x has {n} rows but {name} has {len(values)}", f"give one {name} for every row of x")
                 )
+        if self.step is not None and self.step.shape != (n, d):
+            why = f"x has shape {self.x.shape} but step has {self.step.shape}"
+            raise InputError(Fault("", why, "give one step for every value of x"))
         if self.noise_sd is not None and not (self.noise_sd > 0).all():
             row = int(np.flatnonzero(self.noise_sd <= 0)[0])
             raise InputError(Fault("", f"noise_sd is {self.noise_sd[row]:g} in row {row}", "it must be greater than 0"))
@@ -98,20 +106,24 @@ class Dataset:
 
     def at(self, rows: np.ndarray) -> "Dataset":
         """Return some of the rows: indices or a mask."""
-        parts = {name: getattr(self, name)[rows] for name in _BY_ROW if getattr(self, name) is not None}
+        parts = {name: getattr(self, name)[rows] for name in (*_BY_ROW, "step") if getattr(self, name) is not None}
+        if self.run is not None:
+            parts["run"] = runs_of(self.run, np.arange(self.n)[rows])
         return replace(self, x=self.x[rows], **parts)
 
     def save(self, path: Path) -> None:
-        """Write a CSV at full precision: the inputs under their names, then `y`, `f`, `noise_sd` if known.
+        """Write a CSV at full precision: the inputs under their names, then what is known of each row.
 
         The name of a categorical input is written with its levels, of which its cells are the numbers.
         """
-        names = zip(self.columns, stored_names(self.columns), strict=True)
+        stored = stored_names(self.columns)
         listed = [
-            LEVELS + json.dumps([name, *self.levels[name]], ensure_ascii=False) if name in self.levels else stored
-            for name, stored in names
+            LEVELS + json.dumps([name, *self.levels[name]], ensure_ascii=False) if name in self.levels else own
+            for name, own in zip(self.columns, stored, strict=True)
         ]
         table = pd.DataFrame(self.x, columns=listed)
+        if self.step is not None:
+            table[[f"{STEP}{name}" for name in stored]] = self.step
         for name in _BY_ROW:
             if getattr(self, name) is not None:
                 table[name] = getattr(self, name)
@@ -122,15 +134,24 @@ class Dataset:
         """Return the dataset that `save` wrote to `path`."""
         table = pd.read_csv(path, dtype=np.float64)
         targets = {name: table.pop(name).to_numpy() for name in _BY_ROW if name in table}
+        steps = [name for name in table if name.startswith(STEP)]
+        if steps:
+            targets["step"] = np.column_stack([table.pop(name).to_numpy() for name in steps])
         written = {name: json.loads(name.removeprefix(LEVELS)) for name in table if name.startswith(LEVELS)}
         names = [written[name][0] if name in written else input_names([name])[0] for name in table]
         levels = {name: tuple(levels) for name, *levels in written.values()}
         return cls(x=table.to_numpy(), columns=tuple(names), levels=levels, **targets)
 
 
+def runs_of(run: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the number of the run (m,) of each of the `rows` (m,), indices: a row left out ends a run."""
+    apart = (np.diff(rows) != 1) | (np.diff(run[rows]) != 0)
+    return np.concatenate([[0.0], np.cumsum(apart)]).astype(float)[: len(rows)]
+
+
 def stored_names(columns: Sequence[str]) -> list[str]:
     """Return the names that inputs have in a study's files."""
-    starts = (INPUT, COMPONENT, LEVELS)
+    starts = (INPUT, COMPONENT, LEVELS, STEP)
     return [f"{INPUT}{name}" if name in RESERVED or name.startswith(starts) else name for name in columns]
 
 

@@ -85,5 +85,5 @@ def _joined(fitted: Fitted, known: Dataset) -> GaussianProcess:
     x = np.vstack([scope.x, gp.inputs(known.x).numpy()])
     y = np.concatenate([scope.y, (fitted.model.transformed(known) - scope.y_offset) / scope.y_scale])
     noise_sd = None if sd is None or scope.noise_sd is None else np.concatenate([scope.noise_sd, sd])
-    extended = replace(scope, x=x, y=y, noise_sd=noise_sd, log_slopes=None)
+    extended = replace(scope, x=x, y=y, noise_sd=noise_sd, run=None, step=None, log_slopes=None)
     return replace(gp, scope=extended, workspace={}, table=None, repeats=None)

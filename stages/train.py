@@ -45,6 +45,8 @@ def main(study: str, params: Params, out: Path) -> None:
         ranked = (f"{name} ({value:.3f})" for name, value in fitted.ranking[score].items())
         print(f"{study}: kernels by {score}, best first: {', '.join(ranked)}")
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
+    if (rows := fitted.inference.effective_rows(fitted.gp)) < data.n:
+        print(f"noise of rows that follow each other is correlated: {data.n} rows count as {rows:.0f}")
     for alarm in gap.alarms if gap else ():
         print(f"ALARM: {alarm}")
 

@@ -95,3 +95,24 @@ def test_a_y_that_does_not_vary_is_refused_before_training(y):
 def test_unnamed_inputs_are_called_x():
     assert default_columns(1) == ("x",)
     assert default_columns(3) == ("x1", "x2", "x3")
+
+
+def test_runs_and_steps_go_with_their_rows(tmp_path):
+    step = np.linspace(-1, 1, 12).reshape(6, 2)
+    data = Dataset(
+        x=np.arange(12.0).reshape(6, 2), columns=("a", "run"), y=np.arange(6.0), run=[0, 0, 0, 1, 1, 1], step=step
+    )
+    data.save(tmp_path / "rows.csv")
+    again = Dataset.load(tmp_path / "rows.csv")
+    assert again.columns == ("a", "run")
+    assert np.array_equal(again.step, step)
+    assert np.array_equal(again.run, data.run)
+    some = again.at(np.array([0, 1, 3, 5]))
+    assert np.array_equal(some.step, step[[0, 1, 3, 5]])
+    assert np.array_equal(some.run, [0, 0, 1, 2])  # a row left out ends a run
+    assert np.array_equal(again.at(again.y > 1).run, [0, 1, 1, 1])
+
+
+def test_steps_have_the_shape_of_inputs():
+    with pytest.raises(InputError, match=r"x has shape \(2, 1\) but step has \(2, 2\)"):
+        Dataset(x=np.zeros((2, 1)), columns=("a",), step=np.zeros((2, 2)))

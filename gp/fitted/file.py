@@ -28,6 +28,7 @@ from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
 from gp.training import Train
 
 FORMAT = 1  # to be increased when older files can no longer be read
+ROWS = ("noise_sd", "run", "step")  # what else may be known of each row
 LARGEST = 1e100  # largest number in a file; sums of squares of larger ones overflow float64
 
 
@@ -135,8 +136,7 @@ def write(
     if search and search.optima:
         values, vectors = zip(*search.optima, strict=True)
         tensors |= {"optima.nats": np.array(values), "optima.vectors": np.array(vectors)}
-    if data.noise_sd is not None:
-        tensors["noise_sd"] = data.noise_sd
+    tensors |= {name: known for name in ROWS if (known := getattr(data, name)) is not None}
     if table := data.table:  # the header's numbers need not keep every digit
         header["whole"], tensors["whole.x"], tensors["whole.y"] = table.n, table.x, table.y
     for i, (kind, drawn) in enumerate(draws.items()):
@@ -207,8 +207,7 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
     """Return the rows, after checking names, types, shapes and sizes of all tensors."""
     d = len(header.columns)
     shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
-    if "noise_sd" in tensors:
-        shapes["noise_sd"] = (-1,)
+    shapes |= {name: (-1, d) if name == "step" else (-1,) for name in ROWS if name in tensors}
     p = tensors["vector"].size if "vector" in tensors else 0
     if "optima.nats" in tensors:
         shapes |= {"optima.nats": (-1,), "optima.vectors": (tensors["optima.nats"].size, p)}
@@ -235,10 +234,9 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
             raise InputError(
                 _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
             )
-    noise_sd = tensors.get("noise_sd")
+    rows: dict[str, Any] = {name: tensors[name] for name in ("x", "y", *ROWS) if name in tensors}
     levels = {name: tuple(known) for name, known in header.levels.items()}
-    columns = tuple(header.columns)
-    return Dataset(tensors["x"], columns, y=tensors["y"], noise_sd=noise_sd, table=table, levels=levels)
+    return Dataset(**rows, columns=tuple(header.columns), table=table, levels=levels)
 
 
 def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:

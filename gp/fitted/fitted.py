@@ -211,6 +211,11 @@ class Fitted(Asked):
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
                 **({"log_prior": log_prior} if has_prior else {}),
+                **(
+                    {"effective_rows": round(rows)}
+                    if (rows := self.inference.effective_rows(self.gp)) < self.data.n
+                    else {}
+                ),
                 "hyperparameters": {**self.gp.parameters.by_name(), **power_of(self.model.transform)},
             },
             "ends": [

@@ -23,7 +23,6 @@ from gp.fitted.priors import log_prior
 from gp.fitted.uncertainty import Laplace, Nuts
 from gp.forecast import Forecast
 from gp.inference.method import Conditioned, Method, without_factor
-from gp.inference.solved import Solved
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import GaussianProcess
 
@@ -218,9 +217,8 @@ def _weighted(
 
 def _sds(conditioned: Conditioned) -> np.ndarray:
     """Return the standard deviation of each mean coefficient that is integrated out, in internal units."""
-    if not isinstance(conditioned, Solved) or conditioned.flat is None:
-        return np.zeros(0)
-    return np.sqrt((conditioned.flat.root**2).sum(axis=1))
+    flat = getattr(conditioned, "flat", None)
+    return np.zeros(0) if flat is None else np.sqrt((flat.root**2).sum(axis=1))
 
 
 def _progress(vectors: np.ndarray, label: str) -> Iterable[np.ndarray]:

@@ -80,6 +80,8 @@ def resolve(
         return PlugIn(), "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
     if not method.is_exact and method.grows:
         return PlugIn(), "the method is approximate, for many rows"
+    if not method.grows:
+        return Laplace(), "an evaluation costs the same for any number of rows"
     if n > ROWS:
         return PlugIn(), f"n={n} is more than {ROWS}"
     return Laplace(), f"n={n} is at most {ROWS}"

@@ -288,6 +288,10 @@ class Method(Spec):
         """
         raise NotImplementedError
 
+    def effective_rows(self, gp: GaussianProcess) -> float:
+        """Return as how many rows of independent noise the rows of the data count."""
+        return float(gp.total)
+
     def condition(self, gp: GaussianProcess) -> Conditioned:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         raise NotImplementedError

@@ -91,6 +91,8 @@ class Model(Spec):
             noise_sd=None if data.noise_sd is None else data.noise_sd / y_scale[0],
             levels=data.levels,
             log_slopes=None if self.transform is None else self.transform.log_slope(data.observed),
+            run=data.run,
+            step=None if data.step is None else data.step / x_scale,
         )
         kernel = self.kernel.build(scope, "kernel")
         _refuse_unread(scope)
@@ -170,10 +172,10 @@ class GaussianProcess:
         if found is None:
             return self
         first, repeats = found
-        own = None if scope.noise_sd is None else scope.noise_sd[first]
         slopes = None if scope.log_slopes is None else np.bincount(repeats.group, weights=scope.log_slopes)
-        groups = replace(scope, x=scope.x[first], y=repeats.mean, noise_sd=own, sd_of_rows=scope.y_spread)
-        groups = replace(groups, log_slopes=slopes)
+        groups = replace(
+            scope.at(first), y=repeats.mean, sd_of_rows=scope.y_spread, run=None, step=None, log_slopes=slopes
+        )
         return replace(self, scope=groups, workspace={}, repeats=repeats)
 
     @cached_property
@@ -217,10 +219,7 @@ class GaussianProcess:
 
     def subset(self, rows: np.ndarray) -> "GaussianProcess":
         """Return the model over some of the rows; it shares the hyperparameters and has no auxiliary ones."""
-        scope, sd = self.scope, self.scope.noise_sd
-        slopes = None if scope.log_slopes is None else scope.log_slopes[rows]
-        chosen = replace(scope, x=scope.x[rows], y=scope.y[rows], noise_sd=None if sd is None else sd[rows])
-        chosen = replace(chosen, log_slopes=slopes)
+        chosen = self.scope.at(rows)
         alone = self.parameters.without_auxiliary
         repeats = self.repeats.subset(rows) if self.repeats else None
         return replace(self, scope=chosen, parameters=alone, auxiliary={}, workspace={}, table=None, repeats=repeats)

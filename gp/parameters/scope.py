@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from gp.dataset import runs_of
 from gp.levels import Levels
 from gp.parameters.hyperparameters import Hyperparameter, RealHyperparameter
 from gp.parameters.vector import Auxiliary, Bounds, Parameter, Softplus, Units
@@ -32,9 +33,18 @@ class Scope:
     parameters: list[Parameter | Auxiliary] = field(default_factory=list)
     reads: list[tuple[str, str]] = field(default_factory=list)  # (part, column that it reads)
     lengthscale_factor: float = 1.0  # of lengthscales' starts, different for each term of a sum
+    run: np.ndarray | None = None  # (n,) number of each row's run (gp.dataset)
+    step: np.ndarray | None = None  # (n, d) internal, along which each y is a mean
     sd_of_rows: float | None = None  # internal sd of y over the rows of the data, if y are means of these
     log_slopes: np.ndarray | None = None  # (n,) log dz/dy of the rows of the data, if z, a transform of y, is modelled
     levels: Levels = field(default_factory=dict)  # of the categorical inputs
+
+    def at(self, rows: np.ndarray) -> "Scope":
+        """Return the scope with some of the rows, indices or a mask."""
+        known = ("x", "y", "noise_sd", "step", "log_slopes")
+        parts = {name: value[rows] for name in known if (value := getattr(self, name)) is not None}
+        run = None if self.run is None else runs_of(self.run, np.arange(len(self.y))[rows])
+        return replace(self, run=run, **parts)
 
     def active(self, names: list[str] | None, path: str, reads: Reads = "numbers") -> list[int]:
         """Return the positions of the named input columns; if `names` is None, of all that a part reads."""

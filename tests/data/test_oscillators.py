@@ -21,7 +21,7 @@ def source(kind, **keys):
 
 @pytest.mark.parametrize("kind", kinds(System))
 def test_truth_is_periodic_and_rows_have_their_shapes(kind):
-    made = source(kind, trials=2, cycles=3, test=12)
+    made = source(kind, trials=2, cycles=3, test=12, truth="theory")
     train, test = made.sample(1)
     d = made.system.n_oscillators - 1
     assert train.d == test.d == d
@@ -30,7 +30,7 @@ def test_truth_is_periodic_and_rows_have_their_shapes(kind):
     assert made.periods == dict.fromkeys(train.columns, TURN)
     assert (train.x >= 0).all()
     assert (train.x < TURN).all()
-    assert made.truth(test.x + TURN) == pytest.approx(test.f, abs=1e-12)
+    assert made.true_function(test.x + TURN)[0] == pytest.approx(test.f, abs=1e-12)
     again, other = made.sample(1)[0], made.sample(2)[0]
     assert np.array_equal(train.y, again.y)
     assert not np.array_equal(train.y, other.y)
@@ -46,15 +46,15 @@ def test_truth_is_periodic_and_rows_have_their_shapes(kind):
 )
 def test_periods_and_coupling_functions_are_the_known_ones(kind, periods, ranges):
     for receiver in (1, 2):
-        made = source(kind, receiver=receiver, test=400)
+        made = source(kind, receiver=receiver, test=400, truth="theory")
         assert 2 * math.pi / made.system.frequencies == pytest.approx(periods, rel=2e-6)
-        f = made.truth(made._grid())
+        f = made.true_function(made._grid())[0]
         assert (f.min(), f.max()) == pytest.approx(ranges[receiver - 1], abs=6e-6)
 
 
 @pytest.mark.slow
 def test_the_default_pair_has_the_rows_of_the_study():
-    assert source("van_der_pol").sample(0)[0].n == 12_620
+    assert source("van_der_pol", truth="theory").sample(0)[0].n == 12_620
 
 
 @pytest.mark.parametrize("system", [VanDerPol(), FitzHughNagumo()])
@@ -108,9 +108,9 @@ def test_rows_speak_for_the_truth(kind, receiver):
 
     What is left is the coupling's second order, which the phase model leaves out.
     """
-    made = source(kind, receiver=receiver, noise_sd=0.005, trials=20, cycles=12)
+    made = source(kind, receiver=receiver, noise_sd=0.005, trials=20, cycles=12, truth="theory")
     train, test = made.sample(0)
-    mean, _ = fit_fourier(train.x, train.y, 6).predict(test.x)
+    mean, _ = fit_fourier(train.x, train.y, 6, train.step).predict(test.x)
     seen, truth = mean - mean.mean(), test.f - test.f.mean()
     errors = {k: np.sqrt(np.mean((seen - np.roll(truth, k)) ** 2)) for k in range(-100, 100)}
     assert errors[0] < 0.3 * truth.std()
@@ -120,7 +120,7 @@ def test_rows_speak_for_the_truth(kind, receiver):
 
 def test_an_arc_keeps_what_lies_on_it_also_over_zero():
     low, high = 5.5, 7.5
-    train, _ = source("van_der_pol", trials=20, cycles=8, arc=[low, high]).sample(0)
+    train, _ = source("van_der_pol", trials=20, cycles=8, arc=[low, high], truth="theory").sample(0)
     assert (((train.x - low) % TURN) <= high - low).all()
     assert (train.x > 6).any()
     assert (train.x < 1).any()
@@ -130,7 +130,47 @@ def test_the_three_are_the_sum_of_their_couplings():
     made = source("phase", receiver=2)
     x = np.array([[0.3, 2.0], [4.0, 5.0]])
     by_hand = [1.25 + 0.05 * (SHAPES[1, 0](a) + SHAPES[1, 2](b)) for a, b in x]
-    assert made.truth(x) == pytest.approx(by_hand)
+    assert made.true_function(x)[0] == pytest.approx(by_hand)
+
+
+def test_rows_are_means_along_the_way_of_the_phases():
+    """Rows far apart in time are told right by series that know their steps; by the start of a step they are not."""
+    made = source("phase", receiver=1, noise_sd=0.002, every=1.0, trials=10)
+    train, test = made.sample(0)
+    start = (train.x - 0.5 * train.step) % TURN
+    told = {
+        "steps": fit_fourier(train.x, train.y, 8, train.step),
+        "middle": fit_fourier(train.x, train.y, 8),
+        "start": fit_fourier(start, train.y, 8),
+    }
+    error = {name: np.sqrt(np.mean((series.predict(test.x)[0] - test.f) ** 2)) for name, series in told.items()}
+    assert error["steps"] < error["middle"] < 0.5 * error["start"]
+
+
+def test_each_trial_is_a_run_and_an_arc_ends_runs():
+    whole = source("van_der_pol", trials=3, cycles=3, truth="theory").sample(0)[0]
+    assert np.array_equal(np.unique(whole.run), [0, 1, 2])
+    part = source("van_der_pol", trials=3, cycles=30, arc=[0, 2], truth="theory").sample(0)[0]
+    within = np.diff(part.run) == 0
+    ahead = (np.diff(part.x[:, 0]) + np.pi) % TURN - np.pi
+    between = 0.5 * (part.step[1:, 0] + part.step[:-1, 0])  # from middle to middle
+    assert ahead[within] == pytest.approx(between[within], abs=1e-9)
+    assert len(np.unique(part.run)) > 3
+
+
+@pytest.mark.slow
+def test_the_simulated_truth_is_theory_and_the_order_beyond():
+    """At a quarter of the coupling, what is beyond theory is less by the square: it is the second order."""
+    strong, weak = (
+        source("van_der_pol", receiver=2, system={"kind": "van_der_pol", "strength": k}) for k in (0.02, 0.005)
+    )
+    beyond = []
+    for made in (strong, weak):
+        grid = made._grid()
+        value, error = made.true_function(grid)
+        assert 0 < error.max() < 5e-4
+        beyond.append(np.sqrt(np.mean((value - made._theory(grid)) ** 2)))
+    assert beyond[0] > 4 * beyond[1]
 
 
 @pytest.mark.parametrize(

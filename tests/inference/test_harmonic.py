@@ -5,12 +5,18 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy.stats import multivariate_normal
 
 import gp
 from gp.dataset import Dataset
+from gp.fitted.fit import fit_dataset
+from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
+from gp.inference.waves import dependence
 from gp.model.model import Model
 from gp.spec import InputError, parse
+from gp.training import Train
 
 TURN = 2 * math.pi
 RNG = np.random.default_rng(0)
@@ -58,6 +64,85 @@ def test_predictions_and_leave_one_out_are_exact():
     # A term is that of exact inference but for a constant.
     apart = two.components["first"].mean - one.components["first"].mean
     assert np.ptp(apart) < 1e-7
+
+
+@pytest.mark.parametrize("mean", MEANS[1:])
+def test_mean_coefficients_are_integrated_out_as_in_exact_inference(mean):
+    made = parse(Model, model(mean=mean), "model").build(Dataset(x=X.to_numpy(), columns=("a", "b"), y=Y))
+    vector, told = made.parameters.vector, []
+    for kind in (Exact(), Harmonic()):
+        made.parameters.set(vector)
+        method, places = kind.integrating(made)
+        assert len(places) == sum(name.startswith("mean") for name in made.parameters.names)
+        value, slopes = method.evaluate(made)
+        conditioned = method.condition(made)
+        moments, left_out = conditioned.moments(made.x[:9] + 0.3), conditioned.leave_one_out()
+        at, root = made.parameters.vector, conditioned.flat.root
+        told.append(
+            [value, conditioned.log_likelihood, slopes, at, root @ root.T, moments.mean, moments.variance, *left_out]
+        )
+    for exact, own in zip(*told, strict=True):
+        assert own == pytest.approx(exact, rel=1e-8, abs=1e-8)
+
+
+def test_rows_that_are_means_along_steps_have_the_covariance_of_such_means():
+    rng = np.random.default_rng(1)
+    step = rng.uniform(-2, 2, size=(40, 2))
+    data = Dataset(x=X.to_numpy()[:40], columns=("a", "b"), y=Y[:40], step=step)
+    made = parse(Model, model(mean=MEANS[0]), "model").build(data)
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    with torch.no_grad():
+        inner = made.x[:, None, :] + torch.from_numpy(0.5 * nodes[:, None] * made.scope.step[:, None, :])
+        each = made.kernel(inner.reshape(-1, 2)).to_dense().numpy().reshape(40, 12, 40, 12)
+        covariance = np.einsum("iajb,a,b->ij", each, weights / 2, weights / 2) + np.diag(made.noise_variance(made.x))
+    expected = multivariate_normal(np.zeros(40), covariance).logpdf(made.scope.y)
+    # The covariance of means is that of a term's mean over its own steps, as each term reads one column.
+    assert Harmonic().evaluate(made)[0] == pytest.approx(expected, rel=1e-9)
+    assert Harmonic().evaluate(made.subset(np.arange(20)))[0] != pytest.approx(expected)
+
+
+def autoregressive(phi, runs, length):
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(runs, length))
+    noise[:, 0] /= math.sqrt(1 - phi**2)
+    for k in range(1, length):
+        noise[:, k] += phi * noise[:, k - 1]
+    return noise.ravel(), np.repeat(np.arange(float(runs)), length)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.3, 0.6])
+def test_correlated_rows_count_as_fewer(phi):
+    """φ^k is the autocorrelation at lag k of an autoregressive process; lags from 13 on are left out."""
+    noise, run = autoregressive(phi, 40, 500)
+    expected = 1 + 2 * sum((1 - lag / 13) * phi**lag for lag in range(1, 13))
+    assert dependence(noise, run) == pytest.approx(expected, rel=0.05)
+    assert dependence(noise, None) == 1.0
+    assert dependence(noise, np.arange(float(len(noise)))) == 1.0  # each row a run
+
+
+def test_the_noise_of_runs_widens_the_function_and_not_the_rows():
+    noise, run = autoregressive(0.6, 10, 60)
+    x = np.random.default_rng(3).uniform(0, TURN, size=(600, 1))
+    y = np.sin(x[:, 0]) + noise
+    written = {"kernel": {**PERIOD, "lengthscale": {"fixed": 1.0}, "outputscale": {"fixed": 1.0}}}
+    written |= {"noise": {"kind": "gaussian", "sd": {"fixed": 1.25}}, "mean": {"kind": "zero"}}
+    together, apart = (
+        fit_dataset(
+            Dataset(x=x, columns=("a",), y=y, run=run if dependent else None),
+            model=parse(Model, written, "model"),
+            inference=Harmonic(),
+            train=parse(Train, {}, "train"),
+            seed=0,
+        )
+        for dependent in (True, False)
+    )
+    ratio = together.predict(np.linspace(0, 6, 20)).sd_f / apart.predict(np.linspace(0, 6, 20)).sd_f
+    most = math.sqrt(600 / together.inference.effective_rows(together.gp))  # where the prior says nothing
+    assert (ratio < most).all()
+    assert (ratio > 0.9 * most).all()
+    assert together.leave_one_out["sd_y"].mean() == pytest.approx(apart.leave_one_out["sd_y"].mean(), rel=0.02)
+    assert together.report()["fit"]["effective_rows"] < 300
+    assert "effective_rows" not in apart.report()["fit"]
 
 
 def _fixed(fitted):

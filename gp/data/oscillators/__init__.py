@@ -1,12 +1,13 @@
 """Oscillators: the phase velocity of one oscillator as a function of phase differences to the others."""
 
 import math
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from gp.data.oscillators.fourier import fit_fourier
+from gp.data.oscillators.fourier import FourierSeries, fit_fourier
 from gp.data.oscillators.systems import System
 from gp.data.source import Baseline, Source
 from gp.dataset import Dataset
@@ -14,15 +15,19 @@ from gp.posterior import Posterior
 from gp.spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
 
 TURN = 2 * math.pi
+SIMULATED = 600  # trials from which the truth is known: their noise is a fifth of that of 20
 
 
 class Oscillators(Source):
     """Rows of a simulation: x_j = φ_j − φ_receiver (mod 2π) of each other oscillator j, y = Δφ_receiver/Δt.
 
-    The true function is ω + Σ_j Γ_j(x_j).  `trials` runs of `cycles` turns of the first oscillator, in steps of `dt`,
-    are sampled at intervals `every` (both in the system's time; `every` is a multiple of `dt`).  With an `arc`
-    [low, high] in radians, only rows with every x on the arc are kept.  `noise_sd` is the sd of the white noise on each
-    variable.
+    y is a mean of the velocity over an interval, in which x_j moves by its `step`; x is the middle.  The true function
+    is ω + Σ_j Γ_j(x_j), where couplings are known to first order (a system's `coupling`).  With `truth: simulation`,
+    what SIMULATED trials differ from that theory by is added, as a Fourier series.
+
+    `trials` runs of `cycles` turns of the first oscillator, in steps of `dt`, are sampled at intervals `every` (both in
+    the system's time; `every` is a multiple of `dt`).  With an `arc` [low, high] in radians, only rows with every x on
+    the arc are kept.  `noise_sd` is the sd of the white noise on each variable.
     """
 
     kind: Literal["oscillators"] = "oscillators"
@@ -34,6 +39,7 @@ class Oscillators(Source):
     dt: PositiveFloat | None = None
     every: PositiveFloat | None = None
     arc: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
+    truth: Literal["simulation", "theory"] = "simulation"
     test: Count | None = None  # points along each difference; 200 for one, 40 for two
 
     @model_validator(mode="after")
@@ -72,35 +78,59 @@ class Oscillators(Source):
 
     def sample(self, seed: int) -> tuple[Dataset, Dataset]:
         """Return the simulated rows, and the true function on a regular grid of differences."""
+        train = self._rows(np.random.default_rng(seed))
+        if self.arc:
+            kept = ((train.x - self.arc[0]) % TURN <= self.arc[1] - self.arc[0]).all(axis=1)
+            if not kept.any():
+                raise InputError(Fault("data.arc", f"no sample lies on {self.arc}", "widen it, or simulate longer"))
+            train = train.at(np.flatnonzero(kept))
+        grid = self._grid()
+        return train, Dataset(x=grid, columns=self.columns, f=self.true_function(grid)[0])
+
+    def _rows(self, rng: np.random.Generator) -> Dataset:
+        """Return all rows, trial after trial, each a run."""
         dt, every = self.dt or self.system.dt, self.every or self.system.every
         noise_sd = self.system.noise_sd if self.noise_sd is None else self.noise_sd
         stride, i = round(every / dt), self.receiver - 1
         steps = int(self.cycles * TURN / self.system.frequencies[0] / every) * stride
-        phases = self.system.phases(np.random.default_rng(seed), self.trials, steps, stride, dt, noise_sd)
+        phases = self.system.phases(rng, self.trials, steps, stride, dt, noise_sd)
         velocity = np.diff(phases[:, i], axis=0) / every  # (samples, trials)
-        ahead = [(phases[:-1, j] - phases[:-1, i]) % TURN for j in self._others]
-        x = np.column_stack([difference.T.ravel() for difference in ahead])  # trial after trial
-        y = velocity.T.ravel()
-        if self.arc:
-            kept = ((x - self.arc[0]) % TURN <= self.arc[1] - self.arc[0]).all(axis=1)
-            if not kept.any():
-                raise InputError(Fault("data.arc", f"no sample lies on {self.arc}", "widen it, or simulate longer"))
-            x, y = x[kept], y[kept]
-        grid = self._grid()
-        return Dataset(x=x, columns=self.columns, y=y), Dataset(x=grid, columns=self.columns, f=self.truth(grid))
+        ahead = phases[:, self._others] - phases[:, [i]]  # (samples + 1, others, trials)
+        step = np.diff(ahead, axis=0)
+        return Dataset(
+            x=_by_trial((ahead[:-1] + 0.5 * step) % TURN),
+            columns=self.columns,
+            y=velocity.T.ravel(),
+            run=np.repeat(np.arange(float(self.trials)), len(velocity)),
+            step=_by_trial(step),
+        )
 
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline:
         """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
-        series = fit_fourier(train.x, train.observed)
+        series = fit_fourier(train.x, train.observed, step=train.step)
         mean, sd_f = series.predict(x)
         posterior = Posterior.normal(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
         return Baseline("Fourier series, its order by evidence", posterior, {"order": series.order})
 
-    def truth(self, x: np.ndarray) -> np.ndarray:
-        """Return ω + Σ_j Γ_j(x_j) at differences x (m, N − 1), shape (m,)."""
+    def true_function(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ω + Σ_j Γ_j(x_j) at differences x (m, N − 1), and its standard error by simulation, (m,) each."""
+        theory = self._theory(x)
+        if self.truth == "theory" or self.system.is_phase:
+            return theory, np.zeros(len(x))
+        mean, sd = _beyond_theory(
+            self.model_copy(update={"arc": None, "test": None, "trials": SIMULATED}).model_dump_json()
+        ).predict(x)
+        return theory + mean, sd
+
+    def beyond_theory(self) -> FourierSeries:
+        """Return what the velocity is beyond theory, in rows that no study draws."""
+        rows = self._rows(np.random.default_rng([self.trials, self.receiver]))
+        return fit_fourier(rows.x, rows.observed - self._theory(rows.x), step=rows.step)
+
+    def _theory(self, x: np.ndarray) -> np.ndarray:
         i = self.receiver - 1
         parts = [self.system.coupling(i, j, column) for j, column in zip(self._others, x.T, strict=True)]
-        return self.system.frequencies[i] + np.sum(parts, axis=0)
+        return np.asarray(self.system.frequencies[i] + np.sum(parts, axis=0))
 
     def _grid(self) -> np.ndarray:
         """Return the midpoints of even steps around the circle, for each difference."""
@@ -108,3 +138,14 @@ class Oscillators(Source):
         n = self.test or (200 if d == 1 else 40)
         axes = np.meshgrid(*([(np.arange(n) + 0.5) * TURN / n] * d), indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes])
+
+
+@lru_cache(maxsize=16)
+def _beyond_theory(written: str) -> FourierSeries:
+    """Return `beyond_theory` of a source written as JSON; equal sources share it, as it takes seconds."""
+    return Oscillators.model_validate_json(written).beyond_theory()
+
+
+def _by_trial(values: np.ndarray) -> np.ndarray:
+    """Return values (samples, columns, trials) as rows, trial after trial: (trials · samples, columns)."""
+    return values.transpose(2, 0, 1).reshape(-1, values.shape[1])

@@ -33,30 +33,39 @@ class FourierSeries:
         return design @ self.mean, np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance, design))
 
 
-def fit_fourier(x: np.ndarray, y: np.ndarray, order: int | None = None) -> FourierSeries:
-    """Return the series fitted to y (n,) at angles x (n, d), radians; of the `order` with most evidence, if None."""
+def fit_fourier(
+    x: np.ndarray, y: np.ndarray, order: int | None = None, step: np.ndarray | None = None
+) -> FourierSeries:
+    """Return the series fitted to y (n,) at angles x (n, d), radians; of the `order` with most evidence, if None.
+
+    With a `step` (n, d), radians, each y is a mean along the line from x − step/2 to x + step/2.
+    """
     tried = ORDERS if order is None else (order,)
     largest = max(tried)
-    gram, moment = _sums(x, y, largest)
+    gram, moment = _sums(x, y, largest, step)
     series = [_of_order(m, largest, x.shape[1], gram, moment, y) for m in tried]
     return max(series, key=lambda one: one.log_evidence)
 
 
-def _design(x: np.ndarray, order: int) -> np.ndarray:
-    """Return F (n, 1 + 2 · order · d): 1, then for each angle cos and sin of each order."""
+def _design(x: np.ndarray, order: int, step: np.ndarray | None = None) -> np.ndarray:
+    """Return F (n, 1 + 2 · order · d): 1, then for each angle cos and sin of each order, means along its step."""
     m = np.arange(1, order + 1)
-    waves = [np.stack([np.cos(part), np.sin(part)], axis=2).reshape(len(x), -1) for part in x.T[:, :, None] * m]
-    return np.hstack([np.ones((len(x), 1)), *waves])
+    waves = [np.stack([np.cos(part), np.sin(part)], axis=2) for part in x.T[:, :, None] * m]
+    if step is not None:
+        shares = np.sinc(step.T[:, :, None] * m / (2 * math.pi))  # of cos(mψ) along a line, its mean
+        waves = [wave * share[:, :, None] for wave, share in zip(waves, shares, strict=True)]
+    return np.hstack([np.ones((len(x), 1)), *(wave.reshape(len(x), -1) for wave in waves)])
 
 
-def _sums(x: np.ndarray, y: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _sums(x: np.ndarray, y: np.ndarray, order: int, step: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return FᵀF and Fᵀy."""
     p = 1 + 2 * order * x.shape[1]
     gram, moment = np.zeros((p, p)), np.zeros(p)
     for start in range(0, len(x), BLOCK):
-        design = _design(x[start : start + BLOCK], order)
+        rows = slice(start, start + BLOCK)
+        design = _design(x[rows], order, None if step is None else step[rows])
         gram += design.T @ design
-        moment += design.T @ y[start : start + BLOCK]
+        moment += design.T @ y[rows]
     return gram, moment
 
 

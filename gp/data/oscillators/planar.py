@@ -6,6 +6,7 @@ angle is zero.
 
 import math
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -19,6 +20,8 @@ HARMONICS = 50  # of the transform from protophase to phase
 
 class Pair(Spec):
     """Two oscillators, numbered from 0.  A system defines the flow of each alone, and the interaction."""
+
+    is_phase: ClassVar[bool] = False  # whether `coupling` is exact
 
     def flow(self, oscillator: int, u: np.ndarray, v: np.ndarray) -> Plane:
         """Return du/dt and dv/dt of an oscillator alone."""

@@ -2,8 +2,8 @@
 
 To add one, write a class here with a `kind` and its constants as fields, and add its name to `System`.  A planar pair
 defines `flow`, `jacobian` and `interaction` (gp.data.oscillators.planar.Pair).  Any other system defines
-`n_oscillators`, `frequencies`, `coupling` and `phases` itself, as `Phase` does.  `dt`, `every` and `noise_sd` are its
-defaults.
+`n_oscillators`, `is_phase`, `frequencies`, `coupling` and `phases` itself, as `Phase` does.  `dt`, `every` and
+`noise_sd` are its defaults.
 """
 
 import math
@@ -79,6 +79,7 @@ class Phase(Spec):
     """Three oscillators, φ_i' = ω_i + Σ_j Γ_ij(φ_j − φ_i): up to three harmonics, one von-Mises-like, one zero."""
 
     kind: Literal["phase"] = "phase"
+    is_phase: ClassVar[bool] = True
     omega: Annotated[list[FiniteFloat], Trio] = Field(default=[1.0, 1.25, 0.8])
     strength: FiniteFloat = 0.05
     dt: ClassVar[float] = 0.01

@@ -13,8 +13,8 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.inference.harmonic import fourier_series
 from gp.inference.markov.space import Blocks, Factor
+from gp.inference.waves import fourier_series
 from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.kernels.features import Equal, InnerProduct
 from gp.spec import Fault, InputError
