@@ -238,16 +238,24 @@ def test_relevance_is_the_spread_over_the_lengthscale():
     assert {"95 % interval", "estimate", "the data do not bound it"} <= texts(figure)
 
 
-def test_a_constant_input_has_no_relevance():
-    study = many_study(2)
+def test_a_constant_input_has_no_relevance_and_one_input_nothing_to_compare_with():
+    study = many_study(3)
     x = study.train.x.copy()
     x[:, 0] = 3.0
     figure = PLOTS["relevance"](dataclasses.replace(study, train=dataclasses.replace(study.train, x=x)))
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [study.train.columns[1]]
-    assert (
-        PLOTS["relevance"](dataclasses.replace(study, train=dataclasses.replace(study.train, x=np.ones_like(x))))
-        is None
-    )
+    assert {label.get_text() for label in figure.axes[0].get_yticklabels()} == set(study.train.columns[1:])
+    x[:, 1] = 3.0
+    assert PLOTS["relevance"](dataclasses.replace(study, train=dataclasses.replace(study.train, x=x))) is None
+
+
+def test_kernels_of_different_inputs_are_compared_in_one_panel():
+    study = many_study(3)
+    first, second, third = study.train.columns
+    names = {"kernel.numbers": (first, second), "kernel.levels": (third,)}
+    apart = {f"{head}.lengthscale.{c}": 1.0 for head, columns in names.items() for c in columns}
+    assert len(PLOTS["relevance"](dataclasses.replace(study, hyperparameters=apart)).axes) == 1
+    both = apart | {f"kernel.levels.lengthscale.{first}": 2.0}
+    assert len(PLOTS["relevance"](dataclasses.replace(study, hyperparameters=both)).axes) == 2
 
 
 def test_parts_of_two_angles_are_centred():

@@ -1,6 +1,7 @@
 """Figures of a posterior over several inputs: slices along each input, and the relevance of each."""
 
 import math
+from collections.abc import Container
 from textwrap import fill
 
 import numpy as np
@@ -79,24 +80,20 @@ def relevance(study: Study) -> Figure | None:
     changes along that input over the data.  Of a categorical input it is 1 over the lengthscale: two levels correlate
     by exp(−ratio).
     """
-    groups: dict[str, list[str]] = {}
     columns_of_x = zip(study.train.columns, study.train.x.T, strict=True)
     spread = {c: 1.0 if c in study.train.levels else x.std() for c, x in columns_of_x if np.ptp(x) > 0}
-    for name in study.hyperparameters:
-        head, found, column = name.partition(".lengthscale.")
-        if found and head.startswith("kernel") and column in spread:  # a constant input has no relevance
-            groups.setdefault(head, []).append(column)
-    if not groups:
-        return None
+    groups = _lengthscales(study, spread)
+    if sum(map(len, groups.values())) < 2:
+        return None  # there is nothing to compare
     tallest = max(map(len, groups.values()))
     figure = new_figure(study, 6.4, 0.28 * tallest * len(groups) + 1.2 * len(groups) + 0.7)
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-    for axes, (head, columns) in zip(panels, groups.items(), strict=True):
-        ratios = {c: spread[c] / study.hyperparameters[f"{head}.lengthscale.{c}"] for c in columns}
-        columns = sorted(columns, key=lambda c: ratios[c])
+    for axes, (head, names) in zip(panels, groups.items(), strict=True):
+        ratios = {c: spread[c] / study.hyperparameters[name] for c, name in names.items()}
+        columns = sorted(names, key=lambda c: ratios[c])
         floor = max(ratios.values()) / SPAN
         for place, column in enumerate(columns):
-            interval = study.intervals.get(f"{head}.lengthscale.{column}")
+            interval = study.intervals.get(names[column])
             value = max(ratios[column], floor)
             color = BLUE if interval else GREY
             if interval:
@@ -113,13 +110,21 @@ def relevance(study: Study) -> Figure | None:
         axes.axvline(0.1, color=VERMILLION, linestyle=":", linewidth=1, label="a tenth: nearly a straight line")
         if len(groups) > 1:
             axes.set_title(head.removeprefix("kernel."), loc="left")
-    panels[-1].set_xlabel(
-        "relevance: sd of the input (1 of levels) / its lengthscale"
-        if study.train.levels
-        else "relevance: sd of the input / its lengthscale"
-    )
+    of_levels = " (1 of levels)" if study.train.levels else ""
+    panels[-1].set_xlabel(f"relevance: sd of the input{of_levels} / its lengthscale")
     _legend_once(figure, panels)
     return figure
+
+
+def _lengthscales(study: Study, columns: Container[str]) -> dict[str, dict[str, str]]:
+    """Return kernel → column → the name of its lengthscale there, of `columns`; one group if no column is in two."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in study.hyperparameters:
+        head, found, column = name.partition(".lengthscale.")
+        if found and head.startswith("kernel") and column in columns:  # a constant input has no relevance
+            groups.setdefault(head, {})[column] = name
+    merged = {column: name for names in groups.values() for column, name in names.items()}
+    return {"kernel": merged} if len(merged) == sum(map(len, groups.values())) else groups
 
 
 def _legend_once(figure: Figure, panels: np.ndarray) -> None:
