@@ -4,8 +4,10 @@ What could be read in more than one way is not guessed: the column is left out, 
 """
 
 import csv
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +25,7 @@ from gp.data.table.format import Format
 from gp.data.table.header import SEPARATORS
 from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
 from gp.data.table.names import clean, find_columns
+from gp.data.table.text import read_text
 from gp.spec import Fault, InputError, parse
 
 _LOOKED_AT = 10_000  # rows whose cells are looked at as text
@@ -60,8 +63,9 @@ def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
     text = ending(path)[0] != ".parquet"
     cells = _text_cells(path, found, clean(y)) if text else {name: [] for name in pq.read_schema(path).names}
     find_columns(list(cells), [clean(y)], place=str(path))
-    values, dates = _numbers(path, cells, found)
-    categorical = _categorical(path, [name for name in cells if name not in values and name != clean(y)], found)
+    with _silently():
+        values, dates = _numbers(path, cells, found)
+        categorical = _categorical(path, [name for name in cells if name not in values and name != clean(y)], found)
     values |= categorical
     values = {name: values[name] for name in cells if name in values}
     columns = _inputs(values, found)
@@ -75,6 +79,17 @@ def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
     order = ["kind", "path", "x", "y", *(key for key in found.data if key not in ("kind", "path", "x", "y"))]
     found.data = {key: found.data[key] for key in order}
     return found
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Read column by column without a word on each: what was trimmed is said when the study is read."""
+    log = logging.getLogger(read_text.__module__)
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 def _text_cells(path: Path, found: Survey, y: str) -> dict[str, list[str]]:

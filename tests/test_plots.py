@@ -57,7 +57,7 @@ def test_draw_all_gives_the_figures_that_apply(kind):
     assert set(draw_all(STUDIES[kind]())) & KNOWN == APPLY[kind]
 
 
-@pytest.mark.parametrize("plot", sorted(KNOWN - {"loss", "surface", "relevance"}))
+@pytest.mark.parametrize("plot", sorted(KNOWN - {"loss", "surface", "relevance", "horizons"}))
 def test_a_figure_names_the_target_as_the_table_does(plot):
     kind = {"slices": "many", "coupling": "circle"}.get(plot, "terms")
     study = dataclasses.replace(STUDIES[kind](), target=TARGET)

@@ -45,7 +45,7 @@ def slices(study: Study) -> Figure | None:
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     rugs, held = chosen(study.train.n, RUGS_AT_MOST), "mean, the other inputs at their medians"
     if study.train.levels:
-        held += " or most frequent levels"
+        held = "mean, the others at median or commonest"
     for j, (axes, (column, curve)) in enumerate(zip(panels, curves.items(), strict=False)):
         draw_curve(axes, curve, study, label=held)
         axes.set_xlabel(fill(column, 26))

@@ -65,6 +65,13 @@ def files_of(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file() and not ignored.match_file(file.as_posix())]
 
 
+def broken_links(folder: Path) -> list[Path]:
+    """Return the links in a folder that lead to nothing, and that DVC does not ignore: it stops at them."""
+    ignored = _ignored(IGNORED.read_text(encoding="utf-8") if IGNORED.exists() else "")
+    links = (path for path in sorted(folder.rglob("*")) if path.is_symlink() and not path.exists())
+    return [path for path in links if not ignored.match_file(path.as_posix())]
+
+
 @cache
 def _ignored(text: str) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines(text.splitlines())

@@ -17,7 +17,8 @@ def check_file(path: Path) -> None:
             raise InputError(Fault("", "is not here, but kept by DVC", f"`dvc pull {kept}` fetches it", str(path)))
         names = [str(file) for file in path.parent.glob("*")]
         close = difflib.get_close_matches(str(path), names, n=1)
-        fix = f"did you mean {close[0]}?" if close else f"put the table below {FOLDER}/"
+        fix = f"put the table below {FOLDER}/, and `git add` it for experiments that are queued"
+        fix = f"did you mean {close[0]}?" if close else fix
         raise InputError(Fault("", "no such file", fix, source=str(path)))
     if path.stat().st_size == 0:
         raise InputError(Fault("", "is empty", "it needs a header line and rows", source=str(path)))
