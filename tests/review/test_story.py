@@ -13,7 +13,7 @@ from conftest import ROOT, STAGES, Project
 
 pytestmark = pytest.mark.slow
 # The environment that runs the tests is the one that is installed.
-MAKE = 'make() { command make INSTALLED= RUN= "$@"; }'
+MAKE = 'make() { command make PIPELINE= INSTALLED= RUN= "$@"; }'
 NO_NETWORK = ("unshare", "--map-root-user", "--net")  # where the machine lets us
 CUT = (
     NO_NETWORK if shutil.which("unshare") and not subprocess.run([*NO_NETWORK, "true"], check=False).returncode else ()
