@@ -1,5 +1,9 @@
 """Forecasts from rolling origins, the simple methods beside them, and the days of the calendar."""
 
+import json
+import shutil
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +29,7 @@ from gp.series import (
     summary,
 )
 from gp.spec import InputError, parse
+from stages import evaluate, predict, synthesize, train
 
 MONTHS = np.array([decimal_year(day.date()) for day in pd.date_range("2001-03-01", periods=40, freq="MS")])
 FAST = {"kind": "lbfgs", "restarts": 0}
@@ -190,3 +195,35 @@ def test_ticks_of_dates_are_years_months_or_days():
     assert list(ticks(1949.2, 1961.0).values()) == ["1950", "1952", "1954", "1956", "1958", "1960"]
     assert list(ticks(2001.1, 2001.9).values()) == ["2001-03", "2001-05", "2001-07", "2001-09", "2001-11"]
     assert list(ticks(2001.10, 2001.11).values()) == ["2001-02-07", "2001-02-08"]
+
+
+def test_the_stages_write_and_score_forecasts_from_rolling_origins(tmp_path, monkeypatch):
+    (tmp_path / "data/raw").mkdir(parents=True)
+    shutil.copy(ROOT / "data/raw/airline.csv", tmp_path / "data/raw/airline.csv")
+    monkeypatch.setattr(train, "checkpoints", lambda *_: nullcontext())  # they hash a whole project
+    monkeypatch.chdir(tmp_path)
+    written = {
+        "seed": 0,
+        "data": {"kind": "table", "path": "data/raw/airline.csv", "x": "month", "y": "passengers"}
+        | {"holdout": {"origins": 3, "horizon": 4}},
+        "model": {"transform": "log", "kernel": {"kind": "sum", "terms": {"line": {"kind": "linear"}, "rest": {}}}},
+        "inference": {},
+        "train": {"restarts": 0},
+        "predict": {"horizon": 2, "hyperparameters": {"kind": "plug_in"}},
+    }
+    for stage in (synthesize, train, predict, evaluate):
+        name = stage.__name__.removeprefix("stages.")
+        out = tmp_path / "data/mine" / name
+        out.mkdir(parents=True)
+        keys = {key: value for key, value in written.items() if key in stage.Params.model_fields}
+        stage.main("mine", parse(stage.Params, keys), out)
+    metrics, check = (json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in ("metrics", "check"))
+    forecast = metrics["forecast"]
+    assert (forecast["n"], forecast["season"]) == (12, 12)
+    assert 0 < forecast["mase"] < forecast["naive"]["mase"]
+    assert [sentence.partition(":")[0] for sentence in check["structure"]] == ["line", "rest"]
+    table = pd.read_csv(out / "horizons.csv")
+    assert len(table) == 4 * 4
+    assert forecast["crps"] == pytest.approx(table["crps"][table["method"] == "model"].mean(), rel=1e-4)
+    ahead = pd.read_csv(out.parent / "predict/forecast.csv")
+    assert ahead["month (day)"].tolist() == ["1961-01-01", "1961-02-01"]
