@@ -4,6 +4,7 @@ The rows are read by the rules of the study's `data` section; y is not needed.  
 mean, sd and quantiles of a new observation beside them.
 """
 
+import contextlib
 import sys
 import tempfile
 from dataclasses import replace
@@ -35,10 +36,10 @@ def main(study: str, text: bytes) -> str:
     if not model.exists():
         raise InputError(Fault("", "is not there", f"`dvc repro train@{study}` makes it first", source=str(model)))
     kind = ending(Path(params.data.path))[0]
-    with tempfile.TemporaryDirectory() as where:
-        path = Path(where, f"rows{kind if kind != '.parquet' else '.csv'}")
+    fitted = Fitted.load(model)
+    with tempfile.TemporaryDirectory() as where, contextlib.chdir(where):  # messages then name no folder
+        path = Path(f"rows{kind if kind != '.parquet' else '.csv'}")
         path.write_bytes(text)
-        fitted = Fitted.load(model)
         try:
             asked = params.data.read_new(path, fitted.data.levels)
         except InputError as error:

@@ -41,11 +41,11 @@ def slices(study: Study) -> Figure | None:
         return None
     n_columns = min(4, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
-    figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.9)
+    figure = new_figure(study, max(2.4 * n_columns, 7.2), 2.2 * n_rows + 0.9)
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     rugs, held = chosen(study.train.n, RUGS_AT_MOST), "mean, the other inputs at their medians"
     if study.train.levels:
-        held = "mean, the others at median or commonest"
+        held = "mean, others at median or commonest"
     for j, (axes, (column, curve)) in enumerate(zip(panels, curves.items(), strict=False)):
         draw_curve(axes, curve, study, label=held)
         axes.set_xlabel(fill(column, 26))
