@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gp import predictor
-from gp.asked.numbers import Formula, formulas, kernel_numbers, mean_numbers, noise_numbers
+from gp.asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers
 from gp.fitted.asked import Chosen
 from gp.fitted.fitted import Fitted
 from gp.inference.together import Sites, Waves, together
@@ -84,7 +84,8 @@ def _kinds(part: dict[str, Any]) -> Iterator[str]:
     left = [part["kernel"]] if "kernel" in part else []
     while left:
         kernel = left.pop()
-        below = kernel.get("terms") or kernel.get("factors")
+        sides = [kernel[side] for side in SIDES if side in kernel]
+        below = kernel.get("terms") or kernel.get("factors") or sides
         if below:
             left += below
         else:

@@ -185,6 +185,13 @@ def covariance(kernel: Numbers, formulas: Formulas, x1: np.ndarray, x2: np.ndarr
     if kind == "product":
         factors = [covariance(factor, formulas, x1, x2) for factor in kernel["factors"]]
         return np.asarray(kernel["amplitude"] * np.prod(factors, axis=0))
+    if kind == "changepoint":
+        with np.errstate(over="ignore"):
+            one, two = (
+                1 / (1 + np.exp((kernel["location"] - x[..., kernel["column"]]) / kernel["width"])) for x in (x1, x2)
+            )
+        before, after = (covariance(kernel[side], formulas, x1, x2) for side in ("before", "after"))
+        return np.asarray((1 - one) * before * (1 - two) + one * after * two)
     x1, x2 = (active(kernel, x) for x in (x1, x2))
     return np.asarray(kernel["amplitude"] * formulas[kind](x1, x2, **arrays(kernel["values"])))
 

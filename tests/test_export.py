@@ -23,6 +23,7 @@ AT = np.vstack([RNG.uniform(-1, 7, (12, 2)) * [1.0, 100.0], X[:2], X.mean(axis=0
 PLUG_IN = {"kind": "plug_in"}
 FACTORS = {"slope": {"kind": "linear", "columns": ["x1"]}, "sum": {"kind": "sum", "terms": {"a": {"kind": "rbf"}}}}
 KERNELS = {
+    "changepoint": {"before": {"kind": "rbf"}, "after": {"kind": "matern", "nu": 0.5}, "column": "x1"},
     "cosine": {"columns": ["x1"]},
     "spectral_mixture": {"num_mixtures": 2},
     "sum": {"terms": {"rough": {"kind": "matern", "nu": 0.5}, "white": {"kind": "white"}, "line": {"kind": "linear"}}},

@@ -90,7 +90,6 @@ def test_a_report_is_one_page(fitted, tmp_path):
         "data",
         "loss",
         "posterior",
-        "relevance",
         "predicted",
         "residuals",
         "calibration",

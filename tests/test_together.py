@@ -107,6 +107,9 @@ def test_what_has_no_draws_says_so(monkeypatch):
     white = {"kind": "sum", "terms": {"smooth": {"kind": "rbf"}, "white": {"kind": "white"}}}
     with pytest.raises(gp.InputError, match="kind white has neither"):
         gp.fit(X, Y, model={"kernel": white}, train={"restarts": 0}).sample_paths(1, 0)
+    switch = {"kind": "changepoint", "before": {"kind": "rbf"}, "after": {"kind": "constant"}}
+    with pytest.raises(gp.InputError, match="kind changepoint has neither"):
+        gp.fit(X, Y, model={"kernel": switch}, train={"kind": "adam", "steps": 1}).sample_paths(1, 0)
     monkeypatch.setattr(paths, "FEATURES", 2)
     many = gp.fit(X, Y, model={"kernel": {"kind": "polynomial", "power": 3}}, train={"restarts": 0})
     with pytest.raises(gp.InputError, match="4 features, and a path up to 2"):

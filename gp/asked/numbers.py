@@ -10,9 +10,11 @@ import torch
 from gpytorch import kernels
 
 from gp.model.kernels import Kernel, Product, Sum
+from gp.model.kernels.changepoint import Changepoint
 from gp.model.noise.base import NoiseModel
 from gp.spec import Fault, InputError, Spec, kind_of, kinds
 
+SIDES = ("before", "after")
 Formula = Callable[..., np.ndarray]
 
 
@@ -24,6 +26,10 @@ def kernel_numbers(spec: Any, kernel: kernels.Kernel, path: str = "kernel") -> d
     if isinstance(spec, Sum):
         terms = zip(spec.terms.items(), kernel.kernels, strict=True)
         return {"kind": "sum", "terms": [kernel_numbers(term, part, f"{path}.{name}") for (name, term), part in terms]}
+    if isinstance(spec, Changepoint):
+        sides = {name: kernel_numbers(getattr(spec, name), getattr(kernel, name), f"{path}.{name}") for name in SIDES}
+        switch = {"column": kernel.j, "location": kernel.raw_location.item(), "width": kernel.raw_width.exp().item()}
+        return {"kind": "changepoint", **switch, **sides}
     amplitude, base = 1.0, kernel
     if isinstance(kernel, kernels.ScaleKernel):
         amplitude, base = kernel.outputscale.item(), kernel.base_kernel
@@ -33,7 +39,7 @@ def kernel_numbers(spec: Any, kernel: kernels.Kernel, path: str = "kernel") -> d
             for (name, factor), part in zip(spec.factors.items(), base.kernels, strict=True)
         ]
         return {"kind": "product", "amplitude": amplitude, "factors": factors}
-    if spec.formula is None:
+    if getattr(spec, "formula", None) is None:
         raise InputError(
             Fault(
                 path,

@@ -156,7 +156,7 @@ def _products(kernel: Numbers) -> list[tuple[float, tuple[Numbers, ...]]]:
         for factor in kernel["factors"]:
             found = [(a * b, (*left, *right)) for a, left in found for b, right in _products(factor)]
         return found
-    return [(kernel["amplitude"], (kernel,))]
+    return [(kernel.get("amplitude", 1.0), (kernel,))]
 
 
 def _draw(product: tuple[float, tuple[Numbers, ...]], d: int, rng: np.random.Generator) -> Terms:
@@ -167,8 +167,9 @@ def _draw(product: tuple[float, tuple[Numbers, ...]], d: int, rng: np.random.Gen
     (variance, leaves), finite, frequencies = product, list[Numbers](), np.zeros((COSINES, d))
     formulas, spectra, features, origin = numbers.formulas(), numbers.spectra(), numbers.finite(), np.zeros((1, d))
     for leaf in leaves:
-        kind, values, columns = leaf["kind"], arrays(leaf["values"]), active(leaf, np.arange(d))
+        kind, values = leaf["kind"], arrays(leaf.get("values", {}))
         if kind in spectra:
+            columns = active(leaf, np.arange(d))
             frequencies[:, columns] += spectra[kind](rng, COSINES, len(columns), **values)
             variance *= float(formulas[kind](active(leaf, origin), active(leaf, origin), **values)[0])
         elif kind in features:
