@@ -166,15 +166,22 @@ def structure(judged: Judged, level: float) -> Result:
 
 
 def order(judged: Judged, level: float) -> Result:
-    """Judge whether the residual of a row follows that of the row before it in the table."""
+    """Judge whether the residual of a row follows that of the row before it in the table.
+
+    Harmonic inference allows for this in recordings, whose rows have runs.
+    """
     z = judged.left_out.normal_score(judged.train.observed)
     z = z - z.mean()
     follows = float(z[1:] @ z[:-1] / max(float(z @ z), 1e-300))
     values = {"follows": round(follows, PLACES)}
-    if follows <= FOLLOWS or follows * math.sqrt(len(z)) <= -ndtri(level):
+    recorded = judged.train.run is not None
+    allowed_for = recorded and judged.inference["kind"] == "harmonic"
+    if allowed_for or follows <= FOLLOWS or follows * math.sqrt(len(z)) <= -ndtri(level):
         return Result(values)
     what = f"residuals follow those of the row before (correlation {follows:.2f}), so that time or order matters"
     remedy = f"name the date or the row's number as an input in `data.x`{judged.by_auto}"
+    if recorded:
+        remedy = "write `inference: {kind: harmonic}`, which counts such rows as fewer"
     return Result(values, f"{what}: {remedy}")
 
 

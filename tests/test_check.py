@@ -177,3 +177,12 @@ def test_the_check_names_the_level_that_is_missed():
     said = structure(replace(rows, train=levels), 0.01).sentence
     assert said is not None
     assert said.startswith("where time is Gentoo, rows are 2.0 sd above")
+
+
+@pytest.mark.parametrize(("inference", "remedy"), [("harmonic", ""), ("exact", "write `inference: {kind: harmonic}`")])
+def test_recordings_are_told_of_inference_that_allows_for_their_order(inference, remedy):
+    rows = judged(SHUFFLED, np.sin(SHUFFLED) + 0.1 * (np.sin(3 * T) + 0.7 * Z), np.sin(SHUFFLED), 0.1)
+    recorded = replace(rows.train, run=np.zeros(rows.train.n))
+    metrics, findings = check(replace(rows, train=recorded, inference={"kind": inference}))
+    assert metrics["order"] == bool(remedy)
+    assert any(remedy in str(finding) for finding in findings) if remedy else not findings

@@ -93,8 +93,8 @@ def tables(result: dict[str, Any]) -> str:
         "ω + Γ against the truth (theory and, for pairs, what 600 simulated trials differ from it by) on a grid around "
         f"the circle, {seeds} seeds: RMSE of centred Γ in 10⁻³ radians per unit of time, mean (least–most), the best "
         "in bold; then that of ω + Γ, and the share of the grid within ±2 sd, on the sampled arc / off it. GP: "
-        "additive periodic kernels, period held at 2π, harmonic inference, as a study has them by default. All methods take "
-        "rows as means along their steps. Seconds of CPU are of one fit and prediction.",
+        "additive periodic kernels, period held at 2π, harmonic inference, as a study has them by default. "
+        "All methods take rows as means along their steps. Seconds of CPU are of one fit and prediction.",
         "",
         "| system, receiver | circle | n | " + " | ".join(METHODS.values()) + " |",
         "| --- | --- | --- | --- | --- | --- |",
