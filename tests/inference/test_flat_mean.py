@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gp.dataset import Dataset
-from gp.inference import Harmonic
+from gp.inference import Markov
 from gp.inference.exact import Exact
 from gp.model.model import Model
 from gp.spec import parse
@@ -105,4 +105,4 @@ def test_what_is_fixed_bounded_or_has_a_prior_is_not_integrated_out(bias):
 
 
 def test_a_method_without_a_form_for_it_integrates_nothing_out():
-    assert not len(Harmonic().integrating(build())[1])
+    assert not len(Markov().integrating(build())[1])
