@@ -143,9 +143,10 @@ def tables(result: dict[str, Any]) -> str:
 
 def _coverages(frame: pd.DataFrame) -> str:
     kinds = [kind for kind in ("truth", "plug_in", "laplace", "nuts") if f"{kind} nlpd" in frame]
+    chains = f", chains (`nuts`) on the first {SAMPLED}" if "nuts" in kinds else ""
     lines = [
         f"Simulated: hyperparameters of an RBF kernel from log-normal distributions, data from these; "
-        f"{_counts(frame)} data sets of a size, chains (`nuts`) on the first {SAMPLED}; {TESTED} new rows of each. "
+        f"{_counts(frame)} data sets of a size{chains}; {TESTED} new rows of each. "
         "Share of new rows inside their 50 / 80 / 95 % intervals, and NLPD (median over data sets, as plug-in's mean "
         "is that of its worst).",
         "",
