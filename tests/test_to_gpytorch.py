@@ -75,6 +75,17 @@ def test_botorch_finds_the_highest_point_in_five_steps():
     assert model.posterior(box, observation_noise=True).variance.min() > model.posterior(box).variance.min()
 
 
+def test_batches_of_a_change_point_are_refused():
+    switch = {"kind": "changepoint", "before": {"kind": "rbf"}, "after": {"kind": "matern"}, "column": "x2"}
+    fitted = gp.fit(X, Y, model={"kernel": switch}, train={"kind": "adam", "steps": 1})
+    model, _ = fitted.to_gpytorch()
+    with torch.no_grad():
+        found = model(torch.as_tensor(AT)).mean
+    np.testing.assert_allclose(found, fitted.predict(AT, hyperparameters={"kind": "plug_in"}).mean, rtol=1e-8)
+    with pytest.raises(gp.InputError, match="no matrices for batches"):
+        model.posterior(torch.as_tensor(AT)[:, None])
+
+
 def test_what_is_no_exact_gp_is_refused():
     with pytest.raises(gp.InputError, match="inference of kind sgpr is not that"):
         gp.fit(X, Y, inference={"kind": "sgpr", "inducing": 4}, train={"kind": "adam", "steps": 1}).to_gpytorch()

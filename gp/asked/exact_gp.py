@@ -9,8 +9,12 @@ from gpytorch.constraints import Positive
 from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood, Likelihood
 
 from gp.inference.method import Method
+from gp.model.kernels.categorical import Correlated
+from gp.model.kernels.changepoint import Switch
 from gp.model.model import GaussianProcess
 from gp.spec import Fault, InputError, kind_of
+
+ONE_MATRIX = (Switch, Correlated)  # kernels that compute one matrix at a time
 
 
 class DataUnits(gpytorch.models.ExactGP):
@@ -33,6 +37,9 @@ class DataUnits(gpytorch.models.ExactGP):
 
     def forward(self, x: torch.Tensor) -> gpytorch.distributions.MultivariateNormal:
         """Return the prior at x (…, m, d)."""
+        if x.dim() > 2 and any(isinstance(part, ONE_MATRIX) for part in self.covar_module.modules()):
+            fix = "give x (m, d); BoTorch's acquisition functions take other kernels"
+            raise InputError(Fault("kernel", "of kind changepoint or low_rank has no matrices for batches of x", fix))
         internal = (x - self.x_offset) / self.x_scale
         mean = self.mean_module(internal.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
         covariance = self.covar_module(internal) * self.y_scale**2
