@@ -7,7 +7,7 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, uci
+from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, series, uci
 
 STUDIES: dict[str, ModuleType] = {
     "calibration": calibration,
@@ -17,4 +17,5 @@ STUDIES: dict[str, ModuleType] = {
     "oscillators": oscillators,
     "large": large,
     "uci": uci,
+    "series": series,
 }
