@@ -105,6 +105,17 @@ def test_what_does_not_read_levels_refuses_them():
     assert gp.fit(FRAME, Y, inference={"kind": "auto"}).inference.kind == "exact"
 
 
+def test_a_gradient_by_lengthscales_of_levels_is_that_of_differences():
+    def likelihood(lengthscale, **options):
+        factors = {"numbers": {"kind": "rbf"}, "levels": {"kind": "categorical", "lengthscale": lengthscale}}
+        model = {"kernel": {"kind": "product", "factors": factors}}
+        return gp.log_marginal_likelihood(FRAME, Y, model=model, **options)
+
+    _, slopes = likelihood(2.0, gradient=True)
+    by_differences = (likelihood(2.001) - likelihood(1.999)) / 0.002
+    assert np.ravel(slopes["kernel.levels.lengthscale"]) == pytest.approx(by_differences, rel=1e-5)
+
+
 def test_a_linear_mean_reads_numbers_alone():
     model = {"mean": {"kind": "linear"}, "kernel": {"kind": "categorical"}}
     slope = gp.fit(FRAME, 3 * DEPTH + Y - np.sin(DEPTH), model=model).hyperparameters["mean.weights"]
