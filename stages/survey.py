@@ -66,8 +66,7 @@ def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
     with _silently():
         values, dates = _numbers(path, cells, found)
         categorical = _categorical(path, [name for name in cells if name not in values and name != clean(y)], found)
-    values |= categorical
-    values = {name: values[name] for name in cells if name in values}
+    values = {name: column for name in cells if (column := (values | categorical).get(name)) is not None}
     columns = _inputs(values, found)
     if not columns:
         raise InputError(f"{path}: no column beside {y!r} holds numbers or dates that could be an input")
@@ -160,8 +159,7 @@ def _numbers(path: Path, cells: dict[str, list[str]], found: Survey) -> tuple[di
                 raise
             if not column or _are_categories(column):  # of Parquet, no cells are known
                 continue
-            kinds = sorted(set(column) - MISSING)
-            found.choices.append(f"{name} is left out: {_describe(kinds, error)}")
+            found.choices.append(f"{name} is left out: {_describe(sorted(set(column) - MISSING), error)}")
             continue
         values |= read
         dates |= are_dates
@@ -214,18 +212,14 @@ def _set_keys(name: str, column: Sequence[str], found: Survey) -> str:
     na = MISSING | {str(value) for value in form.na_values}
     present = [cell for cell in column if cell not in na]
     others = [cell for cell in present if not numbers.matches(cell)]
+    by_column = isinstance(form.date_format, dict | None)
     formats = dict(form.date_format) if isinstance(form.date_format, dict) else {}
     if present and not others and name not in formats:
         plain = [float(cell.replace(form.decimal, ".")) for cell in present] if not form.thousands else [0.0]
-        if len(plain) >= 3 and are_compact_dates(np.array(plain)) and isinstance(form.date_format, dict | None):
+        if len(plain) >= 3 and are_compact_dates(np.array(plain)) and by_column:
             found.data["date_format"] = formats | {name: "%Y%m%d"}
             found.choices.append(f"{name} holds days written as numbers, as {present[0]}: read by its date_format")
-    elif (
-        others
-        and len(others) == len(present)
-        and form.date_of(name) is None
-        and isinstance(form.date_format, dict | None)
-    ):
+    elif others and len(others) == len(present) and form.date_of(name) is None and by_column:
         guesses = guess_formats(set(others))
         if "%Y-%m-%d" in guesses or not guesses:
             return ""
