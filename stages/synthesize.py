@@ -5,6 +5,7 @@ folds.csv has the fold of each training row, if the study asks for folds; new.cs
 If the data source has a standard method of its field, baseline.csv has the predictions of that method at the test rows.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 
 from gp.data import Data
 from gp.spec import Seed, Spec
-from stages import run, write_json
+from stages import run
 
 
 class Params(Spec):
@@ -43,7 +44,8 @@ def main(study: str, params: Params, out: Path) -> None:
         pd.DataFrame({"fold": folds}).to_csv(out / "folds.csv", index=False, lineterminator="\n")
     if new := params.data.new_rows(train):
         new.save(out)
-    write_json(out / "names.json", names)
+    # To all digits, unlike results: a period of 6.28319 is no angle's.
+    (out / "names.json").write_text(json.dumps(names, indent=2, sort_keys=True, allow_nan=False) + "\n", "utf-8")
     print(f"{study}: {train.n} rows to train on, {test.n if test else 'none'} to test on")
 
 

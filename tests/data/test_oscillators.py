@@ -1,5 +1,6 @@
 """Coupled oscillators: simulation, phases and truth against known numbers and direct experiments."""
 
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from gp.data.oscillators.fourier import fit_fourier
 from gp.data.oscillators.planar import POINTS, _phases_of
 from gp.data.oscillators.systems import SHAPES, FitzHughNagumo, System, VanDerPol
 from gp.spec import InputError, kinds, parse
+from stages import synthesize
 
 TURN = 2 * math.pi
 
@@ -188,3 +190,10 @@ def test_what_is_wrong_is_named(keys, message):
     with pytest.raises(InputError) as error:
         source("van_der_pol", **keys)
     assert message in str(error.value)
+
+
+def test_later_stages_read_that_a_difference_is_an_angle(tmp_path):
+    made = source("van_der_pol", trials=2, cycles=2, test=10, truth="theory")
+    synthesize.main("pair", synthesize.Params(seed=0, data=made), tmp_path)
+    periods = json.loads((tmp_path / "names.json").read_text(encoding="utf-8"))["periods"]
+    assert periods == {"phase_difference": TURN}  # to the last digit: figures count in π then
