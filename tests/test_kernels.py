@@ -2,6 +2,8 @@
 
 import copy
 import math
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -410,6 +412,8 @@ UNITS = {
     ("polynomial", "outputscale"): (-6, 2),
     ("constant", "constant"): (0, 2),
     ("white", "sd"): (0, 1),
+    ("changepoint", "location"): (1, 0),
+    ("changepoint", "width"): (1, 0),
 }
 
 
@@ -420,9 +424,10 @@ def test_starts_from_the_data_scale_with_the_units_of_x_and_y(spec, standardize)
     before = built(left_out).parameters.in_data_units()
     after = built(left_out, X * 8, Y * 4).parameters.in_data_units()
     for name, value in before.items():
-        section, last = name.split(".")
+        section, *inner, last = name.split(".")
+        part = reduce(getitem, inner, spec)
         default = (0, 1) if section in ("noise", "mean") else (0, 2)
-        x_power, y_power = UNITS.get((spec["kind"], last), default)
+        x_power, y_power = UNITS.get((part["kind"], last), default)
         np.testing.assert_allclose(after[name], np.array(value) * 8.0**x_power * 4.0**y_power, rtol=EXACT)
 
 

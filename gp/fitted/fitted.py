@@ -122,8 +122,11 @@ class Fitted(Asked):
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
         mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
-        share, alone = self._own_share, self._conditioned.leave_one_out
-        left_out = mixture.leave_one_out(share) if mixture else share.removed(Forecast.normal(*alone()))
+        share = self._own_share
+        if mixture:
+            left_out = mixture.leave_one_out(share)
+        else:
+            left_out = share.removed(Forecast.normal(*self._conditioned.leave_one_out()))
         means = left_out.means * scale + self.gp.scope.y_offset
         return Forecast(means, left_out.sds * scale, left_out.weights, self.model.transform)
 

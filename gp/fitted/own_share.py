@@ -21,7 +21,10 @@ WORK = 6e9  # n³ for each row settled without another; 280 rows are all settled
 
 @dataclass(frozen=True, eq=False)
 class OwnShare:
-    """By how much each row's own share moves its left-out mean, and the factor on the sd: (n,) each, internal units."""
+    """By how much each row's own share moves its left-out mean, and the factor on the sd: (n,) each, internal units.
+
+    Where rows have none, (1,) each: 0 and 1.
+    """
 
     shift: np.ndarray
     ratio: np.ndarray
@@ -37,7 +40,7 @@ def own_share(gp: GaussianProcess, method: Method) -> OwnShare:
     Of many rows the share is taken of those whose targets pull most at their own noise; others keep the formula.
     """
     if not (gp.noise.by_row and method.is_dense):
-        return OwnShare(np.zeros(gp.total), np.ones(gp.total))
+        return OwnShare(np.zeros(1), np.ones(1))
     vector = gp.parameters.vector
     mean, sd = method.condition(gp).leave_one_out()
     pull = np.abs(method.evaluate_by_noise(gp).slope)

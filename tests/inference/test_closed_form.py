@@ -9,6 +9,7 @@ from gpytorch import kernels
 
 from gp.matrices.algebra import CLOSED_FORMS, closed_form
 from gp.matrices.tiles import TILE, Kept, autograd, lower_tiles
+from gp.model.kernels.categorical import Differing
 from gp.model.kernels.leaf import Scale
 from gp.parallel import one_thread
 
@@ -65,6 +66,7 @@ KERNELS = {
         for shape, of in SHAPES.items()
     },
     "constant": lambda: kernels.ScaleKernel(kernels.ConstantKernel()),
+    "levels": lambda: kernels.ScaleKernel(Differing(2, active_dims=[0, 2])),
     "scaled without a batch": lambda: Scale(kernels.RBFKernel(active_dims=[0, 2])),
     "scaled": lambda: kernels.ScaleKernel(kernels.RBFKernel(active_dims=[0, 2])),
     "sum": lambda: kernels.AdditiveKernel(

@@ -1,6 +1,7 @@
 """Packed kernels: the tiles' values and derivatives once more, and tiles where a kernel has no packed form."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ X = RNG.uniform(0, 3, (60, 3))
 X[-1] = X[0]  # rows may repeat
 DATA = Dataset(x=X, columns=("a", "b", "c"), y=np.sin(3 * X[:, 0]) + X[:, 1] + 0.3 * RNG.normal(size=60))
 
+NUMBERS = np.column_stack([X[:, :2], RNG.integers(0, 4, 60)])
+OF_LEVELS = replace(DATA, x=NUMBERS, levels={"c": ("p", "q", "r", "s")})
+
 LEAVES = {
     **{f"matern {nu}": {"kind": "matern", "nu": nu} for nu in (0.5, 1.5, 2.5)},
     **{kind: {"kind": kind} for kind in ("rbf", "rational_quadratic", "periodic")},
@@ -34,6 +38,10 @@ KERNELS = {
     "a column": {"kind": "rbf", "columns": ["c"]},
     "columns": {"kind": "matern", "columns": ["c", "a"], "ard": True},
     "constant": {"kind": "sum", "terms": {"a": {"kind": "constant"}, "b": {"kind": "rbf"}}},
+    "levels": {
+        "kind": "product",
+        "factors": {"a": {"kind": "rbf", "columns": ["a"]}, "b": {"kind": "categorical", "columns": ["c"]}},
+    },
     "a fixed period": {"kind": "periodic", "columns": ["a"], "period_length": {"fixed": 1.0}},
     "a product in a sum": {
         "kind": "sum",
@@ -56,7 +64,8 @@ KERNELS = {
 
 
 def problem(kernel, **model):
-    return Problem(parse(Model, {"kernel": kernel, **model}).build(DATA), Exact(), profiled=True)
+    data = OF_LEVELS if "categorical" in str(kernel) else DATA
+    return Problem(parse(Model, {"kernel": kernel, **model}).build(data), Exact(), profiled=True)
 
 
 def start(objective):

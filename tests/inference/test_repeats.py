@@ -41,6 +41,7 @@ TERMS = {"slow": {"kind": "rbf"}, "white": {"kind": "white"}}
 GIVEN = {
     "matern": [{"nu": 0.5}, {"nu": 1.5}, {"nu": 2.5}],
     "cosine": [{"columns": ["a"]}],
+    "low_rank": [{"columns": ["a"]}],
     "sum": [{"terms": TERMS}],
     "product": [{"factors": TERMS}],
     "changepoint": [{"before": {"kind": "rbf"}, "after": {"kind": "rbf"}, "column": "a"}],
@@ -52,15 +53,22 @@ NOISES = {
 }
 
 
-def _data(x):
+def _data(x, of_levels=()):
     rng = np.random.default_rng(len(x))
     y = 3 + np.sin(2 * x[:, 0]) + 0.4 * rng.normal(size=len(x))
-    return Dataset(x=x, columns=("a", "b"), y=y, noise_sd=rng.uniform(0.2, 0.6, len(x)))
+    x, levels = x.copy(), {}
+    for name in of_levels:
+        numbers = np.unique(x[:, "ab".index(name)], return_inverse=True)[1]
+        x[:, "ab".index(name)] = numbers
+        levels[name] = tuple(map(str, range(1 + max(numbers))))
+    return Dataset(x=x, columns=("a", "b"), y=y, noise_sd=rng.uniform(0.2, 0.6, len(x)), levels=levels)
 
 
 def _both(model: dict, x: np.ndarray) -> tuple[GaussianProcess, GaussianProcess]:
     """Return a model that takes groups as one row, and one that takes rows one by one, at the same hyperparameters."""
-    grouped, single = (parse(Model, model).build(_data(x)) for _ in range(2))
+    kernel = model["kernel"]
+    of_levels = kernel.get("columns", ["a", "b"]) if kernel["kind"] in ("categorical", "low_rank") else ()
+    grouped, single = (parse(Model, model).build(_data(x, of_levels)) for _ in range(2))
     single.__dict__["distinct"] = single
     assert grouped.distinct.n < single.distinct.n == grouped.n
     for each in (grouped, single):
