@@ -326,3 +326,23 @@ def test_of_many_rows_the_formula_removes_a_rows_own_noise(monkeypatch):
     new = np.sqrt(fitted.gp.noise_variance(fitted.gp.x[20:21]))[0] * fitted.gp.scope.y_scale
     left_out = fitted.leave_out({"kind": "plug_in"})
     assert left_out.sd[20] < 0.7 * new
+
+
+def test_a_left_out_rows_noise_is_the_mean_without_its_site():
+    """The site of row i is a factor of q(g) in g_i alone: dense algebra without it, row by row."""
+    x, y = np.linspace(0, 3, 12), np.sin(np.arange(12.0))
+    data = Dataset(x=x[:, None], columns=("x",), y=y)
+    made = parse(Model, {"noise": {"kind": "heteroscedastic", "sd": 0.4}}, "model").build(data)
+    noise = made.noise
+    with torch.no_grad():
+        noise.log_precisions.copy_(torch.linspace(-2.0, 1.0, 12))
+        told = noise.left_out(made.x).numpy()
+        prior, precisions = noise.kernel(made.x).to_dense().numpy(), 0.5 * noise.log_precisions.exp().numpy()
+    mean = prior @ (precisions - 0.5)
+    site = precisions - 0.5 + precisions * mean  # precision times the place of each site
+    for i in range(12):
+        others = np.arange(12) != i
+        covariance = np.linalg.inv(np.linalg.inv(prior) + np.diag(precisions * others))
+        level = 2 * noise.raw_sd.item() + covariance[i] @ (site * others) + covariance[i, i] / 2
+        expected = np.exp(level)
+        assert told[i] == pytest.approx(expected, rel=1e-6)

@@ -8,8 +8,10 @@ from scipy import stats
 
 import gp
 from gp.dataset import Dataset
+from gp.fitted.chains import _Density
 from gp.fitted.convergence import Convergence, ess_bulk, ess_tail, r_hat
 from gp.fitted.nuts import sample
+from gp.fitted.priors import WeakPrior
 
 NUTS = {"kind": "nuts"}
 FEW = {"kind": "nuts", "draws": 50, "warmup": 20, "chains": 2}
@@ -147,6 +149,21 @@ def test_hyperparameters_of_chains_have_their_posterior(level):
     low, high = fitted.predict([100.0], hyperparameters=NUTS).y.interval(0.95)
     whole = stats.t(11).ppf(0.975) * y.std(ddof=1) * np.sqrt(1 + 1 / 12)
     assert (high - low)[0] == pytest.approx(2 * whole, rel=0.05)
+
+
+def test_the_slope_of_the_density_is_its_derivative_priors_included():
+    prior = {"prior": {"kind": "log_normal", "median": 2.0, "sigma": 0.3}}
+    model = {"kernel": {"kind": "rbf", "lengthscale": prior}}
+    y = np.sin(np.arange(12.0)) + 0.3 * np.random.default_rng(1).normal(size=12)
+    fitted = gp.fit(np.arange(12.0), y, model=model)
+    method, apart = fitted.inference.integrating(fitted.gp)
+    places = np.setdiff1d(np.arange(len(fitted.vector)), apart)
+    mode = fitted.modes[0]
+    density = _Density(fitted.gp, method, mode, WeakPrior.of(fitted.gp.parameters, places))
+    at, step = mode.vector[mode.drawn] + 0.1, 1e-5
+    along = step * np.eye(len(at))
+    expected = [(density(at + h)[0] - density(at - h)[0]) / (2 * step) for h in along]
+    assert density(at)[1] == pytest.approx(expected, abs=1e-5)
 
 
 def test_chains_keep_to_a_prior_of_the_users():
