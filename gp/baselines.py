@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gp.dataset import Dataset
-from gp.forecast import Forecast
+from .dataset import Dataset
+from .forecast import Forecast
 
 TREES = 100
 FOLDS = 5

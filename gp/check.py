@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr, bdtrc, ndtr, ndtri, pdtrc
 
-from gp.baselines import features
-from gp.dataset import Dataset
-from gp.forecast import Forecast
-from gp.row_scores import nlpd, squared_error
-from gp.scores import autocorrelation_time
+from .baselines import features
+from .dataset import Dataset
+from .forecast import Forecast
+from .row_scores import nlpd, squared_error
+from .scores import autocorrelation_time
 
 LEVEL = 0.01  # of all tests of one check together
 FEWEST = 20  # rows; fewer are not judged

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gp.levels import Levels
-from gp.spec import Fault, InputError
+from .levels import Levels
+from .spec import Fault, InputError
 
 # Columns with a fixed meaning in a study's files.  An input of such a name, or of one that begins like these, has INPUT
 # before its name there.

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from gp import predictor
-from gp.asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers
-from gp.fitted.asked import Chosen
-from gp.fitted.fitted import Fitted
-from gp.inference.together import Sites, Waves, together
-from gp.spec import InputError
+from . import predictor
+from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers
+from .fitted.asked import Chosen
+from .fitted.fitted import Fitted
+from .inference.together import Sites, Waves, together
+from .spec import InputError
 
 
 def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None) -> None:
@@ -115,7 +115,9 @@ def _source(used: dict[str, Formula]) -> str:
 
 def main(arguments: list[str]) -> str:
     """Write the predictor that the command line asks for, and return what was written."""
-    parser = argparse.ArgumentParser(prog="python -m gp.export", description="Write a fitted model for NumPy alone.")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__}.export", description="Write a fitted model for NumPy alone."
+    )
     parser.add_argument("model", help="a model file: data/STUDY/train/model.safetensors")
     parser.add_argument("folder", help="where predictor.py, model.json and arrays.npz go")
     parser.add_argument("--plug-in", action="store_true", help="at the fitted hyperparameters alone: a smaller folder")

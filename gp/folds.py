@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from gp.dataset import varied
-from gp.fitted.asked import Chosen
-from gp.fitted.fit import fit_dataset
-from gp.fitted.fitted import Fitted
-from gp.forecast import Forecast
-from gp.parallel import fan_out
+from .dataset import varied
+from .fitted.asked import Chosen
+from .fitted.fit import fit_dataset
+from .fitted.fitted import Fitted
+from .forecast import Forecast
+from .parallel import fan_out
 
 
 def predict_folds(fitted: Fitted, folds: np.ndarray, *, seed: int, hyperparameters: Chosen = None) -> Forecast:

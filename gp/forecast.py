@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from gp.spec import Fault, InputError, parse
-from gp.transforms import Transform
+from .spec import Fault, InputError, parse
+from .transforms import Transform
 
 BLOCK = 1 << 20  # numbers worked on at a time
 STEPS = 60  # of a search for a quantile, at most: bisection alone then has all digits

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from gp.dataset import Dataset
-from gp.levels import Levels
-from gp.spec import Fault, InputError, Spec
+from .dataset import Dataset
+from .levels import Levels
+from .spec import Fault, InputError, Spec
 
 MOST = 1_000_000  # points in a grid
 

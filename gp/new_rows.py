@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gp.dataset import Dataset
-from gp.posterior import Posterior
+from .dataset import Dataset
+from .posterior import Posterior
 
 PREDICTED = "predicted."  # before the name of a column that is added; stages/wrapper/outputs.py checks those
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)

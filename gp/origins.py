@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gp.calendar import dates_of
-from gp.dataset import Dataset
-from gp.fitted.asked import Chosen
-from gp.fitted.fitted import Fitted
-from gp.fitted.mixture import Mixture, forecasts
-from gp.forecast import Forecast
-from gp.model.model import GaussianProcess
-from gp.new_rows import QUANTILES
-from gp.posterior import Posterior
-from gp.series import Rolling, future
-from gp.spec import Fault, InputError
+from .calendar import dates_of
+from .dataset import Dataset
+from .fitted.asked import Chosen
+from .fitted.fitted import Fitted
+from .fitted.mixture import Mixture, forecasts
+from .forecast import Forecast
+from .model.model import GaussianProcess
+from .new_rows import QUANTILES
+from .posterior import Posterior
+from .series import Rolling, future
+from .spec import Fault, InputError
 
 
 def predict_origins(fitted: Fitted, test: Dataset, rolling: Rolling, hyperparameters: Chosen = None) -> Forecast:

@@ -21,7 +21,7 @@ from loky import ProcessPoolExecutor
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
-from gp.spec import Fault, InputError
+from .spec import Fault, InputError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

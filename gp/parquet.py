@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gp.data.table.names import find_columns
-from gp.data.table.parquet import floats_of, unreadable
-from gp.dataset import Dataset, TableStatistics
-from gp.fitted.fit import Written, check_noise_sd, parse_all, refuse
-from gp.fitted.fitted import Fitted
-from gp.inference.inducing.rows import Batch, draw
-from gp.inference.inducing.svgp import Svgp
-from gp.model.model import GaussianProcess, Model
-from gp.spec import Fault, InputError, OneOf
-from gp.training import Seeded, Train
+from .data.table.names import find_columns
+from .data.table.parquet import floats_of, unreadable
+from .dataset import Dataset, TableStatistics
+from .fitted.fit import Written, check_noise_sd, parse_all, refuse
+from .fitted.fitted import Fitted
+from .inference.inducing.rows import Batch, draw
+from .inference.inducing.svgp import Svgp
+from .model.model import GaussianProcess, Model
+from .spec import Fault, InputError, OneOf
+from .training import Seeded, Train
 
 Streaming = Annotated[Svgp, OneOf(default="svgp")]
 

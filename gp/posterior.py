@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import input_names, stored_names
-from gp.forecast import Forecast, draws_file, stored_transform, transform_in
+from .dataset import input_names, stored_names
+from .forecast import Forecast, draws_file, stored_transform, transform_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ class Posterior:
 
     def plot(self, ax: Any = None, *, interval: float = 0.95) -> Any:
         """Draw mean and bands over one input into matplotlib's axes `ax`, or new ones, and return these."""
-        return import_module("gp.plots.curves").of_posterior(self, ax, interval=interval)  # scores need no figures
+        curves = import_module(".plots.curves", __package__)  # scores need no figures
+        return curves.of_posterior(self, ax, interval=interval)
 
     def _repr_html_(self) -> str:
         table = pd.DataFrame(self.x, columns=stored_names(self.columns))

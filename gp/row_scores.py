@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gp.forecast import Forecast
+from .forecast import Forecast
 
 RowScore = Callable[[np.ndarray, Forecast], np.ndarray]  # observed (m,), its forecast → score of each row
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset
-from gp.forecast import Forecast
-from gp.posterior import Posterior
-from gp.row_scores import RowScore, nlpd, squared_error
-from gp.spec import Fault, InputError
+from .dataset import Dataset
+from .forecast import Forecast
+from .posterior import Posterior
+from .row_scores import RowScore, nlpd, squared_error
+from .spec import Fault, InputError
 
 # Place of a block of scores in metrics.json → the rows that it scores.
 BLOCKS = {

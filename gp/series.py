@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gp.calendar import decimal_year, month
-from gp.dataset import Dataset
-from gp.forecast import Forecast
-from gp.spec import Fault, InputError
+from .calendar import decimal_year, month
+from .dataset import Dataset
+from .forecast import Forecast
+from .spec import Fault, InputError
 
 NEAR = 0.2  # of a step, within which a time is at one: months differ by a tenth
 # Steps of a year that are told by name, and how many of them are a season.

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
-from gp.asked.joint import Joint
-from gp.fitted.fit import fit
-from gp.fitted.fitted import Fitted
-from gp.spec import Spec
+from .asked.joint import Joint
+from .fitted.fit import fit
+from .fitted.fitted import Fitted
+from .spec import Spec
 
 Section = Spec | Mapping[str, Any] | None
 

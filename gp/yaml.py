@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from gp.spec import Fault, InputError
+from .spec import Fault, InputError
 
 DEEPEST = 200  # nesting of mappings and lists
 MOST = 100_000  # values after aliases are expanded (or the length of the text, if larger)

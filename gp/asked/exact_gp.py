@@ -8,11 +8,11 @@ import torch
 from gpytorch.constraints import Positive
 from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood, Likelihood
 
-from gp.inference.method import Method
-from gp.model.kernels.categorical import Correlated
-from gp.model.kernels.changepoint import Switch
-from gp.model.model import GaussianProcess
-from gp.spec import Fault, InputError, kind_of
+from ..inference.method import Method
+from ..model.kernels.categorical import Correlated
+from ..model.kernels.changepoint import Switch
+from ..model.model import GaussianProcess
+from ..spec import Fault, InputError, kind_of
 
 ONE_MATRIX = (Switch, Correlated)  # kernels that compute one matrix at a time
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gp.forecast import Forecast
-from gp.inference.method import Conditioned
-from gp.inference.together import together
-from gp.model.model import GaussianProcess
-from gp.parallel import available_memory, one_thread
-from gp.spec import Fault, InputError
-from gp.transforms import Transform
+from ..forecast import Forecast
+from ..inference.method import Conditioned
+from ..inference.together import together
+from ..model.model import GaussianProcess
+from ..parallel import available_memory, one_thread
+from ..spec import Fault, InputError
+from ..transforms import Transform
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from gp.grid import Grid, has_slices, slices
-from gp.plots import PLOTS, Study, draw_all
-from gp.plots.canvas import svg
-from gp.scores import calibration, score, trivial_forecast
-from gp.spec import kind_of
+from ..grid import Grid, has_slices, slices
+from ..plots import PLOTS, Study, draw_all
+from ..plots.canvas import svg
+from ..scores import calibration, score, trivial_forecast
+from ..spec import kind_of
 
 if TYPE_CHECKING:
-    from gp.fitted.asked import Chosen
-    from gp.fitted.fitted import Fitted
+    from ..fitted.asked import Chosen
+    from ..fitted.fitted import Fitted
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"

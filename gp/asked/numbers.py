@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from gpytorch import kernels
 
-from gp.model.kernels import Kernel, Product, Sum
-from gp.model.kernels.changepoint import Changepoint
-from gp.model.noise.base import NoiseModel
-from gp.spec import Fault, InputError, Spec, kind_of, kinds
+from ..model.kernels import Kernel, Product, Sum
+from ..model.kernels.changepoint import Changepoint
+from ..model.noise.base import NoiseModel
+from ..spec import Fault, InputError, Spec, kind_of, kinds
 
 SIDES = ("before", "after")
 Formula = Callable[..., np.ndarray]

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gp.asked import numbers
-from gp.fitted.columns import inputs_of
-from gp.inference.method import Conditioned
-from gp.inference.together import Sites, Waves, together
-from gp.levels import Levels
-from gp.model.model import GaussianProcess
-from gp.predictor import Numbers, active, arrays, matrix
-from gp.spec import Fault, InputError
-from gp.transforms import Transform
+from ..fitted.columns import inputs_of
+from ..inference.method import Conditioned
+from ..inference.together import Sites, Waves, together
+from ..levels import Levels
+from ..model.model import GaussianProcess
+from ..predictor import Numbers, active, arrays, matrix
+from ..spec import Fault, InputError
+from ..transforms import Transform
+from . import numbers
 
 COSINES = 1024  # of each path, for each product of kernels
 FEATURES = 5000  # of a path, of kernels that are finite sums

@@ -14,20 +14,20 @@ import torch
 from scipy.linalg import solve_triangular
 from scipy.stats import chi2
 
-from gp.asked.joint import Joint
-from gp.dataset import Dataset, TableStatistics, as_array, checked
-from gp.fitted.columns import inputs_of
-from gp.fitted.fitted import Fitted
-from gp.fitted.mixture import Kept, Mixture
-from gp.fitted.pareto import effective
-from gp.fitted.uncertainty import Laplace, Nuts
-from gp.inference.exact import Exact
-from gp.inference.method import Conditioned, Method, Search, without_factor
-from gp.inference.solved import Solved
-from gp.matrices.tiles import matrix
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import Fault, InputError, kind_of
+from ..dataset import Dataset, TableStatistics, as_array, checked
+from ..fitted.columns import inputs_of
+from ..fitted.fitted import Fitted
+from ..fitted.mixture import Kept, Mixture
+from ..fitted.pareto import effective
+from ..fitted.uncertainty import Laplace, Nuts
+from ..inference.exact import Exact
+from ..inference.method import Conditioned, Method, Search, without_factor
+from ..inference.solved import Solved
+from ..matrices.tiles import matrix
+from ..model.model import GaussianProcess
+from ..parallel import one_thread
+from ..spec import Fault, InputError, kind_of
+from .joint import Joint
 
 SIMULATED = 400  # sets of new rows, of which the expected range is
 UNLIKELY = 0.01  # probability of rows as surprising, below which a refit is due

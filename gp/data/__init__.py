@@ -5,9 +5,9 @@ To add one, write a `Source` (gp/data/source.py) in a file of its own, and add i
 
 from typing import Annotated
 
-from gp.data.function import Function
-from gp.data.oscillators import Oscillators
-from gp.data.table import Table
-from gp.spec import OneOf
+from ..spec import OneOf
+from .function import Function
+from .oscillators import Oscillators
+from .table import Table
 
 Data = Annotated[Function | Table | Oscillators, OneOf()]

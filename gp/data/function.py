@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
-from gp.data.source import Source
-from gp.dataset import Dataset, default_columns
-from gp.spec import Fault, InputError, Spec
+from ..dataset import Dataset, default_columns
+from ..spec import Fault, InputError, Spec
+from .source import Source
 
 Rows = Annotated[int, Field(ge=1, le=100_000_000)]  # beyond, arrays are larger than most memories
 Formula = Callable[[np.ndarray], np.ndarray]  # (n, d) inputs → values that broadcast to (n,)

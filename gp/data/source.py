@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gp.dataset import Dataset
-from gp.new_rows import NewRows
-from gp.posterior import Posterior
-from gp.spec import Spec
+from ..dataset import Dataset
+from ..new_rows import NewRows
+from ..posterior import Posterior
+from ..spec import Spec
 
 
 @dataclass(frozen=True, eq=False)

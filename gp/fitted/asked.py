@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gp.fitted.columns import inputs_of
-from gp.inference.method import Conditioned, Method
-from gp.model.model import GaussianProcess
-from gp.spec import Fault, InputError, Spec
+from ..inference.method import Conditioned, Method
+from ..model.model import GaussianProcess
+from ..spec import Fault, InputError, Spec
+from .columns import inputs_of
 
 if TYPE_CHECKING:
     from gpytorch.likelihoods import Likelihood
     from matplotlib.figure import Figure
 
-    from gp.asked.exact_gp import DataUnits
-    from gp.asked.joint import Gradient, Joint
-    from gp.asked.paths import Paths
-    from gp.fitted.fitted import Fitted
+    from ..asked.exact_gp import DataUnits
+    from ..asked.joint import Gradient, Joint
+    from ..asked.paths import Paths
+    from .fitted import Fitted
 
 Chosen = Spec | Mapping[str, object] | None  # how hyperparameters are treated, as a spec or as a user writes it
 
@@ -73,7 +73,7 @@ class Asked:
         inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
         if name == "gradient":
             self.refuse_transform("derivatives")
-        function = getattr(import_module("gp.asked.joint"), name)
+        function = getattr(import_module("..asked.joint", __package__), name)
         return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs))
 
     def sample_paths(self, n: int, seed: int, *, hyperparameters: Chosen = None) -> "Paths":
@@ -81,21 +81,22 @@ class Asked:
 
         Raises InputError where inference has none (vecchia), or a kernel neither frequencies nor features (white).
         """
-        sample_paths = import_module("gp.asked.paths").sample_paths
+        sample_paths = import_module("..asked.paths", __package__).sample_paths
         paths: Paths = sample_paths(self.gp, *self.settings("paths", hyperparameters), n, seed)
         return paths
 
     def plot(self, *, target: str = "y", hyperparameters: Chosen = None) -> "Figure":
         """Return a figure of the posterior and the training rows, over one input or two, else along each of them."""
-        figure: Figure = import_module("gp.asked.notebook").plot(self, target=target, hyperparameters=hyperparameters)
+        plot = import_module("..asked.notebook", __package__).plot
+        figure: Figure = plot(self, target=target, hyperparameters=hyperparameters)
         return figure
 
     def page(self, path: str | Path, *, title: str = "Gaussian process", target: str = "y") -> None:
         """Write one HTML file that needs nothing else: hyperparameters, certificate, scores and every figure."""
-        import_module("gp.asked.notebook").page(self, path, title=title, target=target)
+        import_module("..asked.notebook", __package__).page(self, path, title=title, target=target)
 
     def _repr_html_(self) -> str:
-        return str(import_module("gp.asked.notebook").table(self))
+        return str(import_module("..asked.notebook", __package__).table(self))
 
     def update(self, x: Any, y: Any, noise_sd: Any = None) -> "Fitted":
         """Return the model with new rows, x (m, d) or (m,) and y (m,), hyperparameters kept, in O(n²).
@@ -103,7 +104,7 @@ class Asked:
         Its `surprise` says whether they are what was expected, and whether a refit is due.  Exact inference alone.
         """
         self.refuse_transform("updates")
-        later: Fitted = import_module("gp.asked.update").update(self, x, y, noise_sd)
+        later: Fitted = import_module("..asked.update", __package__).update(self, x, y, noise_sd)
         return later
 
     def to_gpytorch(self) -> tuple["DataUnits", "Likelihood"]:
@@ -114,5 +115,5 @@ class Asked:
         gaussian nor known.
         """
         self.refuse_transform("models of gpytorch")
-        model, likelihood = import_module("gp.asked.exact_gp").exact_gp(self.gp, self.inference)
+        model, likelihood = import_module("..asked.exact_gp", __package__).exact_gp(self.gp, self.inference)
         return model, likelihood

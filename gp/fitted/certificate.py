@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from gp.dataset import Dataset
-from gp.fitted.asked import Text
-from gp.fitted.curvature import at_best_rows, curvature_at, of_hyperparameters
-from gp.fitted.draws import Draws
-from gp.fitted.intervals import asymptotic, integrated
-from gp.fitted.laplace import Mode
-from gp.fitted.mixture import Mixture
-from gp.fitted.optima import Rival, rivals
-from gp.fitted.relevance import irrelevant_inputs
-from gp.inference.method import Conditioned, Screened
-from gp.model.model import GaussianProcess
-from gp.training import SAME, Problem, Search, polish
-from gp.training.newton import at_active_bound, newton_gain
+from ..dataset import Dataset
+from ..inference.method import Conditioned, Screened
+from ..model.model import GaussianProcess
+from ..training import SAME, Problem, Search, polish
+from ..training.newton import at_active_bound, newton_gain
+from .asked import Text
+from .curvature import at_best_rows, curvature_at, of_hyperparameters
+from .draws import Draws
+from .intervals import asymptotic, integrated
+from .laplace import Mode
+from .mixture import Mixture
+from .optima import Rival, rivals
+from .relevance import irrelevant_inputs
 
 CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search has converged
 ALL_NOISE = 0.99  # share of y's variance

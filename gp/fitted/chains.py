@@ -11,14 +11,14 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from gp.fitted.convergence import Convergence
-from gp.fitted.laplace import Mode, draw
-from gp.fitted.nuts import sample
-from gp.fitted.priors import WeakPrior, log_prior
-from gp.fitted.uncertainty import Nuts
-from gp.inference.method import Method
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
+from ..inference.method import Method
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from .convergence import Convergence
+from .laplace import Mode, draw
+from .nuts import sample
+from .priors import WeakPrior, log_prior
+from .uncertainty import Nuts
 
 SEED = 0  # of the draws: a saved model has the same as the fitted one
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import as_array, check_numbers, checked
-from gp.levels import Levels, level_of, ordered, renumbered
-from gp.spec import Fault, InputError
+from ..dataset import as_array, check_numbers, checked
+from ..levels import Levels, level_of, ordered, renumbered
+from ..spec import Fault, InputError
 
 MOST_DISTINCT, FEW = 0.5, 10  # share of the rows above which text is none of categories, and how many may always differ
 

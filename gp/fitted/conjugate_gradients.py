@@ -10,12 +10,12 @@ import torch
 from scipy.sparse import csr_array
 from tqdm import tqdm
 
-from gp.inference.nearest.full_scale import FullScale
-from gp.inference.nearest.groups import centres, find_groups
-from gp.matrices.algebra import closed_form
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
+from ..inference.nearest.full_scale import FullScale
+from ..inference.nearest.groups import centres, find_groups
+from ..matrices.algebra import closed_form
+from ..matrices.tiles import slices
+from ..model.model import GaussianProcess
+from ..parallel import one_thread
 
 TILE = 512
 STEPS = 100  # at most

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.training.newton import Objective, measure_curvature
-from gp.training.objective import Problem
-from gp.training.rows import Settled
+from ..matrices.cholesky import NotPositiveDefinite
+from ..training.newton import Objective, measure_curvature
+from ..training.objective import Problem
+from ..training.rows import Settled
 
 MANY = 400  # elements of the raw vector, beyond which those that are auxiliary are fixed while curvature is measured
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gp.fitted.convergence import Convergence
-from gp.fitted.pareto import RELIABLE
+from .convergence import Convergence
+from .pareto import RELIABLE
 
 FEW = 0.25  # share of the draws
 

@@ -17,15 +17,15 @@ from pydantic import Field
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from gp.dataset import Dataset, TableStatistics
-from gp.fitted.convergence import Convergence
-from gp.fitted.draws import Draws
-from gp.fitted.uncertainty import Laplace, Nuts
-from gp.inference import Inference
-from gp.inference.method import Method, Screened, Search
-from gp.model.model import GaussianProcess, Model
-from gp.spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
-from gp.training import Train
+from ..dataset import Dataset, TableStatistics
+from ..inference import Inference
+from ..inference.method import Method, Screened, Search
+from ..model.model import GaussianProcess, Model
+from ..spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
+from ..training import Train
+from .convergence import Convergence
+from .draws import Draws
+from .uncertainty import Laplace, Nuts
 
 FORMAT = 1  # to be increased when older files can no longer be read
 ROWS = ("noise_sd", "run", "step")  # what else may be known of each row

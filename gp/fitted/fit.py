@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from gp.dataset import Dataset, as_array, default_columns
-from gp.fitted.columns import columns_of
-from gp.fitted.fitted import Fitted
-from gp.fitted.gap import WORSE, Gap, gap_to_exact
-from gp.fitted.power import with_power
-from gp.forecast import Forecast
-from gp.inference import Inference
-from gp.inference.method import Choice, refuse_levels
-from gp.model.model import GaussianProcess, Model
-from gp.parallel import fan_out
-from gp.row_scores import nlpd
-from gp.spec import Fault, InputError, Spec, kind_of, parse, suggest
-from gp.training import Seeded, Train
+from ..dataset import Dataset, as_array, default_columns
+from ..forecast import Forecast
+from ..inference import Inference
+from ..inference.method import Choice, refuse_levels
+from ..model.model import GaussianProcess, Model
+from ..parallel import fan_out
+from ..row_scores import nlpd
+from ..spec import Fault, InputError, Spec, kind_of, parse, suggest
+from ..training import Seeded, Train
+from .columns import columns_of
+from .fitted import Fitted
+from .gap import WORSE, Gap, gap_to_exact
+from .power import with_power
 
 Written = Spec | Mapping[str, object] | None  # a section: a spec, what a user wrote of one, or its default
 

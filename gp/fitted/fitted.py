@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset, checked
-from gp.fitted import file
-from gp.fitted.asked import Asked, Chosen
-from gp.fitted.certificate import Certificate, certify, noise_share
-from gp.fitted.columns import inputs_of
-from gp.fitted.draws import Draws
-from gp.fitted.laplace import Mode, find_modes
-from gp.fitted.mixture import Mixture, forecasts, mix
-from gp.fitted.optima import describe
-from gp.fitted.own_share import OwnShare, own_share
-from gp.fitted.shares import shares
-from gp.fitted.uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
-from gp.forecast import Forecast
-from gp.inference.method import Conditioned, Method
-from gp.model.model import GaussianProcess, Model
-from gp.posterior import Posterior
-from gp.spec import kind_of, parse
-from gp.training import Adam, Problem, Search, Train
-from gp.transforms import power_of
+from ..dataset import Dataset, checked
+from ..forecast import Forecast
+from ..inference.method import Conditioned, Method
+from ..model.model import GaussianProcess, Model
+from ..posterior import Posterior
+from ..spec import kind_of, parse
+from ..training import Adam, Problem, Search, Train
+from ..transforms import power_of
+from . import file
+from .asked import Asked, Chosen
+from .certificate import Certificate, certify, noise_share
+from .columns import inputs_of
+from .draws import Draws
+from .laplace import Mode, find_modes
+from .mixture import Mixture, forecasts, mix
+from .optima import describe
+from .own_share import OwnShare, own_share
+from .shares import shares
+from .uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
 
 if TYPE_CHECKING:
-    from gp.asked.update import Surprise
-    from gp.fitted.gap import Gap
+    from ..asked.update import Surprise
+    from .gap import Gap
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from gp.fitted.conjugate_gradients import solve
-from gp.fitted.fitted import Fitted
-from gp.forecast import Forecast
-from gp.inference.exact import Exact
-from gp.inference.method import Moments
-from gp.inference.nearest.scaling import scaled_inputs
-from gp.matrices.tiles import diagonal, matrix
-from gp.model.model import GaussianProcess
-from gp.row_scores import nlpd, squared_error
+from ..forecast import Forecast
+from ..inference.exact import Exact
+from ..inference.method import Moments
+from ..inference.nearest.scaling import scaled_inputs
+from ..matrices.tiles import diagonal, matrix
+from ..model.model import GaussianProcess
+from ..row_scores import nlpd, squared_error
+from .conjugate_gradients import solve
+from .fitted import Fitted
 
 DENSE = 2000  # rows, up to which the exact posterior is that of a Cholesky factor
 ALL = 50_000  # rows, up to which the exact posterior is that of all: a step then takes about 10 s of one core

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gp.fitted import likelihood_ratio
-from gp.fitted.laplace import Mode
-from gp.fitted.mixture import Mixture
-from gp.fitted.priors import WIDTH
-from gp.model.model import GaussianProcess
-from gp.parameters.vector import Parameters
-from gp.training import Problem
+from ..model.model import GaussianProcess
+from ..parameters.vector import Parameters
+from ..training import Problem
+from . import likelihood_ratio
+from .laplace import Mode
+from .mixture import Mixture
+from .priors import WIDTH
 
 Intervals = dict[str, tuple[float, float]]
 OPEN = 0.1  # in the raw vector: an end so near to a bound of the search is that bound

@@ -14,13 +14,13 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtri
 
-from gp.fitted.priors import WIDTH, WeakPrior, log_factor
-from gp.inference.method import Method, Search
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.parameters.vector import Parameters
-from gp.training import SAME, Problem
-from gp.training.newton import climb, fine_curvature, measure_curvature
+from ..inference.method import Method, Search
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from ..parameters.vector import Parameters
+from ..training import SAME, Problem
+from ..training.newton import climb, fine_curvature, measure_curvature
+from .priors import WIDTH, WeakPrior, log_factor
 
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part

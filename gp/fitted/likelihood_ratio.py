@@ -14,10 +14,10 @@ import numpy as np
 from scipy.special import stdtrit
 from tqdm import tqdm
 
-from gp.fitted.laplace import Mode, Part
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.training import Problem
-from gp.training.newton import climb
+from ..matrices.cholesky import NotPositiveDefinite
+from ..training import Problem
+from ..training.newton import climb
+from .laplace import Mode, Part
 
 CLOSE = 0.04  # of the root of twice the nats that an end is behind: two hundredths of half an interval
 STEPS = 12  # to an end, at most

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gp.fitted.chains import run
-from gp.fitted.draws import Draws
-from gp.fitted.laplace import Mode, draw
-from gp.fitted.own_share import OwnShare
-from gp.fitted.pareto import effective, smoothed, tempered
-from gp.fitted.priors import log_prior
-from gp.fitted.uncertainty import Laplace, Nuts
-from gp.forecast import Forecast
-from gp.inference.method import Conditioned, Method, without_factor
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
+from ..forecast import Forecast
+from ..inference.method import Conditioned, Method, without_factor
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from .chains import run
+from .draws import Draws
+from .laplace import Mode, draw
+from .own_share import OwnShare
+from .pareto import effective, smoothed, tempered
+from .priors import log_prior
+from .uncertainty import Laplace, Nuts
 
 MIXED = 128  # of the draws of all chains, evenly spaced, at which a model predicts
 KEPT = 2**23  # numbers of all factors together up to which they are kept from one prediction to the next: 64 MB

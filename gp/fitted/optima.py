@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp.inference.method import Method
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.training import Search
+from ..inference.method import Method
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from ..training import Search
 
 RIVAL = 2.0  # nats; the data hardly prefer the best optimum to one that is so little below it
 DIFFERENT = 1.0  # sds of the function; predictions that differ by more are two different explanations

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from gp.forecast import Forecast
-from gp.inference.method import Method
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.training import Problem
-from gp.training.rows import Settled
+from ..forecast import Forecast
+from ..inference.method import Method
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from ..training import Problem
+from ..training.rows import Settled
 
 WORK = 6e9  # n³ for each row settled without another; 280 rows are all settled, of 500 those that pull most, 48
 

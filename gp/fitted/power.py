@@ -8,14 +8,14 @@ depends on it, then θ.  Both derivatives vanish where neither improves, so that
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from gp.dataset import Dataset
-from gp.inference.exact import Exact
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import Model
-from gp.model.noise import Gaussian
-from gp.training import Problem, Seeded, Train
-from gp.training.newton import climb, measure_curvature
-from gp.transforms import POWERS, is_learnt
+from ..dataset import Dataset
+from ..inference.exact import Exact
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import Model
+from ..model.noise import Gaussian
+from ..training import Problem, Seeded, Train
+from ..training.newton import climb, measure_curvature
+from ..transforms import POWERS, is_learnt
 
 ROWS = 1000  # to learn from, at most
 ROUNDS = 10

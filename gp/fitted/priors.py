@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gp.parameters.vector import Parameters
+from ..parameters.vector import Parameters
 
 WIDTH = 3.0  # sd of a hyperparameter about its start, in units of the raw vector, where the user gave no prior
 

@@ -2,7 +2,7 @@
 
 import math
 
-from gp.parameters.vector import Parameters
+from ..parameters.vector import Parameters
 
 IRRELEVANT = 0.01  # of y's sd; an input that can change the function by less is irrelevant
 

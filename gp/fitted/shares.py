@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gp.inference.method import Conditioned
-from gp.model.model import GaussianProcess
+from ..inference.method import Conditioned
+from ..model.model import GaussianProcess
 
 ROWS = 300  # at which terms are predicted, at most
 PLACES = 4  # decimal places: of a term that explains nothing, rounding decides the digits

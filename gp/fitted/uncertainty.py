@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gp.inference.method import Method
-from gp.model.model import GaussianProcess
-from gp.spec import OneOf, Spec
+from ..inference.method import Method
+from ..model.model import GaussianProcess
+from ..spec import OneOf, Spec
 
 # Up to this number of rows (those of equal inputs are one) hyperparameters are integrated over by default: the draws
 # then cost less than the fit did, and with more rows what is unknown of hyperparameters matters little.

@@ -5,13 +5,13 @@ To add one, write a `Method` (gp/inference/method.py) in a file of its own, and 
 
 from typing import Annotated
 
-from gp.inference.auto import Auto
-from gp.inference.exact import Exact
-from gp.inference.harmonic import Harmonic
-from gp.inference.inducing.sgpr import Sgpr
-from gp.inference.inducing.svgp import Svgp
-from gp.inference.markov.markov import Markov
-from gp.inference.nearest.vecchia import Vecchia
-from gp.spec import OneOf
+from ..spec import OneOf
+from .auto import Auto
+from .exact import Exact
+from .harmonic import Harmonic
+from .inducing.sgpr import Sgpr
+from .inducing.svgp import Svgp
+from .markov.markov import Markov
+from .nearest.vecchia import Vecchia
 
 Inference = Annotated[Exact | Harmonic | Markov | Vecchia | Sgpr | Svgp | Auto, OneOf(default="exact")]

@@ -6,18 +6,18 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gp.inference.exact import Exact
-from gp.inference.inducing.sgpr import Sgpr
-from gp.inference.inducing.svgp import Svgp
-from gp.inference.markov.markov import Markov, states_of
-from gp.inference.method import Choice, Method, Optimizer
-from gp.inference.nearest.vecchia import Vecchia
-from gp.inference.orderings import pairs
-from gp.matrices.tiles import diagonal, matrix
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.parameters.scope import spread
-from gp.spec import InputError
+from ..matrices.tiles import diagonal, matrix
+from ..model.model import GaussianProcess
+from ..parallel import one_thread
+from ..parameters.scope import spread
+from ..spec import InputError
+from .exact import Exact
+from .inducing.sgpr import Sgpr
+from .inducing.svgp import Svgp
+from .markov.markov import Markov, states_of
+from .method import Choice, Method, Optimizer
+from .nearest.vecchia import Vecchia
+from .orderings import pairs
 
 # Up to this number of rows the exact method is used: at that size an evaluation takes about 3 s of one core (ARD-RBF, d
 # = 8; it grows as n³) and 0.25 GB, and a fit a minute or two.

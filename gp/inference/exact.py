@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from gp.inference.flat_mean import FlatMean
-from gp.inference.information import average_information
-from gp.inference.method import ByNoise, Method, Optimizer, Search
-from gp.inference.orderings import pairs
-from gp.inference.profile import Profile, profile_of
-from gp.inference.solved import Solved, solve
-from gp.model.model import GaussianProcess
-from gp.parallel import available_memory, one_thread
-from gp.parameters.scope import spread
-from gp.spec import Fault, InputError
+from ..model.model import GaussianProcess
+from ..parallel import available_memory, one_thread
+from ..parameters.scope import spread
+from ..spec import Fault, InputError
+from .flat_mean import FlatMean
+from .information import average_information
+from .method import ByNoise, Method, Optimizer, Search
+from .orderings import pairs
+from .profile import Profile, profile_of
+from .solved import Solved, solve
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gp.model.model import GaussianProcess
+from ..model.model import GaussianProcess
 
 INDEPENDENT = 1e-12  # of A's largest eigenvalue; smaller ones are of columns that depend on others
 

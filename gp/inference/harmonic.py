@@ -13,16 +13,16 @@ import torch
 from gpytorch.kernels import PeriodicKernel, ScaleKernel
 from pydantic import Field
 
-from gp.inference.harmonic_posterior import Coefficients, HarmonicPosterior
-from gp.inference.method import Method
-from gp.inference.profile import Profile, profile_of
-from gp.inference.waves import ROWS, dependence, features, fourier_series, terms_of
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
-from gp.model.noise.gaussian import GaussianNoise
-from gp.parallel import one_thread
-from gp.spec import Fault, InputError
+from ..matrices.cholesky import NotPositiveDefinite
+from ..matrices.tiles import slices
+from ..model.model import GaussianProcess
+from ..model.noise.gaussian import GaussianNoise
+from ..parallel import one_thread
+from ..spec import Fault, InputError
+from .harmonic_posterior import Coefficients, HarmonicPosterior
+from .method import Method
+from .profile import Profile, profile_of
+from .waves import ROWS, dependence, features, fourier_series, terms_of
 
 MOST = 10_000  # harmonics of a kernel: with as many, its features of one row take 160 kB
 TAIL = 1e-9  # largest share of a kernel's variance in the harmonics that are left out

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gp.inference.method import Moments
-from gp.inference.together import Waves, apart
-from gp.inference.waves import ROWS, features, terms_of
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
+from ..matrices.tiles import slices
+from ..model.model import GaussianProcess
+from .method import Moments
+from .together import Waves, apart
+from .waves import ROWS, features, terms_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ second derivative of the kernel.
 
 import numpy as np
 
-from gp.inference.profile import Profile, least_squares
-from gp.inference.solved import Solved
+from .profile import Profile, least_squares
+from .solved import Solved
 
 
 def average_information(solved: Solved, profile: Profile, stopped: int | None) -> np.ndarray:

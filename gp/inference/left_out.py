@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gp.model.model import GaussianProcess
+from ..model.model import GaussianProcess
 
 
 def leave_one_out(

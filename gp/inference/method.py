@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 
-from gp.inference.profile import Profile
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import Fault, InputError, Spec, kind_of
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from ..parallel import one_thread
+from ..spec import Fault, InputError, Spec, kind_of
+from .profile import Profile
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ same points give the same neighbours every time.
 import numpy as np
 from scipy.spatial import KDTree
 
-from gp.matrices.tiles import slices
+from ..matrices.tiles import slices
 
 FEW_ROWS = 10_000  # up to so many rows the max-min order is exact; it takes n² distances
 ROUNDS = 2  # of refinement for more rows; further rounds hardly improve the order

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from gp.model.model import GaussianProcess
+from ..model.model import GaussianProcess
 
 
 @dataclass(frozen=True, eq=False)

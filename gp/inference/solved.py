@@ -15,17 +15,17 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
-from gp.inference.flat_mean import FlatMean
-from gp.inference.left_out import leave_one_out
-from gp.inference.method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
-from gp.inference.together import Sites
-from gp.matrices.algebra import closed_form
-from gp.matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
-from gp.matrices.packed import PackedMatrix
-from gp.matrices.symmetric import Symmetric, Tiled, symmetric
-from gp.matrices.tiles import TILE, slices
-from gp.model.model import GaussianProcess
-from gp.parallel import keep_freed_memory, lapack_threads, one_thread
+from ..matrices.algebra import closed_form
+from ..matrices.cholesky import NotPositiveDefinite, condition_number, inverse_diagonal, invert
+from ..matrices.packed import PackedMatrix
+from ..matrices.symmetric import Symmetric, Tiled, symmetric
+from ..matrices.tiles import TILE, slices
+from ..model.model import GaussianProcess
+from ..parallel import keep_freed_memory, lapack_threads, one_thread
+from .flat_mean import FlatMean
+from .left_out import leave_one_out
+from .method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
+from .together import Sites
 
 ROWS = 1024  # predicted at a time
 

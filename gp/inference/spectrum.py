@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from scipy.linalg import lapack
 
-from gp.inference.profile import Profile, least_squares
-from gp.matrices.symmetric import symmetric
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
+from ..matrices.symmetric import symmetric
+from ..model.model import GaussianProcess
+from ..parallel import one_thread
+from .profile import Profile, least_squares
 
 
 class Spectrum:

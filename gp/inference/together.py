@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 
-from gp.inference.flat_mean import FlatMean
-from gp.matrices.tiles import diagonal, matrix, slices
-from gp.model.model import GaussianProcess
-from gp.spec import Fault, InputError
+from ..matrices.tiles import diagonal, matrix, slices
+from ..model.model import GaussianProcess
+from ..spec import Fault, InputError
+from .flat_mean import FlatMean
 
 ROWS = 1024  # at a time
 

@@ -11,7 +11,7 @@ import torch
 from gpytorch.kernels import AdditiveKernel, Kernel, PeriodicKernel
 from scipy.special import ive
 
-from gp.model.model import GaussianProcess
+from ..model.model import GaussianProcess
 
 ROWS = 8192  # whose features are computed at a time
 LAGS = 12  # of residuals' autocorrelations

@@ -16,11 +16,11 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.matrices.levels import DifferingBlocks
-from gp.matrices.stationary import RationalQuadratic, matern, periodic, rbf
-from gp.matrices.tiles import Autograd, Blocks, Derivative, Gradients, Value, active, add_product
-from gp.model.kernels.categorical import Differing
-from gp.model.kernels.leaf import Scale
+from ..model.kernels.categorical import Differing
+from ..model.kernels.leaf import Scale
+from .levels import DifferingBlocks
+from .stationary import RationalQuadratic, matern, periodic, rbf
+from .tiles import Autograd, Blocks, Derivative, Gradients, Value, active, add_product
 
 
 def closed_form(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:

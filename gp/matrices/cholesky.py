@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from gp.matrices.tiles import slices
-from gp.parallel import lapack_threads
-from gp.spec import InputError
+from ..parallel import lapack_threads
+from ..spec import InputError
+from .tiles import slices
 
 # Up to this number of rows LAPACK factorises.  OpenBLAS's dsyrk, and therefore its dpotrf, crashes with two threads
 # from about 15 500 rows on (on some machines later: OpenMathLib/OpenBLAS#2562, #2821).  Its matrix product, triangular

@@ -5,7 +5,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from gp.matrices.tiles import Derivative, add_product
+from .tiles import Derivative, add_product
 
 # Below this fraction of the largest |z|², the expansion |z|² − 2z·z' + |z'|² loses five digits; differences do not.
 CLOSE = 1e-5

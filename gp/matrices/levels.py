@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from gp.matrices import rfp
-from gp.matrices.packed import Compiler
-from gp.matrices.tiles import Derivative, Gradients, Value, add_product
-from gp.model.kernels.categorical import Differing
+from ..model.kernels.categorical import Differing
+from . import rfp
+from .packed import Compiler
+from .tiles import Derivative, Gradients, Value, add_product
 
 
 class DifferingBlocks:

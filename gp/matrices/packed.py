@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 
-from gp.matrices import rfp
-from gp.matrices.tiles import Gradients, active
-from gp.model.kernels.leaf import LogConstraint
+from ..model.kernels.leaf import LogConstraint
+from . import rfp
+from .tiles import Gradients, active
 
 FEW = 512  # up to this number of rows a kernel is packed
 KEPT = 2**20  # numbers that squared differences may take: more would not stay in a core's caches

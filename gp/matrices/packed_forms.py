@@ -11,13 +11,13 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.matrices import rfp
-from gp.matrices.distances import CLOSE
-from gp.matrices.levels import PackedDiffering
-from gp.matrices.packed import Compiler, Hyper, Packed
-from gp.matrices.stationary import MATERN_FORMS, Form, exponential
-from gp.model.kernels.categorical import Differing
-from gp.model.kernels.leaf import Scale
+from ..model.kernels.categorical import Differing
+from ..model.kernels.leaf import Scale
+from . import rfp
+from .distances import CLOSE
+from .levels import PackedDiffering
+from .packed import Compiler, Hyper, Packed
+from .stationary import MATERN_FORMS, Form, exponential
 
 
 class _Differences:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from gpytorch import kernels
 
-from gp.matrices.distances import Distances
-from gp.matrices.tiles import Blocks, Derivative, Gradients, Value, add_product
+from .distances import Distances
+from .tiles import Blocks, Derivative, Gradients, Value, add_product
 
 # f(s); a function that returns an array times df/ds, up to a constant; that constant
 Formed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]

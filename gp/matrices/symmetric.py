@@ -7,11 +7,11 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.linalg import blas
 
-from gp.matrices.algebra import closed_form
-from gp.matrices.cholesky import factorise, invert
-from gp.matrices.packed import FEW, Compiler, NotPacked, PackedMatrix
-from gp.matrices.packed_forms import PACKED
-from gp.matrices.tiles import TILE, Blocks, Gradients, Kept, lower_tiles
+from .algebra import closed_form
+from .cholesky import factorise, invert
+from .packed import FEW, Compiler, NotPacked, PackedMatrix
+from .packed_forms import PACKED
+from .tiles import TILE, Blocks, Gradients, Kept, lower_tiles
 
 KEPT = 1000  # up to this number of rows tiles of K are kept; beyond, allocating memory costs more than computing twice
 

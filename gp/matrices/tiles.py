@@ -12,7 +12,7 @@ import torch
 from gpytorch.kernels import Kernel
 from linear_operator import to_dense
 
-from gp.model.kernels.leaf import LogConstraint
+from ..model.kernels.leaf import LogConstraint
 
 # A tile of float64 takes 256 KiB: a few tiles fit into a core's level-2 cache, and torch uses one thread for a tile.
 TILE = (128, 256)

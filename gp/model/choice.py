@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import pandas as pd
 from pydantic import BeforeValidator, Field, model_validator
 
-from gp.model.kernels import Kernel
-from gp.model.kernels.composite import Name
-from gp.model.noise import Noise
-from gp.spec import Fault, InputError, Spec
-from gp.transforms import Transform
+from ..spec import Fault, InputError, Spec
+from ..transforms import Transform
+from .kernels import Kernel
+from .kernels.composite import Name
+from .noise import Noise
 
 AnySpec = TypeVar("AnySpec", bound=Spec)  # a `Model`, which has a field of the class below
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from gp.parameters.hyperparameters import Real
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Units
-from gp.spec import OneOf, Spec
+from ..parameters.hyperparameters import Real
+from ..parameters.scope import Scope
+from ..parameters.vector import Units
+from ..spec import OneOf, Spec
 
 
 def polynomial_mean(x: np.ndarray, bias: Any, weights: Any, active: Any) -> np.ndarray:

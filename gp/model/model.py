@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from pydantic import model_validator
 
-from gp.dataset import Dataset, TableStatistics
-from gp.model.choice import KernelSearch
-from gp.model.kernels import Categorical, Kernel, Matern, Product, Sum
-from gp.model.means import Constant, Mean
-from gp.model.noise import Gaussian, Noise
-from gp.model.noise.base import NoiseModel
-from gp.model.repeats import Repeats, find_repeats
-from gp.parameters.scope import Scope, spread
-from gp.parameters.vector import Auxiliary, Parameters
-from gp.spec import Fault, InputError, Spec
-from gp.transforms import Transform
+from ..dataset import Dataset, TableStatistics
+from ..parameters.scope import Scope, spread
+from ..parameters.vector import Auxiliary, Parameters
+from ..spec import Fault, InputError, Spec
+from ..transforms import Transform
+from .choice import KernelSearch
+from .kernels import Categorical, Kernel, Matern, Product, Sum
+from .means import Constant, Mean
+from .noise import Gaussian, Noise
+from .noise.base import NoiseModel
+from .repeats import Repeats, find_repeats
 
 # Without this, Python floats would be rounded to float32 when gpytorch makes tensors of them.  It is set for the whole
 # process when this module is imported, not when a model is built: a worker that receives a built model only imports it.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from gp.parameters.periodogram import apart, gains, periods
+from .periodogram import apart, gains, periods
 
 STEP = 2.0  # ratio of successive lengthscales
 MOST_STEPS = 24  # in a ladder of lengthscales; a range wider than STEP^24 gets larger steps

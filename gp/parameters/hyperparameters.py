@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from gp.parameters.priors import PositivePrior, Prior, RealPrior
-from gp.spec import Fault, FiniteFloat, InputError, PositiveFloat, Spec
+from ..spec import Fault, FiniteFloat, InputError, PositiveFloat, Spec
+from .priors import PositivePrior, Prior, RealPrior
 
 
 def _as_list(value: Any) -> Any:

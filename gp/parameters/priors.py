@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from gp.spec import FiniteFloat, OneOf, PositiveFloat, Spec
+from ..spec import FiniteFloat, OneOf, PositiveFloat, Spec
 
 
 class LogNormal(Spec):

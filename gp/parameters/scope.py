@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from gp.dataset import runs_of
-from gp.levels import Levels
-from gp.parameters.hyperparameters import Hyperparameter, RealHyperparameter
-from gp.parameters.vector import Auxiliary, Bounds, Parameter, Softplus, Units
-from gp.spec import Fault, InputError
+from ..dataset import runs_of
+from ..levels import Levels
+from ..spec import Fault, InputError
+from .hyperparameters import Hyperparameter, RealHyperparameter
+from .vector import Auxiliary, Bounds, Parameter, Softplus, Units
 
 ANYWHERE, NO_UNITS, PLAIN = Bounds(), Units(), Softplus()
 # What a part of a model reads: inputs that are numbers, those that are levels, both; or none in truth, as a constant.

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from gp.parameters.priors import Prior
+from .priors import Prior
 
 
 @dataclass(frozen=True, eq=False)

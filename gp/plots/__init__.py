@@ -10,9 +10,9 @@ for name, figure in figures.items():
 
 from matplotlib.figure import Figure
 
-from gp.plots import circles, curves, forecasts, inputs, several
-from gp.plots.canvas import Plot, save
-from gp.plots.study import Study
+from . import circles, curves, forecasts, inputs, several
+from .canvas import Plot, save
+from .study import Study
 
 __all__ = ["PLOTS", "Plot", "Study", "draw_all", "save"]
 

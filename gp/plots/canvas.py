@@ -13,9 +13,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from gp.calendar import ticks
-from gp.plots.study import Study
-from gp.plots.values import Curve, chosen
+from ..calendar import ticks
+from .study import Study
+from .values import Curve, chosen
 
 Plot = Callable[[Study], Figure | None]
 

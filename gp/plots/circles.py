@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gp.forecast import Forecast
-from gp.plots.canvas import (
+from ..forecast import Forecast
+from ..posterior import Posterior
+from .canvas import (
     BLUE,
     GREEN,
     GREY,
@@ -19,8 +20,7 @@ from gp.plots.canvas import (
     new_figure,
     styled,
 )
-from gp.plots.study import Study
-from gp.posterior import Posterior
+from .study import Study
 
 BINS = 48  # around the circle
 

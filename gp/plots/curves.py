@@ -5,9 +5,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gp.dataset import Dataset
-from gp.plots import values
-from gp.plots.canvas import (
+from ..dataset import Dataset
+from ..posterior import Posterior
+from ..spec import Fault, InputError
+from . import values
+from .canvas import (
     BLACK,
     BLUE,
     LINE_POINTS,
@@ -23,9 +25,7 @@ from gp.plots.canvas import (
     scatter_rows,
     styled,
 )
-from gp.plots.study import Study
-from gp.posterior import Posterior
-from gp.spec import Fault, InputError
+from .study import Study
 
 
 @styled

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from gp.plots import values
-from gp.plots.canvas import (
+from . import values
+from .canvas import (
     BLACK,
     BLUE,
     DRAWN_AT_MOST,
@@ -21,8 +21,8 @@ from gp.plots.canvas import (
     scatter,
     styled,
 )
-from gp.plots.study import Study
-from gp.plots.values import chosen
+from .study import Study
+from .values import chosen
 
 BARS_AT_MOST = 500  # error bars; more could not be told apart
 

@@ -6,8 +6,8 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from gp.plots import values
-from gp.plots.canvas import (
+from . import values
+from .canvas import (
     BLUE,
     LINE_POINTS,
     Plot,
@@ -20,8 +20,8 @@ from gp.plots.canvas import (
     scatter_rows,
     styled,
 )
-from gp.plots.study import Study
-from gp.plots.values import PANELS_AT_MOST
+from .study import Study
+from .values import PANELS_AT_MOST
 
 
 @styled

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from gp.plots import values
-from gp.plots.canvas import (
+from . import values
+from .canvas import (
     BLACK,
     BLUE,
     GREY,
@@ -23,8 +23,8 @@ from gp.plots.canvas import (
     new_figure,
     styled,
 )
-from gp.plots.study import Study
-from gp.plots.values import chosen
+from .study import Study
+from .values import chosen
 
 RUGS_AT_MOST = 300  # marks in a rug; more could not be told apart
 SPAN = 1e3  # of a relevance axis; values below a thousandth of the largest mean nothing

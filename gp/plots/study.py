@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from gp.dataset import Dataset
-from gp.forecast import Forecast, draws_file
-from gp.posterior import Posterior
-from gp.spec import Fault, InputError
+from ..dataset import Dataset
+from ..forecast import Forecast, draws_file
+from ..posterior import Posterior
+from ..spec import Fault, InputError
 
 T = TypeVar("T")
 

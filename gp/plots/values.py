@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import bdtr, bdtrik
 
-from gp.forecast import Forecast
-from gp.plots.study import Study
-from gp.posterior import Posterior
+from ..forecast import Forecast
+from ..posterior import Posterior
+from .study import Study
 
 PANELS_AT_MOST = 24  # inputs in a figure that still fits on a printed page
 TAILS = (0.025, 0.975)  # tail probabilities of a band that contains 95 % of calibrated forecasts

@@ -9,20 +9,20 @@ says which law failed, and with which numbers.  The project's own tests run them
 Names are resolved on first use: the checks of data, metrics and figures do not load torch.
 """
 
-from gp import on_first_use
+from .. import on_first_use
 
 _HOME = {
-    "check_data": "gp.testing.data",
-    "check_figure": "gp.testing.figures",
-    "check_inference": "gp.testing.inference",
-    "check_kernel": "gp.testing.kernels",
-    "check_mean": "gp.testing.parts",
-    "check_metric": "gp.testing.scores",
-    "check_noise": "gp.testing.parts",
-    "check_prior": "gp.testing.priors",
-    "check_train": "gp.testing.training",
-    "check_transform": "gp.testing.transforms",
-    "examples": "gp.testing.specs",
+    "check_data": ".data",
+    "check_figure": ".figures",
+    "check_inference": ".inference",
+    "check_kernel": ".kernels",
+    "check_mean": ".parts",
+    "check_metric": ".scores",
+    "check_noise": ".parts",
+    "check_prior": ".priors",
+    "check_train": ".training",
+    "check_transform": ".transforms",
+    "examples": ".specs",
 }
 __all__ = sorted(_HOME)
 

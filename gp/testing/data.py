@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gp.data import Data
-from gp.dataset import Dataset
-from gp.testing.laws import require
-from gp.testing.specs import as_spec
+from ..data import Data
+from ..dataset import Dataset
+from .laws import require
+from .specs import as_spec
 
 ARRAYS = ("x", "y", "f", "noise_sd")
 

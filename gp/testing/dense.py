@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from linear_operator import to_dense
 
-from gp.inference.method import Moments
-from gp.model.model import GaussianProcess
-from gp.testing.laws import require_equal
-from gp.testing.models import matrix, objective_of
+from ..inference.method import Moments
+from ..model.model import GaussianProcess
+from .laws import require_equal
+from .models import matrix, objective_of
 
 
 class Dense:

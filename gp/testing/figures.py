@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gp.dataset import Dataset, default_columns
-from gp.grid import slices
-from gp.plots import Plot, Study, save
-from gp.plots.canvas import DRAWN_AT_MOST
-from gp.posterior import Posterior
-from gp.scores import calibration
-from gp.testing.laws import require
+from ..dataset import Dataset, default_columns
+from ..grid import slices
+from ..plots import Plot, Study, save
+from ..plots.canvas import DRAWN_AT_MOST
+from ..posterior import Posterior
+from ..scores import calibration
+from .laws import require
 
 TARGET = "oxygen [mg/l]"
 NAMES = ("depth [m]", "temperature [°C]", "price $ of $")  # matplotlib reads a pair of $ as a formula

@@ -4,19 +4,19 @@ from typing import Any
 
 import numpy as np
 
-from gp.dataset import Dataset
-from gp.fitted.fit import fit_dataset
-from gp.fitted.fitted import Fitted
-from gp.fitted.uncertainty import PlugIn
-from gp.model.choice import KernelSearch
-from gp.model.kernels import Matern, Rbf
-from gp.model.model import Model
-from gp.parallel import run_in_line
-from gp.spec import InputError
-from gp.testing import models
-from gp.testing.dense import Dense
-from gp.testing.laws import require, require_equal
-from gp.training import Lbfgs
+from ..dataset import Dataset
+from ..fitted.fit import fit_dataset
+from ..fitted.fitted import Fitted
+from ..fitted.uncertainty import PlugIn
+from ..model.choice import KernelSearch
+from ..model.kernels import Matern, Rbf
+from ..model.model import Model
+from ..parallel import run_in_line
+from ..spec import InputError
+from ..training import Lbfgs
+from . import models
+from .dense import Dense
+from .laws import require, require_equal
 
 FACTOR = 1024.0  # a power of two, so that FACTOR · y is, standardised, equal to y to the last bit
 TRAIN = Lbfgs(restarts=0)

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from linear_operator import to_dense
 
-from gp.dataset import Dataset
-from gp.inference import Inference
-from gp.inference.method import Method
-from gp.model.kernels import Matern, Rbf, Sum
-from gp.model.model import GaussianProcess, Model, Standardize
-from gp.spec import parse
-from gp.testing import fits, models
-from gp.testing.dense import Dense
-from gp.testing.laws import require, require_equal, require_slope
-from gp.testing.specs import as_spec
-from gp.training import Problem
+from ..dataset import Dataset
+from ..inference import Inference
+from ..inference.method import Method
+from ..model.kernels import Matern, Rbf, Sum
+from ..model.model import GaussianProcess, Model, Standardize
+from ..spec import parse
+from ..training import Problem
+from . import fits, models
+from .dense import Dense
+from .laws import require, require_equal, require_slope
+from .specs import as_spec
 
 ROWS = 30
 NEAR = 0.01  # standard deviations between two ways to leave a row out by an approximation

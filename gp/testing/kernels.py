@@ -9,22 +9,22 @@ import torch
 from gpytorch.kernels import Kernel as GpytorchKernel
 from linear_operator import to_dense
 
-from gp.asked.numbers import formulas, kernel_numbers
-from gp.dataset import Dataset
-from gp.inference.inducing.sgpr import Sgpr
-from gp.inference.profile import profile_of
-from gp.matrices.algebra import closed_form
-from gp.matrices.tiles import autograd
-from gp.model.kernels import Kernel, Product, Rbf, Sum
-from gp.model.model import GaussianProcess, Standardize
-from gp.predictor import active, arrays, covariance
-from gp.spec import InputError
-from gp.testing import models
-from gp.testing.dense import check_likelihood
-from gp.testing.laws import differences, require, require_equal, require_slope
-from gp.testing.models import SETTINGS, matrix, model_of
-from gp.testing.specs import as_spec, with_values, without_values
-from gp.training import Problem
+from ..asked.numbers import formulas, kernel_numbers
+from ..dataset import Dataset
+from ..inference.inducing.sgpr import Sgpr
+from ..inference.profile import profile_of
+from ..matrices.algebra import closed_form
+from ..matrices.tiles import autograd
+from ..model.kernels import Kernel, Product, Rbf, Sum
+from ..model.model import GaussianProcess, Standardize
+from ..predictor import active, arrays, covariance
+from ..spec import InputError
+from ..training import Problem
+from . import models
+from .dense import check_likelihood
+from .laws import differences, require, require_equal, require_slope
+from .models import SETTINGS, matrix, model_of
+from .specs import as_spec, with_values, without_values
 
 EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
 DRAWN = 20_000  # frequencies of a stationary kernel

@@ -11,16 +11,16 @@ import torch
 from gpytorch.kernels import Kernel as GpytorchKernel
 from linear_operator import to_dense
 
-from gp.dataset import Dataset
-from gp.fitted.fit import fit_dataset
-from gp.fitted.fitted import Fitted
-from gp.inference import Inference
-from gp.inference.exact import Exact
-from gp.model.model import GaussianProcess, Model, Standardize
-from gp.spec import kinds
-from gp.testing.laws import require, require_equal, require_slope
-from gp.testing.specs import with_values, without_values
-from gp.training import Lbfgs, Problem
+from ..dataset import Dataset
+from ..fitted.fit import fit_dataset
+from ..fitted.fitted import Fitted
+from ..inference import Inference
+from ..inference.exact import Exact
+from ..model.model import GaussianProcess, Model, Standardize
+from ..spec import kinds
+from ..training import Lbfgs, Problem
+from .laws import require, require_equal, require_slope
+from .specs import with_values, without_values
 
 SAME = 1e-9  # for the same arithmetic in another order, at condition numbers up to 1e4
 SETTINGS = (Standardize(x=True, y=True), Standardize(x=False, y=False))

@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp.dataset import Dataset
-from gp.inference.exact import Exact
-from gp.inference.profile import profile_of
-from gp.model.means import Mean
-from gp.model.model import GaussianProcess
-from gp.model.noise import Noise
-from gp.testing import models
-from gp.testing.dense import check_likelihood
-from gp.testing.laws import require, require_equal
-from gp.testing.models import SETTINGS, model_of
-from gp.testing.specs import as_spec, without_values
-from gp.training.objective import Problem
-from gp.training.rows import Settled
+from ..dataset import Dataset
+from ..inference.exact import Exact
+from ..inference.profile import profile_of
+from ..model.means import Mean
+from ..model.model import GaussianProcess
+from ..model.noise import Noise
+from ..training.objective import Problem
+from ..training.rows import Settled
+from . import models
+from .dense import check_likelihood
+from .laws import require, require_equal
+from .models import SETTINGS, model_of
+from .specs import as_spec, without_values
 
 EXACT = 1e-10  # relative to the largest element, for the same arithmetic in another order
 LARGE = 3.0  # amplitudes are multiplied by this factor

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from scipy.integrate import quad
 
-from gp.parameters.priors import PositivePrior, RealPrior
-from gp.spec import kinds
-from gp.testing.laws import differences, require, require_equal
-from gp.testing.specs import as_spec
+from ..parameters.priors import PositivePrior, RealPrior
+from ..spec import kinds
+from .laws import differences, require, require_equal
+from .specs import as_spec
 
 TAIL = 40.0  # log θ (or θ, if it may be negative) is integrated over ± this
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gp.forecast import Forecast
-from gp.scores import Metric
-from gp.testing.laws import require, require_equal
+from ..forecast import Forecast
+from ..scores import Metric
+from .laws import require, require_equal
 
 SAME = 1e-12  # for the same sum in another order
 MANY = 20_000  # rows; on so many, a proper score can tell the right sd from a wrong one

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
 
-from gp.parameters.hyperparameters import Hyperparameter
-from gp.spec import Spec, kinds, parse
+from ..parameters.hyperparameters import Hyperparameter
+from ..spec import Spec, kinds, parse
 
 
 def as_spec(union: Any, written: Any) -> Any:

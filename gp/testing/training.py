@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from gp.inference.exact import Exact
-from gp.model.model import Model
-from gp.testing import models
-from gp.testing.laws import require, require_equal
-from gp.testing.specs import as_spec, with_values
-from gp.training import Problem, Train
+from ..inference.exact import Exact
+from ..model.model import Model
+from ..training import Problem, Train
+from . import models
+from .laws import require, require_equal
+from .specs import as_spec, with_values
 
 
 def check_train(train: Any, *, converges: bool = True, columns: tuple[str, ...] = ("a", "b")) -> None:

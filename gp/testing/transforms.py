@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.integrate import quad
 
-from gp.forecast import Forecast
-from gp.spec import parse
-from gp.testing.laws import differences, require, require_equal
-from gp.transforms import Transform
-from gp.transforms.base import Base
+from ..forecast import Forecast
+from ..spec import parse
+from ..transforms import Transform
+from ..transforms.base import Base
+from .laws import differences, require, require_equal
 
 Z = np.array([-1.3, -0.4, 0.05, 0.6, 1.7])  # places, as far as they are among the values of z
 SD = 0.3

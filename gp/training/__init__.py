@@ -6,13 +6,13 @@ To add one, write a class in a file here with a `kind` and `run(problem, seed) -
 from dataclasses import dataclass
 from typing import Annotated
 
-from gp.inference.method import Method, Search
-from gp.model.model import GaussianProcess
-from gp.spec import OneOf
-from gp.training.adam import Adam
-from gp.training.lbfgs import Lbfgs, polish
-from gp.training.newton import SAME
-from gp.training.objective import Problem
+from ..inference.method import Method, Search
+from ..model.model import GaussianProcess
+from ..spec import OneOf
+from .adam import Adam
+from .lbfgs import Lbfgs, polish
+from .newton import SAME
+from .objective import Problem
 
 __all__ = ["SAME", "Adam", "Lbfgs", "Problem", "Search", "Seeded", "Train", "polish"]
 

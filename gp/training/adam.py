@@ -6,11 +6,11 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
-from gp.adam import adam_step
-from gp.inference.method import Search
-from gp.parameters.vector import Learnt, Parameters
-from gp.spec import Count, Fault, InputError, PositiveFloat, Spec
-from gp.training.objective import Problem
+from ..adam import adam_step
+from ..inference.method import Search
+from ..parameters.vector import Learnt, Parameters
+from ..spec import Count, Fault, InputError, PositiveFloat, Spec
+from .objective import Problem
 
 
 class Adam(Spec):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gp.training.newton import SAME, Optimum
+from .newton import SAME, Optimum
 
 KEPT = 3  # ends at most that are taken on to more rows
 WITHIN = 2.0  # nats behind the best within which an end is taken on

@@ -10,18 +10,18 @@ from pydantic import Field
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from gp.inference.method import Search
-from gp.inference.orderings import neighbourhoods_first
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.parallel import MANY_ROWS as THREADED
-from gp.parallel import fan_out, one_thread
-from gp.parameters.scope import spread
-from gp.spec import Fault, PositiveFloat, Spec
-from gp.training.ends import distinct, few_best
-from gp.training.newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
-from gp.training.objective import Problem
-from gp.training.rows import Settled, begun_anew
-from gp.training.starts import Screening
+from ..inference.method import Search
+from ..inference.orderings import neighbourhoods_first
+from ..matrices.cholesky import NotPositiveDefinite
+from ..parallel import MANY_ROWS as THREADED
+from ..parallel import fan_out, one_thread
+from ..parameters.scope import spread
+from ..spec import Fault, PositiveFloat, Spec
+from .ends import distinct, few_best
+from .newton import SAME, Optimum, climb, measure_curvature, newton_gain, refine
+from .objective import Problem
+from .rows import Settled, begun_anew
+from .starts import Screening
 
 
 class Lbfgs(Spec):

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gp.matrices.cholesky import NotPositiveDefinite
+from ..matrices.cholesky import NotPositiveDefinite
 
 
 class Objective(Protocol):

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp.inference.method import Method
-from gp.inference.profile import profile_of
-from gp.inference.solved import solve
-from gp.inference.spectrum import Spectrum
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.parameters.vector import Parameters
+from ..inference.method import Method
+from ..inference.profile import profile_of
+from ..inference.solved import solve
+from ..inference.spectrum import Spectrum
+from ..matrices.cholesky import NotPositiveDefinite
+from ..model.model import GaussianProcess
+from ..parameters.vector import Parameters
 
 
 class Problem:

@@ -9,9 +9,9 @@ envelope theorem the gradient there is that of the objective with the rows' para
 import numpy as np
 import torch
 
-from gp.inference.method import ByNoise
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.training.objective import Problem
+from ..inference.method import ByNoise
+from ..matrices.cholesky import NotPositiveDefinite
+from .objective import Problem
 
 STEPS = 60  # at most; two or three are enough near the optimum of neighbouring hyperparameters
 REACHED = 1e-5  # step behind which the next would be of the size of rounding: each squares the one before

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from gp.inference.method import Screened
-from gp.parallel import one_thread
-from gp.parameters.candidates import Cycles
-from gp.parameters.vector import Learnt
-from gp.training.axes import NOWHERE, Axis, Candidate, best_first
-from gp.training.objective import Problem
+from ..inference.method import Screened
+from ..parallel import one_thread
+from ..parameters.candidates import Cycles
+from ..parameters.vector import Learnt
+from .axes import NOWHERE, Axis, Candidate, best_first
+from .objective import Problem
 
 SWEEP = 30  # points on all axes together, but for lists; axes are thinned to it
 LEVELS = 4  # of noise, where each takes an evaluation of its own

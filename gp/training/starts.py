@@ -20,13 +20,13 @@ Nothing is drawn at random.
 
 import numpy as np
 
-from gp.parallel import one_thread
-from gp.parameters.candidates import Cycles
-from gp.parameters.vector import Learnt
-from gp.training.axes import NOWHERE, STILL, Axis, Candidate, best_first, combined, crossed, some_short
-from gp.training.objective import Problem
-from gp.training.screen import Screen
-from gp.training.terms import exchanges, leaf, of_term
+from ..parallel import one_thread
+from ..parameters.candidates import Cycles
+from ..parameters.vector import Learnt
+from .axes import NOWHERE, STILL, Axis, Candidate, best_first, combined, crossed, some_short
+from .objective import Problem
+from .screen import Screen
+from .terms import exchanges, leaf, of_term
 
 SWEPT = 2  # points from which all axes are tried: the best, and the best at another value of a list
 COARSE = 4  # joint lengthscales at which lists are tried

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from gp.parameters.vector import Learnt
+from ..parameters.vector import Learnt
 
 
 def of_term(free: Sequence[Learnt], places: list[np.ndarray], parameter: Learnt) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 from scipy.special import expit, log_expit, logit
 
-from gp.spec import Fault, FiniteFloat, InputError, OneOf
-from gp.transforms.base import Base
+from ..spec import Fault, FiniteFloat, InputError, OneOf
+from .base import Base
 
 POWERS = (0.0, 2.0)  # of a Box–Cox or Yeo–Johnson transform, between which forecasts of y have a mean
 Power = Annotated[float, Field(ge=POWERS[0], le=POWERS[1], allow_inf_nan=False)]

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from gp.spec import Fault, InputError, Spec, kind_of
+from ..spec import Fault, InputError, Spec, kind_of
 
 REACH = 10.0  # sds of a normal over which moments are integrated
 TAIL = 1e-8  # probability beyond which a distribution function is taken as 0 or 1

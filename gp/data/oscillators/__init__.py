@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from gp.data.oscillators.fourier import FourierSeries, fit_fourier
-from gp.data.oscillators.systems import System
-from gp.data.source import Baseline, Source
-from gp.dataset import Dataset
-from gp.posterior import Posterior
-from gp.spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
+from ...dataset import Dataset
+from ...posterior import Posterior
+from ...spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
+from ..source import Baseline, Source
+from .fourier import FourierSeries, fit_fourier
+from .systems import System
 
 TURN = 2 * math.pi
 SIMULATED = 600  # trials from which the truth is known: their noise is a fifth of that of 20

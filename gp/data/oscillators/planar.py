@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from gp.spec import Spec
+from ...spec import Spec
 
 Plane = tuple[np.ndarray, np.ndarray]  # u and v
 POINTS = 1024  # on a cycle, evenly spaced in time

@@ -12,8 +12,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gp.data.oscillators.planar import Pair, Plane
-from gp.spec import FiniteFloat, OneOf, PositiveFloat, Spec
+from ...spec import FiniteFloat, OneOf, PositiveFloat, Spec
+from .planar import Pair, Plane
 
 Pairwise = Field(min_length=2, max_length=2)
 Trio = Field(min_length=3, max_length=3)

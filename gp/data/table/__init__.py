@@ -9,21 +9,21 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from gp.data.source import Source
-from gp.data.table.carried import carry
-from gp.data.table.cells import Columns, Role
-from gp.data.table.doubts import doubts, doubts_of_holdout
-from gp.data.table.files import FOLDER, added, check_file
-from gp.data.table.format import Format
-from gp.data.table.holdout import Folds, Holdout, LastCount, RandomRows, RollingOrigins
-from gp.data.table.lines import OPENERS, ending
-from gp.data.table.names import Column
-from gp.data.table.parquet import read_parquet
-from gp.data.table.text import read_text
-from gp.dataset import Dataset
-from gp.levels import Levels, ordered, renumbered
-from gp.new_rows import NewRows
-from gp.spec import Fault, InputError
+from ...dataset import Dataset
+from ...levels import Levels, ordered, renumbered
+from ...new_rows import NewRows
+from ...spec import Fault, InputError
+from ..source import Source
+from .carried import carry
+from .cells import Columns, Role
+from .doubts import doubts, doubts_of_holdout
+from .files import FOLDER, added, check_file
+from .format import Format
+from .holdout import Folds, Holdout, LastCount, RandomRows, RollingOrigins
+from .lines import OPENERS, ending
+from .names import Column
+from .parquet import read_parquet
+from .text import read_text
 
 LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from gp.data.table.format import Format
-from gp.data.table.header import separator_of
-from gp.data.table.lines import Lines, ending, open_bytes
-from gp.new_rows import PREDICTED
-from gp.spec import Fault, InputError
+from ...new_rows import PREDICTED
+from ...spec import Fault, InputError
+from .format import Format
+from .header import separator_of
+from .lines import Lines, ending, open_bytes
 
 
 def carry(path: Path, form: Format, read: Mapping[str, np.ndarray]) -> tuple[pd.DataFrame, np.ndarray]:

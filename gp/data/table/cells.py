@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from gp.data.table.dates import DateFormat, IsoDate, decimal_years
-from gp.data.table.diagnosis import Diagnosis
-from gp.data.table.faults import BadCell, Faults, show
-from gp.data.table.format import Format
-from gp.levels import level_of
+from ...levels import level_of
+from .dates import DateFormat, IsoDate, decimal_years
+from .diagnosis import Diagnosis
+from .faults import BadCell, Faults, show
+from .format import Format
 
 # A value is a number, a boolean or a date; a label is any text, a level text or a whole number, of which a column holds
 # the numbers 0, 1, … in order of appearance.

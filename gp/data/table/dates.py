@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-from gp.data.table.faults import BadCell, show
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
+from .faults import BadCell, show
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 # Named here, as strptime's depend on the locale.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gp.data.table.dates import guess_formats
-from gp.data.table.format import Format
+from .dates import guess_formats
+from .format import Format
 
 _KEPT = 1000  # distinct cells kept
 _BLANKS = " \u00a0\u202f"

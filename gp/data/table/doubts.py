@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gp.dataset import Dataset
+from ...dataset import Dataset
 
 _FEWEST = 3  # repeats of a number, or dates; so many are no coincidence
 _COPIES = 0.05  # share of the held-out rows

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
 
 SHOWN = 10
 

@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path, PurePosixPath
 
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
 
 FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gp.data.table.dates import DateFormat
-from gp.data.table.names import Column
-from gp.spec import Fault, InputError, Spec
+from ...spec import Fault, InputError, Spec
+from .dates import DateFormat
+from .names import Column
 
 
 class Format(Spec):

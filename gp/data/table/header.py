@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
-from gp.data.table.cells import looks_like_a_value
-from gp.data.table.format import Format
-from gp.data.table.lines import Lines, ending, open_bytes
-from gp.data.table.names import clean, find_columns
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
+from .cells import looks_like_a_value
+from .format import Format
+from .lines import Lines, ending, open_bytes
+from .names import clean, find_columns
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SEPARATOR_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "blanks"}

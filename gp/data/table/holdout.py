@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from gp.data.table.cells import Role
-from gp.data.table.names import Column
-from gp.spec import Count, Fault, InputError, Seed, Spec
+from ...spec import Count, Fault, InputError, Seed, Spec
+from .cells import Role
+from .names import Column
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

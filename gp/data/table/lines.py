@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from gp.data.table.format import Format
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
+from .format import Format
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
 
 LISTED = 20  # names shown of a wide table
 

@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gp.data.table.cells import MARK_FIX, MISSING_FIX, Columns, Role
-from gp.data.table.dates import decimal_years
-from gp.data.table.faults import Faults
-from gp.data.table.format import Format
-from gp.data.table.names import find_columns
-from gp.levels import level_of
-from gp.spec import Fault, InputError
+from ...levels import level_of
+from ...spec import Fault, InputError
+from .cells import MARK_FIX, MISSING_FIX, Columns, Role
+from .dates import decimal_years
+from .faults import Faults
+from .format import Format
+from .names import find_columns
 
 LARGEST = 2**28  # cells: 2 GiB as floats.  A few bytes of Parquet may hold a thousand million equal rows
 

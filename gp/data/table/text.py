@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gp.data.table.cells import Columns, Role, TextColumn
-from gp.data.table.faults import Faults
-from gp.data.table.format import Format
-from gp.data.table.header import check_units, read_header, separator_of
-from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
-from gp.spec import Fault, InputError
+from ...spec import Fault, InputError
+from .cells import Columns, Role, TextColumn
+from .faults import Faults
+from .format import Format
+from .header import check_units, read_header, separator_of
+from .lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_bytes
 
 # Rows held as text at a time.  So few fit in the processor's cache, and are freed before the garbage collector runs;
 # with 50 000 rows, a large file takes more than twice as long.

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from scipy.linalg import blas, lapack
 
-from gp.inference.inducing.gradient import Covariance, backward
-from gp.inference.inducing.rows import Batch
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.matrices.tiles import diagonal
-from gp.model.model import GaussianProcess
-from gp.spec import Fault
+from ...matrices.cholesky import NotPositiveDefinite
+from ...matrices.tiles import diagonal
+from ...model.model import GaussianProcess
+from ...spec import Fault
+from .gradient import Covariance, backward
+from .rows import Batch
 
 JITTER = 1e-8  # on K_ZZ's diagonal, relative to its mean: needed for close inducing inputs and smooth kernels
 BLOCK = 512  # rows at a time, in a pass over all rows

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 
-from gp.matrices.algebra import closed_form
+from ...matrices.algebra import closed_form
 
 Cotangent = tuple[torch.Tensor, torch.Tensor]  # a tensor in autograd's graph and its cotangent ∂L/∂tensor
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gp.adam import adam_step
-from gp.inference.inducing.bound import BLOCK, Inducing, Natural
-from gp.inference.inducing.checkpoint import Arrays, Checkpoint
-from gp.inference.inducing.rows import Batch, ModelRows, Rows, draw, gather, minibatches, total
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
-from gp.parameters.scope import spread
+from ...adam import adam_step
+from ...matrices.tiles import slices
+from ...model.model import GaussianProcess
+from ...parameters.scope import spread
+from .bound import BLOCK, Inducing, Natural
+from .checkpoint import Arrays, Checkpoint
+from .rows import Batch, ModelRows, Rows, draw, gather, minibatches, total
 
 CHECK = 100  # steps between evaluations of the held-out bound
 DROPS = 3  # reductions of the step sizes

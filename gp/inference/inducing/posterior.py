@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 
-from gp.inference.inducing.bound import BLOCK, Gaussian, Inducing, optimum
-from gp.inference.inducing.rows import ModelRows, blocks
-from gp.inference.method import Moments, moments_of_terms, positive_part
-from gp.inference.together import Sites
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.matrices.tiles import diagonal, matrix, slices
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
+from ...matrices.cholesky import NotPositiveDefinite
+from ...matrices.tiles import diagonal, matrix, slices
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ..method import Moments, moments_of_terms, positive_part
+from ..together import Sites
+from .bound import BLOCK, Gaussian, Inducing, optimum
+from .rows import ModelRows, blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
+from ...matrices.tiles import slices
+from ...model.model import GaussianProcess
 
 POOL = 2**16  # minimum of rows that are shuffled together, if chunks are small
 

@@ -8,17 +8,17 @@ import torch
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from gp.inference.exact import Exact
-from gp.inference.inducing.bound import BLOCK, JITTER, Inducing, optimum
-from gp.inference.inducing.points import cluster_centres
-from gp.inference.inducing.posterior import SparsePosterior, suit_noise
-from gp.inference.inducing.rows import ModelRows, blocks, draw
-from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
-from gp.inference.profile import Profile
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import Count
+from ...matrices.cholesky import NotPositiveDefinite
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ...spec import Count
+from ..exact import Exact
+from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..profile import Profile
+from .bound import BLOCK, JITTER, Inducing, optimum
+from .points import cluster_centres
+from .posterior import SparsePosterior, suit_noise
+from .rows import ModelRows, blocks, draw
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
 LOOK = 10  # steps; where they together gain less than ENOUGH, or ENOUGH_ROW a row if that is more, they are the last

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from gp.inference.exact import Exact
-from gp.inference.inducing.bound import BLOCK, JITTER, Gaussian, Inducing, optimum
-from gp.inference.inducing.checkpoint import Checkpoint
-from gp.inference.inducing.minibatches import Minibatches, State, Training, key_of
-from gp.inference.inducing.points import cluster_centres
-from gp.inference.inducing.posterior import SparsePosterior, bound_at, suit_noise
-from gp.inference.inducing.rows import ModelRows, Rows, blocks, draw, total
-from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
-from gp.inference.profile import Profile
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import Count, Fault, InputError, PositiveFloat
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ...spec import Count, Fault, InputError, PositiveFloat
+from ..exact import Exact
+from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..profile import Profile
+from .bound import BLOCK, JITTER, Gaussian, Inducing, optimum
+from .checkpoint import Checkpoint
+from .minibatches import Minibatches, State, Training, key_of
+from .points import cluster_centres
+from .posterior import SparsePosterior, bound_at, suit_noise
+from .rows import ModelRows, Rows, blocks, draw, total
 
 START_ROWS = 1000  # on which the hyperparameters' start is found, exactly
 PER_INDUCING = 20  # rows for each inducing input, at most, in which k-means looks for clusters

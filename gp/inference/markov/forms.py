@@ -13,11 +13,11 @@ import torch
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.inference.markov.space import Blocks, Factor
-from gp.inference.waves import fourier_series
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.kernels.features import Equal, InnerProduct
-from gp.spec import Fault, InputError
+from ...matrices.cholesky import NotPositiveDefinite
+from ...model.kernels.features import Equal, InnerProduct
+from ...spec import Fault, InputError
+from ..waves import fourier_series
+from .space import Blocks, Factor
 
 MOST = 100  # harmonics of a periodic kernel
 TAIL = 1e-13  # share of a periodic kernel's variance, below which a harmonic is left out

@@ -27,9 +27,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gp.inference.markov.scan import Element, scan, then
-from gp.inference.markov.space import Space
-from gp.matrices.tiles import slices
+from ...matrices.tiles import slices
+from .scan import Element, scan, then
+from .space import Space
 
 LANES = 1.2  # times √n lanes
 KEPT = 2**28  # bytes up to which the states of all rows are kept from the forward pass for the backward one

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from gpytorch.kernels import AdditiveKernel, Kernel
 
-from gp.inference.exact import Exact
-from gp.inference.left_out import leave_one_out
-from gp.inference.markov.forms import blocks_of, column_of
-from gp.inference.markov.lanes import Backward, Forward, Lanes, Rows
-from gp.inference.markov.space import Space
-from gp.inference.method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
-from gp.inference.profile import Profile, least_squares
-from gp.inference.solved import solve
-from gp.inference.together import Sites
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import InputError
+from ...matrices.cholesky import NotPositiveDefinite
+from ...matrices.tiles import slices
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ...spec import InputError
+from ..exact import Exact
+from ..left_out import leave_one_out
+from ..method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
+from ..profile import Profile, least_squares
+from ..solved import solve
+from ..together import Sites
+from .forms import blocks_of, column_of
+from .lanes import Backward, Forward, Lanes, Rows
+from .space import Space
 
 FEW_ROWS = 500  # up to which a dense matrix is as quick
 NUMBERS = 2**21  # of the states of inputs that are predicted at a time

@@ -14,7 +14,7 @@ from gpytorch import kernels
 from gpytorch.kernels import Kernel
 from linear_operator import to_dense
 
-from gp.matrices.stationary import MATERN_FORMS, Form, exponential
+from ...matrices.stationary import MATERN_FORMS, Form, exponential
 
 
 class Pairs:

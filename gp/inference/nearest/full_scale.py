@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel
 
-from gp.inference.inducing.bound import Gaussian, Inducing, Natural
-from gp.inference.inducing.gradient import Covariance, backward
-from gp.inference.method import without_factor
-from gp.inference.nearest.conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
-from gp.inference.nearest.groups import Groups
-from gp.matrices.cholesky import NotPositiveDefinite
-from gp.matrices.tiles import diagonal, matrix, slices
-from gp.model.model import GaussianProcess
+from ...matrices.cholesky import NotPositiveDefinite
+from ...matrices.tiles import diagonal, matrix, slices
+from ...model.model import GaussianProcess
+from ..inducing.bound import Gaussian, Inducing, Natural
+from ..inducing.gradient import Covariance, backward
+from ..method import without_factor
+from .conditionals import Conditionals, Pairs, by_rounding, factorised, lower_pairs
+from .groups import Groups
 
 BLOCK = 512  # rows at a time
 KEPT = 2**24  # numbers of the groups' factors, up to which the second pass finds those of the first: 128 MB

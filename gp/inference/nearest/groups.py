@@ -9,10 +9,10 @@ import torch
 from scipy.cluster.vq import kmeans2
 from scipy.spatial import KDTree
 
-from gp.inference.nearest.scaling import scaled_inputs, scales, units
-from gp.inference.orderings import max_min_order, nearest_before, random_order
-from gp.matrices.tiles import slices
-from gp.model.model import GaussianProcess
+from ...matrices.tiles import slices
+from ...model.model import GaussianProcess
+from ..orderings import max_min_order, nearest_before, random_order
+from .scaling import scaled_inputs, scales, units
 
 SEED = 0  # of orderings: a saved model has the same as the fitted one
 SAMPLE = 20  # rows for each inducing input, at most, in which k-means looks for clusters

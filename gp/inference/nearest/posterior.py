@@ -10,15 +10,15 @@ import torch
 from gpytorch.kernels import Kernel
 from scipy.spatial import KDTree
 
-from gp.inference.method import Marginals, Moments, moments_of_terms, positive_part
-from gp.inference.nearest.conditionals import Pairs, factorised, lower_pairs
-from gp.inference.nearest.full_scale import FullScale, FullScalePosterior, no_factor
-from gp.inference.nearest.groups import at_once
-from gp.inference.orderings import nearest, nearest_others
-from gp.inference.together import apart
-from gp.matrices.tiles import diagonal, slices
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
+from ...matrices.tiles import diagonal, slices
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ..method import Marginals, Moments, moments_of_terms, positive_part
+from ..orderings import nearest, nearest_others
+from ..together import apart
+from .conditionals import Pairs, factorised, lower_pairs
+from .full_scale import FullScale, FullScalePosterior, no_factor
+from .groups import at_once
 
 
 @dataclass(frozen=True, eq=False)

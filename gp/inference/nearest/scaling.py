@@ -4,9 +4,9 @@ import numpy as np
 from gpytorch import kernels
 from gpytorch.kernels import Kernel
 
-from gp.model.model import GaussianProcess
-from gp.parameters.scope import spread
-from gp.parameters.vector import Learnt
+from ...model.model import GaussianProcess
+from ...parameters.scope import spread
+from ...parameters.vector import Learnt
 
 LEAST = -10  # log₂ of how little a column may count beside the one that counts most
 

@@ -9,17 +9,17 @@ import torch
 from pydantic import Field
 from scipy.spatial import KDTree
 
-from gp.inference.exact import Exact
-from gp.inference.inducing.bound import Natural
-from gp.inference.method import Method, Optimizer, Search, refuse_noise_by_row
-from gp.inference.nearest.full_scale import FullScale
-from gp.inference.nearest.groups import Groups, centres, find_groups
-from gp.inference.nearest.posterior import NearestPosterior
-from gp.inference.nearest.scaling import scaled_inputs, scales, units
-from gp.inference.profile import Profile
-from gp.model.model import GaussianProcess
-from gp.parallel import one_thread
-from gp.spec import Count
+from ...model.model import GaussianProcess
+from ...parallel import one_thread
+from ...spec import Count
+from ..exact import Exact
+from ..inducing.bound import Natural
+from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..profile import Profile
+from .full_scale import FullScale
+from .groups import Groups, centres, find_groups
+from .posterior import NearestPosterior
+from .scaling import scaled_inputs, scales, units
 
 FEW_ROWS = 1000  # that are fitted exactly
 WIDER = 4  # times as many neighbours for a prediction as in the likelihood: it costs little, and gains more there

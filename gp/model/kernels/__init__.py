@@ -6,8 +6,8 @@ hyperparameters.  Amplitude, columns, sums and products need no further code.  R
 (`log_constraint`).
 """
 
-from gp.model.kernels.categorical import Categorical
-from gp.model.kernels.composite import Kernel, Product, Sum
-from gp.model.kernels.stationary import Matern, Rbf
+from .categorical import Categorical
+from .composite import Kernel, Product, Sum
+from .stationary import Matern, Rbf
 
 __all__ = ["Categorical", "Kernel", "Matern", "Product", "Rbf", "Sum"]

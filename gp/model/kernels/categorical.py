@@ -8,11 +8,11 @@ import torch
 from gpytorch import kernels
 from pydantic import Field
 
-from gp.model.kernels.leaf import Leaf, log_constraint
-from gp.parameters.hyperparameters import Positive, Real
-from gp.parameters.scope import Reads, Scope
-from gp.parameters.vector import Bounds, Units
-from gp.spec import Fault, InputError
+from ...parameters.hyperparameters import Positive, Real
+from ...parameters.scope import Reads, Scope
+from ...parameters.vector import Bounds, Units
+from ...spec import Fault, InputError
+from .leaf import Leaf, log_constraint
 
 _TRIED = (0.25, 1.0, 4.0, 16.0, 64.0)  # lengthscales: two levels correlate by 0.02, 0.37, 0.78, 0.94, 0.98
 _EVEN = 1.4427  # 1/log 2: two levels correlate by ½

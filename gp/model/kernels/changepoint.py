@@ -8,13 +8,13 @@ import torch
 from gpytorch import kernels
 from linear_operator import to_dense
 
-from gp.parameters.hyperparameters import Positive, Real
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Bounds, Units
-from gp.spec import Fault, InputError, Spec
+from ...parameters.hyperparameters import Positive, Real
+from ...parameters.scope import Scope
+from ...parameters.vector import Bounds, Units
+from ...spec import Fault, InputError, Spec
 
 if TYPE_CHECKING:
-    from gp.model.kernels.composite import Kernel
+    from .composite import Kernel
 
 PLACES = np.linspace(0.1, 0.9, 9)  # quantiles of the input at which a search begins
 WIDTH = 0.02  # of the input's range: the width at which it begins

@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from gpytorch import kernels
 from pydantic import Field, StringConstraints
 
-from gp.model.kernels import categorical, features, periodic, stationary
-from gp.model.kernels.changepoint import Changepoint
-from gp.model.kernels.leaf import refuse_amplitude, scale
-from gp.parameters.hyperparameters import Positive, Real
-from gp.parameters.scope import Scope
-from gp.spec import OneOf, Spec
+from ...parameters.hyperparameters import Positive, Real
+from ...parameters.scope import Scope
+from ...spec import OneOf, Spec
+from . import categorical, features, periodic, stationary
+from .changepoint import Changepoint
+from .leaf import refuse_amplitude, scale
 
 APART = 4.0  # ratio of the starting lengthscales of successive terms of a sum
 

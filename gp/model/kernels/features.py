@@ -9,10 +9,10 @@ import torch
 from gpytorch import kernels
 from pydantic import Field
 
-from gp.model.kernels.leaf import Leaf, Scale, declare_amplitude, log_constraint, scale
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Reads, Scope
-from gp.parameters.vector import Bounds, Softplus, Units
+from ...parameters.hyperparameters import Positive
+from ...parameters.scope import Reads, Scope
+from ...parameters.vector import Bounds, Softplus, Units
+from .leaf import Leaf, Scale, declare_amplitude, log_constraint, scale
 
 
 def linear(x1: np.ndarray, x2: np.ndarray, variance: Any) -> np.ndarray:

@@ -11,10 +11,10 @@ from gpytorch.constraints import Positive as PositiveConstraint
 from linear_operator import to_dense
 from pydantic import Field
 
-from gp.parameters.hyperparameters import Hyperparameter
-from gp.parameters.scope import Reads, Scope
-from gp.parameters.vector import Bounds, Units
-from gp.spec import Fault, InputError, Spec
+from ...parameters.hyperparameters import Hyperparameter
+from ...parameters.scope import Reads, Scope
+from ...parameters.vector import Bounds, Units
+from ...spec import Fault, InputError, Spec
 
 
 class LogConstraint(PositiveConstraint):

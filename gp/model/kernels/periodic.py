@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from gpytorch import kernels
 
-from gp.model.kernels.leaf import Leaf, declare_amplitude, log_constraint
-from gp.model.kernels.stationary import Stationary
-from gp.parameters.candidates import SHAPES, Cycles, frequencies, levels, widths
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.periodogram import strongest_period
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Bounds, Softplus, Units
-from gp.spec import Count, Fault, InputError
+from ...parameters.candidates import SHAPES, Cycles, frequencies, levels, widths
+from ...parameters.hyperparameters import Positive
+from ...parameters.periodogram import strongest_period
+from ...parameters.scope import Scope
+from ...parameters.vector import Bounds, Softplus, Units
+from ...spec import Count, Fault, InputError
+from .leaf import Leaf, declare_amplitude, log_constraint
+from .stationary import Stationary
 
 
 def periodic(x1: np.ndarray, x2: np.ndarray, lengthscale: Any, period_length: Any) -> np.ndarray:

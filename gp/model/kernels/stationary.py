@@ -9,12 +9,12 @@ import numpy as np
 from gpytorch import kernels
 from pydantic import model_validator
 
-from gp.model.kernels.leaf import Leaf, log_constraint
-from gp.parameters.candidates import lengthscales, levels
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Bounds, Units
-from gp.spec import Fault, InputError
+from ...parameters.candidates import lengthscales, levels
+from ...parameters.hyperparameters import Positive
+from ...parameters.scope import Scope
+from ...parameters.vector import Bounds, Units
+from ...spec import Fault, InputError
+from .leaf import Leaf, log_constraint
 
 
 class Stationary(Leaf):

@@ -6,11 +6,11 @@ returns a `NoiseModel` (gp/model/noise/base.py); add its name to `Noise`.
 
 from typing import Annotated
 
-from gp.model.noise.gaussian import Gaussian
-from gp.model.noise.heteroscedastic import Heteroscedastic
-from gp.model.noise.known import Known
-from gp.model.noise.student_t import StudentT
-from gp.spec import OneOf
+from ...spec import OneOf
+from .gaussian import Gaussian
+from .heteroscedastic import Heteroscedastic
+from .known import Known
+from .student_t import StudentT
 
 __all__ = ["Gaussian", "Noise"]
 

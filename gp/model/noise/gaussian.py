@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from gp.model.noise.base import NoiseModel
-from gp.parameters.candidates import noise_sds
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Bounds, Softplus, Units
-from gp.spec import Spec
+from ...parameters.candidates import noise_sds
+from ...parameters.hyperparameters import Positive
+from ...parameters.scope import Scope
+from ...parameters.vector import Bounds, Softplus, Units
+from ...spec import Spec
+from .base import NoiseModel
 
 
 class GaussianNoise(NoiseModel):

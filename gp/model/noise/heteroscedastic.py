@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from gpytorch.kernels import Kernel as GpytorchKernel
 
-from gp.model.kernels import Kernel, Rbf
-from gp.model.noise.base import NoiseModel
-from gp.model.noise.gaussian import declare_sd
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Scope
-from gp.spec import Spec
+from ...parameters.hyperparameters import Positive
+from ...parameters.scope import Scope
+from ...spec import Spec
+from ..kernels import Kernel, Rbf
+from .base import NoiseModel
+from .gaussian import declare_sd
 
 Value = TypeVar("Value")
 

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from gp.model.noise.base import NoiseModel
-from gp.parameters.scope import Scope
-from gp.spec import Fault, InputError, Spec
+from ...parameters.scope import Scope
+from ...spec import Fault, InputError, Spec
+from .base import NoiseModel
 
 
 class KnownNoise(NoiseModel):

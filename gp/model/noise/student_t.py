@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from gp.model.noise.base import NoiseModel
-from gp.model.noise.gaussian import declare_sd
-from gp.parameters.hyperparameters import Positive
-from gp.parameters.scope import Scope
-from gp.parameters.vector import Bounds
-from gp.spec import Spec
+from ...parameters.hyperparameters import Positive
+from ...parameters.scope import Scope
+from ...parameters.vector import Bounds
+from ...spec import Spec
+from .base import NoiseModel
+from .gaussian import declare_sd
 
 
 class StudentTNoise(NoiseModel):
