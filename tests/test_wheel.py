@@ -1,4 +1,4 @@
-"""The library as it is installed anywhere: pip takes the wheel, which works outside the project, beside another `gp`."""
+"""The library as it is installed anywhere: pip takes the wheel, which works outside the project."""
 
 import re
 import subprocess
