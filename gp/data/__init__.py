@@ -8,6 +8,7 @@ from typing import Annotated
 from ..spec import OneOf
 from .function import Function
 from .oscillators import Oscillators
+from .recordings import Phases
 from .table import Table
 
-Data = Annotated[Function | Table | Oscillators, OneOf()]
+Data = Annotated[Function | Table | Oscillators | Phases, OneOf()]

@@ -30,32 +30,38 @@ def coupling(study: Study) -> Figure | None:
     """Return the function over each angle, with truth and baseline, and the data's density below (d ≤ 2).
 
     With two angles, each has its own part of the function.  Parts are centred, because a constant can be moved from one
-    to the other.  The test rows are then a product grid, and a part is the mean over the other angle.
+    to the other.  The test rows are then a product grid, and a part is the mean over the other angle.  Where the true
+    function is not known, it is drawn for one angle.
     """
-    test, prediction = study.test, study.prediction
-    if test is None or test.f is None or prediction is None or study.train.d > 2:
+    test, d, known = study.test, study.train.d, study.test is not None and study.test.f is not None
+    prediction = study.prediction if known else study.grid
+    if prediction is None or d > (2 if known else 1) or set(study.periods) != set(study.train.columns):
         return None
-    if set(study.periods) != set(study.train.columns):
-        return None
-    d = study.train.d
     figure = new_figure(study, 4.6 * d + 1.8, 5)
     panels = figure.subplots(2, d, sharex="col", squeeze=False, height_ratios=[4, 1])
-    parts = {"true function": test.f, "mean": prediction.mean}
-    if study.baseline is not None:
+    at, parts = prediction.x, {"mean": prediction.mean}
+    if test is not None and test.f is not None:
+        at, parts["true function"] = test.x, test.f
+    if known and study.baseline is not None:
         parts[study.baseline_name] = study.baseline.mean
     for j, column in enumerate(study.train.columns):
         axes, below = panels[:, j]
-        x = np.unique(test.x[:, j])
-        curves = {name: _part(test.x[:, j], values, x, centred=d > 1) for name, values in parts.items()}
+        x = np.unique(at[:, j])
+        curves = {name: _part(at[:, j], values, x, centred=d > 1) for name, values in parts.items()}
         part = _part_forecast(study, prediction, j, x)
         if part is not None:
             label = f"{study.percent} band of the function"
             low, high = (curves["mean"] + end - part.mean for end in part.interval(study.interval))
             draw_band(axes, x, (low, high), color=MID_BLUE, label=label)
         axes.plot(x, curves["mean"], color=BLUE, linewidth=1.4, label="mean")
-        draw_truth(axes, x, curves["true function"])
-        for name in list(parts)[2:]:
-            axes.plot(x, curves[name], color=GREEN, linestyle="-.", linewidth=1.2, label=name)
+        if known:
+            draw_truth(axes, x, curves["true function"])
+        others = {name: (x, curves[name]) for name in list(parts)[2:]}
+        if study.baseline is not None and not known:  # at the rows held out
+            order = np.argsort(study.baseline.x[:, j])
+            others[study.baseline_name] = (study.baseline.x[order, j], study.baseline.mean[order])
+        for name, curve in others.items():
+            axes.plot(*curve, color=GREEN, linestyle="-.", linewidth=1.2, label=name)
         below.hist(study.train.x[:, j], bins=BINS, range=(0, study.periods[column]), color=GREY)
         below.set_xlabel(f"{column} [rad]" if math.isclose(study.periods[column], 2 * math.pi) else column)
         below.set_ylabel("rows" if j == 0 else "")

@@ -1,6 +1,5 @@
 """Oscillators: the phase velocity of one oscillator as a function of phase differences to the others."""
 
-import math
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -8,13 +7,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ...dataset import Dataset
-from ...posterior import Posterior
 from ...spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
 from ..source import Baseline, Source
-from .fourier import FourierSeries, fit_fourier
+from .fourier import FourierSeries, fit_fourier, fourier_baseline
+from .phases import TURN, names_of_differences, others, velocity_rows
 from .systems import System
 
-TURN = 2 * math.pi
 SIMULATED = 600  # trials from which the truth is known: their noise is a fifth of that of 20
 
 
@@ -58,9 +56,7 @@ class Oscillators(Source):
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the differences' names."""
-        if len(self._others) == 1:
-            return ("phase_difference",)
-        return tuple(f"phase_difference_{self.receiver}{j + 1}" for j in self._others)
+        return names_of_differences(self.system.n_oscillators, self.receiver - 1)
 
     @property
     def target(self) -> str:
@@ -74,7 +70,7 @@ class Oscillators(Source):
 
     @property
     def _others(self) -> list[int]:
-        return [j for j in range(self.system.n_oscillators) if j != self.receiver - 1]
+        return others(self.system.n_oscillators, self.receiver - 1)
 
     def sample(self, seed: int) -> tuple[Dataset, Dataset]:
         """Return the simulated rows, and the true function on a regular grid of differences."""
@@ -94,23 +90,11 @@ class Oscillators(Source):
         stride, i = round(every / dt), self.receiver - 1
         steps = int(self.cycles * TURN / self.system.frequencies[0] / every) * stride
         phases = self.system.phases(rng, self.trials, steps, stride, dt, noise_sd)
-        velocity = np.diff(phases[:, i], axis=0) / every  # (samples, trials)
-        ahead = phases[:, self._others] - phases[:, [i]]  # (samples + 1, others, trials)
-        step = np.diff(ahead, axis=0)
-        return Dataset(
-            x=_by_trial((ahead[:-1] + 0.5 * step) % TURN),
-            columns=self.columns,
-            y=velocity.T.ravel(),
-            run=np.repeat(np.arange(float(self.trials)), len(velocity)),
-            step=_by_trial(step),
-        )
+        return velocity_rows(list(phases.transpose(2, 0, 1)), i, every)
 
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline:
         """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
-        series = fit_fourier(train.x, train.observed, step=train.step)
-        mean, sd_f = series.predict(x)
-        posterior = Posterior.normal(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
-        return Baseline("Fourier series, its order by evidence", posterior, {"order": series.order})
+        return fourier_baseline(train, x)
 
     def true_function(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ω + Σ_j Γ_j(x_j) at differences x (m, N − 1), and its standard error by simulation, (m,) each."""
@@ -144,8 +128,3 @@ class Oscillators(Source):
 def _beyond_theory(written: str) -> FourierSeries:
     """Return `beyond_theory` of a source written as JSON; equal sources share it, as it takes seconds."""
     return Oscillators.model_validate_json(written).beyond_theory()
-
-
-def _by_trial(values: np.ndarray) -> np.ndarray:
-    """Return values (samples, columns, trials) as rows, trial after trial: (trials · samples, columns)."""
-    return values.transpose(2, 0, 1).reshape(-1, values.shape[1])

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
+from ...dataset import Dataset
+from ...posterior import Posterior
+from ..source import Baseline
+
 PRIOR_SHAPE = PRIOR_RATE = 0.1  # of s²: α₀, β₀
 PRECISION = 10.0  # λ₀
 ORDERS = range(11)
@@ -45,6 +49,14 @@ def fit_fourier(
     gram, moment = _sums(x, y, largest, step)
     series = [_of_order(m, largest, x.shape[1], gram, moment, y) for m in tried]
     return max(series, key=lambda one: one.log_evidence)
+
+
+def fourier_baseline(train: Dataset, x: np.ndarray) -> Baseline:
+    """Return the prediction, at angles x (m, d), of the series fitted to rows whose inputs are angles."""
+    series = fit_fourier(train.x, train.observed, step=train.step)
+    mean, sd_f = series.predict(x)
+    posterior = Posterior.normal(x, train.columns, mean, sd_f, np.hypot(sd_f, series.noise_sd))
+    return Baseline("Fourier series, its order by evidence", posterior, {"order": series.order})
 
 
 def _design(x: np.ndarray, order: int, step: np.ndarray | None = None) -> np.ndarray:

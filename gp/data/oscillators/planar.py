@@ -12,10 +12,10 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from ...spec import Spec
+from .phases import protophase, to_phases
 
 Plane = tuple[np.ndarray, np.ndarray]  # u and v
 POINTS = 1024  # on a cycle, evenly spaced in time
-HARMONICS = 50  # of the transform from protophase to phase
 
 
 class Pair(Spec):
@@ -60,7 +60,14 @@ class Pair(Spec):
     def phases(
         self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
     ) -> np.ndarray:
-        """Return the unwrapped phases computed from a noisy simulation, shape (steps // stride + 1, 2, trials).
+        """Return the unwrapped phases of both oscillators in `states`, shape (steps // stride + 1, 2, trials)."""
+        seen = self.states(rng, trials, steps, stride, dt, noise_sd)
+        return np.stack([_phases_of(seen[:, 0, i], seen[:, 1, i]) for i in range(2)], axis=1)
+
+    def states(
+        self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
+    ) -> np.ndarray:
+        """Return a noisy simulation: u and v of both oscillators, shape (steps // stride + 1, 2, 2, trials).
 
         Each trial begins at random phases, one cycle before the first sample.
         """
@@ -77,7 +84,7 @@ class Pair(Spec):
             du, dv = self._drift(u, v)
             du2, dv2 = self._drift(u + dt * du + kick[0], v + dt * dv + kick[1])
             u, v = u + 0.5 * dt * (du + du2) + kick[0], v + 0.5 * dt * (dv + dv2) + kick[1]
-        return np.stack([_phases_of(seen[:, 0, i], seen[:, 1, i]) for i in range(2)], axis=1)
+        return seen
 
     def _drift(self, u: np.ndarray, v: np.ndarray) -> Plane:
         """Return the flow of the coupled pair; u and v are (2, trials)."""
@@ -151,17 +158,5 @@ class Cycle:
 
 
 def _phases_of(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the phase of one oscillator's states u and v (samples, trials), unwrapped along the first axis.
-
-    The protophase θ, the angle of −u + iv about its mean, is transformed to grow evenly: φ = θ + 2 Σ_m Im[S_m/m
-    (e^{imθ} − 1)], S_m = ⟨e^{−imθ}⟩ (Kralemann et al. 2008, "Phase dynamics of coupled oscillators reconstructed from
-    data", eq. 16).
-    """
-    z = -u + 1j * v
-    theta = np.angle(z - z.mean())
-    turn = np.exp(1j * theta)
-    power, even = np.ones_like(turn), theta.copy()
-    for m in range(1, HARMONICS + 1):
-        power = power * turn
-        even += 2 * np.imag(np.conj(power).mean() / m * (power - 1))
-    return np.unwrap(even, axis=0)
+    """Return the phase of one oscillator's states u and v (samples, trials), unwrapped along the first axis."""
+    return np.unwrap(to_phases(protophase(-u + 1j * v)), axis=0)

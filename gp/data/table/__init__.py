@@ -3,7 +3,7 @@
 import difflib
 import logging
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,15 +17,14 @@ from ..source import Source
 from .carried import carry
 from .cells import Columns, Role
 from .doubts import doubts, doubts_of_holdout
-from .files import FOLDER, added, check_file
+from .files import check_file, check_path
 from .format import Format
 from .holdout import Folds, Holdout, LastCount, RandomRows, RollingOrigins
-from .lines import OPENERS, ending
+from .lines import ending
 from .names import Column
 from .parquet import read_parquet
 from .text import read_text
 
-LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
 READERS = {".csv": read_text, ".tsv": read_text, ".parquet": read_parquet}
 
 _log = logging.getLogger(__name__)
@@ -57,31 +56,7 @@ class Table(Format, Source):
     @field_validator("path", "new")
     @classmethod
     def _check_path(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        path = PurePosixPath(text)
-        if path.is_absolute() or ".." in path.parts:
-            raise InputError(
-                Fault("", f"must not lead out of the project (got {text!r})", f"put the table below {FOLDER}/")
-            )
-        if len(text.encode()) > LONGEST or max(len(part.encode()) for part in ("", *path.parts)) > 255:
-            raise InputError(Fault("", f"is {len(text)} letters long (got {text[:40]!r}…)", "give it a shorter name"))
-        if not path.is_relative_to(FOLDER) or path == FOLDER:
-            raise InputError(
-                Fault(
-                    "",
-                    f"must be below {FOLDER}/, the folder that the pipeline tracks (got {text!r})",
-                    "put the table there",
-                )
-            )
-        if not Path(text).resolve().is_relative_to(Path(FOLDER).resolve()) and added(Path(text)) is None:
-            fix = f"put the table itself there, or `dvc add {text}`"
-            raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", fix))
-        kind, compression = ending(Path(text))
-        if kind not in READERS or (compression and kind == ".parquet"):
-            known = f"write the table as {', '.join(READERS)}, text also compressed ({', '.join(OPENERS)})"
-            raise InputError(Fault("", f"ends in {kind + compression!r} (got {text!r})", known))
-        return text
+        return None if text is None else check_path(text, READERS)
 
     @field_validator("x")
     @classmethod

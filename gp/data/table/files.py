@@ -1,11 +1,41 @@
 """Files of tables: where they lie, and what is said of one that is not there."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ...spec import Fault, InputError
+from .lines import OPENERS, ending
 
 FOLDER = PurePosixPath("data/raw")  # tracked by the pipeline; an edit elsewhere would not be noticed
+LONGEST = 1000  # bytes of a path; systems take 1024 and more, and 255 in a name
+
+
+def check_path(text: str, known: Iterable[str]) -> str:
+    """Return the path of a table as a study writes it; InputError unless it is below FOLDER, of a `known` ending."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(
+            Fault("", f"must not lead out of the project (got {text!r})", f"put the table below {FOLDER}/")
+        )
+    if len(text.encode()) > LONGEST or max(len(part.encode()) for part in ("", *path.parts)) > 255:
+        raise InputError(Fault("", f"is {len(text)} letters long (got {text[:40]!r}…)", "give it a shorter name"))
+    if not path.is_relative_to(FOLDER) or path == FOLDER:
+        raise InputError(
+            Fault(
+                "",
+                f"must be below {FOLDER}/, the folder that the pipeline tracks (got {text!r})",
+                "put the table there",
+            )
+        )
+    if not Path(text).resolve().is_relative_to(Path(FOLDER).resolve()) and added(Path(text)) is None:
+        fix = f"put the table itself there, or `dvc add {text}`"
+        raise InputError(Fault("", f"is a symlink out of {FOLDER}/ (got {text!r})", fix))
+    kind, compression = ending(Path(text))
+    if kind not in known or (compression and kind == ".parquet"):
+        fix = f"write the table as {', '.join(known)}, text also compressed ({', '.join(OPENERS)})"
+        raise InputError(Fault("", f"ends in {kind + compression!r} (got {text!r})", fix))
+    return text
 
 
 def check_file(path: Path) -> None:
