@@ -20,7 +20,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield an empty folder; if the block succeeds, sync its files and put it in the place of `target`."""
     fresh, old = (target.with_name(f".{target.name}.{age}") for age in ("new", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent):
+    with locked(target.parent):
         _remove(fresh, old)  # left by a run that was killed
         try:
             fresh.mkdir()
@@ -50,7 +50,7 @@ def _remove(*folders: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Lock the folder `path` against other stages of the same study."""
     handle = os.open(path, os.O_RDONLY)
     try:
