@@ -24,7 +24,8 @@ _BY_ROW = ("y", "f", "noise_sd", "run")
 class TableStatistics:
     """Table statistics, of a larger table of which rows are a sample: number of rows `n`, means and population sds.
 
-    `x` (2, d) has the means and the sds of the inputs, `y` (2, 1) those of the target.
+    `x` (2, d) has the means and the sds of the inputs, `y` (2, 1) those of the target as it
+    is modelled, transformed or not.
     """
 
     n: int

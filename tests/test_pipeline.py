@@ -52,7 +52,7 @@ LIBRARY_ONLY = {
     "gp/parquet.py",
     "gp/predictor.py",
     "gp/sklearn.py",
-    *(f"gp/asked/{name}.py" for name in ("exact_gp", "notebook", "numbers", "paths", "update")),
+    *(f"gp/asked/{name}.py" for name in ("exact_gp", "notebook", "numbers", "paths", "slopes", "update")),
     *(str(file.relative_to(ROOT)) for file in (ROOT / "gp/testing").rglob("*.py")),
 }
 IMPORTS = """

@@ -90,8 +90,6 @@ def test_what_is_of_a_transform_comes_back_in_units_of_y_or_says_so():
     plain = gp.fit(X, Y, train={"restarts": 0})
     np.testing.assert_allclose(fitted.sample_paths(3, 0)(AT), np.exp(plain.sample_paths(3, 0)(AT)), rtol=1e-5)
     for ask in (
-        lambda: fitted.gradient(AT),
-        lambda: fitted.update(X, Y),
         fitted.to_gpytorch,
         lambda: export(fitted, ""),
     ):

@@ -1,4 +1,4 @@
-"""The posterior of the function at several inputs together, from which draws are taken, and its slopes."""
+"""The posterior of the function at several inputs together, from which draws are taken."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,44 +92,3 @@ def joint(
         covariances.append(covariance * scale**2)
         noise.append(gp.noise_variance(internal) * scale**2)
     return Joint(x, weights, np.array(means), np.array(covariances), np.array(noise), gp.spec.transform)
-
-
-@dataclass(frozen=True, eq=False)
-class Gradient:
-    """Derivatives (m, d) by each input at x (m, d), in the data's units: of the mean, of sd_f and of sd_y.
-
-    Where a standard deviation is zero it has no derivative, nor has anything by a categorical input; nan stands for it.
-    """
-
-    x: np.ndarray
-    mean: np.ndarray
-    sd_f: np.ndarray
-    sd_y: np.ndarray
-
-
-def gradient(
-    gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
-) -> Gradient:
-    """Return the derivatives of the posterior at x (m, d); the arguments are those of `joint`.
-
-    A mixture's variance is Σ w (variance + mean²) less its squared mean.
-    """
-    total, by_square = np.zeros(len(x)), np.zeros(x.shape)
-    of_mean, squares, noise, of_noise = np.zeros(x.shape), np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
-    for each, weight in zip(conditioned, weights, strict=True):
-        with one_thread():
-            found = together(each).slopes(internal)
-        total += weight * found.mean
-        of_mean += weight * found.of_mean
-        squares += weight * (found.variance + found.mean**2)
-        by_square += weight * (found.of_variance + 2 * found.mean[:, None] * found.of_mean)
-        noise += weight * found.noise
-        of_noise += weight * found.of_noise
-    variance = (squares - total**2).clip(min=0.0)
-    of_variance, unit = by_square - 2 * total[:, None] * of_mean, gp.scope.y_scale / gp.scope.x_scale
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sd_f = np.where(variance[:, None] > 0, of_variance / (2 * np.sqrt(variance))[:, None], np.nan)
-        sd_y = (of_variance + of_noise) / (2 * np.sqrt(variance + noise))[:, None]
-    is_level = [column in gp.scope.levels for column in gp.scope.columns]
-    unit = np.where(is_level, np.nan, unit)
-    return Gradient(x, of_mean * unit, sd_f * unit, sd_y * unit)

@@ -40,7 +40,9 @@ class Surprise:
     """How surprising new rows were to the model: their joint log density (nats, y in its own units).
 
     `lower` and `upper` are where it lies in 95 of 100 cases if the model is right, and `probability` that of a density
-    as low.  `refit` are the reasons to fit again; `learnt_on` is the number of rows that the last fit had.
+    as low.  Where y is transformed, both are of the density of the transform, to which these rows' own log slopes are
+    added: what is odd does not depend on the units of y.  `refit` are the reasons to fit again; `learnt_on` is the
+    number of rows that the last fit had.
     """
 
     rows: int
@@ -53,8 +55,8 @@ class Surprise:
 
     def __str__(self) -> str:
         said = (
-            f"{self.rows} new rows: log density {self.log_density:.4g} nats, expected {self.lower:.4g} to "
-            f"{self.upper:.4g} (as low with probability {self.probability:.2g})"
+            f"{self.rows} new row{'s' if self.rows > 1 else ''}: log density {self.log_density:.4g} nats, "
+            f"expected {self.lower:.4g} to {self.upper:.4g} (as low with probability {self.probability:.2g})"
         )
         return f"{said}; fit again: {'; '.join(self.refit)}" if self.refit else said
 
@@ -115,6 +117,8 @@ def _rows(fitted: Fitted, x: Any, y: Any, noise_sd: Any) -> tuple[Dataset, Datas
         if (inputs[:, old.columns.index(name)] >= len(levels)).any():
             raise InputError(Fault("x", f"{name!r} has a level that the model has not seen", "fit to all rows"))
     new = Dataset(x=inputs, y=targets, columns=old.columns, noise_sd=noise_sd)
+    if fitted.model.transform is not None:
+        fitted.model.transform.check(new.observed, "y", "transform")
     known = None
     if new.noise_sd is not None and old.noise_sd is not None:
         known = np.concatenate([old.noise_sd, new.noise_sd])
@@ -167,7 +171,8 @@ def _reweighted(before: Mixture, found: Fitted, units: np.ndarray) -> tuple[Mixt
 def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) -> Surprise:
     """Return how surprising the new rows were, whose log density at each of S settings was `gained` (S,)."""
     mixture, k, scale = fitted.mixture(), new.n, fitted.gp.scope.y_scale
-    unit = k * math.log(scale)
+    unit, transform = k * math.log(scale), fitted.model.transform
+    slopes = 0.0 if transform is None else float(transform.log_slope(new.observed).sum())
     refit = []
     if mixture is None:
         # log N(y | μ, C) is −½ χ²_k less what does not depend on y.
@@ -191,7 +196,7 @@ def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) 
         refit.insert(0, "the new rows are not what the model expects")
     if fitted.data.n + k >= GROWN * learnt_on:
         refit.append(f"hyperparameters were learnt on {learnt_on} of {fitted.data.n + k} rows")
-    return Surprise(k, density, lower, upper, probability, learnt_on, tuple(refit))
+    return Surprise(k, density + slopes, lower + slopes, upper + slopes, probability, learnt_on, tuple(refit))
 
 
 def _noise(joint: Joint, new: Dataset) -> np.ndarray:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..asked.exact_gp import DataUnits
-    from ..asked.joint import Gradient, Joint
+    from ..asked.joint import Joint
     from ..asked.paths import Paths
+    from ..asked.slopes import Gradient
     from .fitted import Fitted
 
 Chosen = Spec | Mapping[str, object] | None  # how hyperparameters are treated, as a spec or as a user writes it
@@ -54,12 +55,12 @@ class Asked:
 
         `hyperparameters` as in `predict`.  Raises InputError as that does, and where inference has none (vecchia).
         """
-        found: Joint = self._at("joint", x, hyperparameters)
+        found: Joint = self._at("joint", "joint", x, hyperparameters)
         return found
 
     def gradient(self, x: Any, *, hyperparameters: Chosen = None) -> "Gradient":
         """Return the derivatives of mean, sd_f and sd_y by each input at x (m, d) or (m,); else as `joint`."""
-        found: Gradient = self._at("gradient", x, hyperparameters)
+        found: Gradient = self._at("slopes", "gradient", x, hyperparameters)
         return found
 
     def refuse_transform(self, what: str) -> None:
@@ -69,11 +70,9 @@ class Asked:
             fix = "fit without model.transform, or to a y that you transformed yourself"
             raise InputError(Fault("model.transform", f"there are no {what} of a y that is transformed ({kind})", fix))
 
-    def _at(self, name: str, x: Any, hyperparameters: Chosen) -> Any:
+    def _at(self, module: str, name: str, x: Any, hyperparameters: Chosen) -> Any:
         inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
-        if name == "gradient":
-            self.refuse_transform("derivatives")
-        function = getattr(import_module("..asked.joint", __package__), name)
+        function = getattr(import_module(f"..asked.{module}", __package__), name)
         return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs))
 
     def sample_paths(self, n: int, seed: int, *, hyperparameters: Chosen = None) -> "Paths":
@@ -103,7 +102,6 @@ class Asked:
 
         Its `surprise` says whether they are what was expected, and whether a refit is due.  Exact inference alone.
         """
-        self.refuse_transform("updates")
         later: Fitted = import_module("..asked.update", __package__).update(self, x, y, noise_sd)
         return later
 

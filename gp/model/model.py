@@ -108,7 +108,7 @@ class Model(Spec):
             return data.observed
         if data.noise_sd is not None:
             self.refuse_noise_sd()
-        if data.table:
+        if data.table and data.table.n > data.n:
             fix = "write a column of the transformed y into the table"
             raise InputError(Fault("transform", "is not applied to rows that are streamed from a file", fix))
         self.transform.check(data.observed, "y", "transform")
