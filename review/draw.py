@@ -11,6 +11,14 @@ from gp.plots.study import Study
 from review import page
 
 HEIGHT = 300  # of a figure, in pixels
+# A decimal year as text, in Vega's language: whole years as they are, parts of one by month or, zoomed in, by day.
+_DAY = "datetime(floor(datum.value), 0, 1 + (datum.value - floor(datum.value)) * 365.25)"
+_SPAN = "abs(domain('x')[1] - domain('x')[0])"
+MONTH = (
+    "datum.value == floor(datum.value) ? format(datum.value, 'd')"
+    f" : timeFormat({_DAY}, {_SPAN} > 0.5 ? '%Y-%m' : '%Y-%m-%d')"
+)
+PLAIN = "abs(datum.value) < 10000 ? replace(datum.label, ',', '') : datum.label"  # a year is 1960, not 1,960
 PANEL = 170  # of one of many small figures, in pixels
 
 
@@ -42,10 +50,18 @@ class Figure:
 Draw = Callable[[Study], list[Figure]]
 
 
-def layered(layers: list[Any], x: str, y: str | list[str], description: str, height: int = HEIGHT) -> Any:
-    """Return layers over common axes titled `x` and `y`, as wide as the page allows, with zoom."""
+def layered(
+    layers: list[Any], x: str, y: str | list[str], description: str, height: int = HEIGHT, *, dates: bool = False
+) -> Any:
+    """Return layers over common axes titled `x` and `y`, as wide as the page allows, with zoom.
+
+    With `dates`, the numbers along x are decimal years, and are written as years, months or days.
+    """
     for layer in layers:
         layer.encoding.x.title, layer.encoding.y.title = x, y  # if titles differ, Vega-Lite shows all of them
+    first = layers[0].encoding.x
+    if first["axis"] is alt.Undefined:
+        first.axis = alt.Axis(labelExpr=MONTH if dates else PLAIN, labelAngle=0, labelSeparation=8)
     chart = alt.layer(*layers).properties(width="container", height=height, description=description)
     return chart.add_params(page.zoom())
 

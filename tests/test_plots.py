@@ -11,7 +11,7 @@ from scipy.stats import binom
 from gp.dataset import Dataset
 from gp.forecast import Forecast
 from gp.grid import slices
-from gp.plots import PLOTS, draw_all, save
+from gp.plots import PLOTS, draw_all, save, values
 from gp.plots.canvas import DRAWN_AT_MOST
 from gp.plots.values import binomial_quantile
 from gp.spec import InputError
@@ -137,6 +137,45 @@ def test_lines_run_from_left_to_right_whatever_the_order_of_the_rows():
 def test_components_have_a_panel_each_under_their_names():
     figure = PLOTS["components"](STUDIES["terms"]())
     assert [axes.get_title("left") for axes in figure.axes] == ["trend", "season", "medium", "short"]
+
+
+def test_a_component_of_many_cycles_has_a_panel_of_a_few_beside_it_that_ends_with_the_data():
+    study = dataclasses.replace(STUDIES["terms"](), hyperparameters={"kernel.season.cycle.period_length": 0.02})
+    panels = {axes.get_title("left"): axes for axes in PLOTS["components"](study).axes}
+    assert list(panels) == ["trend", "season", "season, a few cycles", "medium", "short"]
+    last = study.train.x.max()
+    assert panels["season, a few cycles"].get_xlim() == pytest.approx((last - 3 * 0.02, last))
+    few = dataclasses.replace(study, hyperparameters={"kernel.season.cycle.period_length": 0.1})
+    assert len(PLOTS["components"](few).axes) == 4
+
+
+def test_a_time_series_says_where_its_training_data_end():
+    study = STUDIES["series"]()
+    (line,) = (line for line in PLOTS["posterior"](study).axes[0].lines if "forecast from here" in line.get_label())
+    assert line.get_xdata()[0] == study.train.x.max()
+    assert not [text for text in texts(PLOTS["posterior"](observed_study(1))) if "forecast" in text]
+
+
+def test_the_slice_of_an_input_of_two_values_is_of_these_two():
+    study = many_study(3)
+    x = study.train.x.copy()
+    x[:, 1] = np.where(x[:, 1] > 0.5, 2, 1)
+    train = dataclasses.replace(study.train, x=x)
+    lines = posterior_at(slices(train))
+    study = dataclasses.replace(study, train=train, slices=lines)
+    curve = values.slices(study, 2000)[train.columns[1]]
+    assert curve.levels == ("1", "2")
+    np.testing.assert_array_equal(curve.mean, lines.mean[100:200][[0, -1]])
+    np.testing.assert_array_equal(curve.x, [0, 1])
+    assert [text.get_text() for text in PLOTS["slices"](study).axes[1].get_xticklabels()] == ["1", "2"]
+
+
+def test_titles_say_the_study_and_what_is_shown():
+    study = observed_study(1)
+    titles = {name: figure.get_suptitle() for name, figure in draw_all(study).items()}
+    assert titles["posterior"] == f"a study — posterior of {TARGET} given {study.train.columns[0]}"
+    assert all(title.startswith("a study — ") for title in titles.values())
+    assert len(set(titles.values())) == len(titles)
 
 
 @pytest.mark.parametrize("plot", ["data", "residuals"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import Any
 
 import matplotlib.style
@@ -15,7 +15,7 @@ from matplotlib.font_manager import fontManager
 
 from ..calendar import ticks
 from .study import Study
-from .values import Curve, chosen
+from .values import Curve, chosen, end_of_data
 
 Plot = Callable[[Study], Figure | None]
 
@@ -28,6 +28,7 @@ DRAWN_AT_MOST = 5000  # points in a scatter plot; more overlap, and make files o
 RASTER_ABOVE = 1000  # with more points, an SVG stores them as an image
 LONG_LABEL = 34  # characters; three longer labels do not fit side by side
 LEVELS_NAMED, LEVELS_ASLANT = 16, 5  # levels along an axis, and of long names that stand aslant
+TITLE_PER_INCH = 10  # characters of a title
 SHORT_LABELS = 16  # characters of all names that fit side by side
 LINE_POINTS = 2000  # of a curve; more than the picture's width in pixels
 
@@ -82,11 +83,11 @@ class Shown(Figure):
         return picture.getvalue()
 
 
-def new_figure(study: Study, width: float, height: float) -> Figure:
-    """Return an empty figure of `width` × `height` inches under the study's title."""
+def new_figure(study: Study, width: float, height: float, what: str = "") -> Figure:
+    """Return an empty figure of `width` × `height` inches, whose title is the study's and says `what` is shown."""
     figure = Shown(figsize=(width, height), layout="constrained")
-    if study.title:
-        figure.suptitle(study.title, fontsize=11)
+    if title := " — ".join(part for part in (study.title, what) if part):
+        figure.suptitle(fill(title, round(TITLE_PER_INCH * width)), fontsize=11)
     return figure
 
 
@@ -133,6 +134,12 @@ def draw_curve(axes: Axes, curve: Curve, study: Study, *, label: str = "mean") -
     draw_band(axes, curve.x, curve.y, color=PALE_BLUE, label=f"{band} a new observation")
     draw_band(axes, curve.x, curve.f, color=MID_BLUE, label=f"{band} the function")
     axes.plot(curve.x, curve.mean, color=BLUE, label=label, linewidth=1.2)
+
+
+def draw_end(axes: Axes, study: Study) -> None:
+    """Draw where the training data of a time series end, from where on its curves are forecasts."""
+    if (end := end_of_data(study)) is not None:
+        axes.axvline(end, color=BLACK, linewidth=0.9, linestyle=":", label="end of training data: forecast from here")
 
 
 def few_ticks(axes: Axes) -> None:

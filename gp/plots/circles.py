@@ -37,7 +37,7 @@ def coupling(study: Study) -> Figure | None:
     prediction = study.prediction if known else study.grid
     if prediction is None or d > (2 if known else 1) or set(study.periods) != set(study.train.columns):
         return None
-    figure = new_figure(study, 4.6 * d + 1.8, 5)
+    figure = new_figure(study, 4.6 * d + 1.8, 5, f"{study.target} given {' and '.join(study.train.columns)}")
     panels = figure.subplots(2, d, sharex="col", squeeze=False, height_ratios=[4, 1])
     at, parts = prediction.x, {"mean": prediction.mean}
     if test is not None and test.f is not None:

@@ -17,7 +17,9 @@ from .canvas import (
     Plot,
     draw_band,
     draw_curve,
+    draw_end,
     draw_truth,
+    few_ticks,
     legend_below,
     name_input,
     new_figure,
@@ -34,7 +36,7 @@ def posterior(study: Study) -> Figure | None:
     curve = values.posterior(study, LINE_POINTS)
     if curve is None:
         return None
-    figure = new_figure(study, 7, 4.8)
+    figure = new_figure(study, 7, 4.8, f"posterior of {study.target} given {study.train.columns[0]}")
     axes = figure.subplots()
     draw_curve(axes, curve, study)
     if study.draws is not None:
@@ -46,6 +48,7 @@ def posterior(study: Study) -> Figure | None:
         draw_truth(axes, *truth)
     scatter_rows(axes, study, 0)
     axes.margins(x=0.01)
+    draw_end(axes, study)
     axes.set_ylabel(study.target)
     name_input(axes, study, 0)
     legend_below(figure, axes, n_columns=3, title=study.integrated)
@@ -68,22 +71,40 @@ def of_posterior(found: Posterior, axes: Axes | None = None, *, interval: float 
 
 @styled
 def components(study: Study) -> Figure | None:
-    """Return a panel for each named component: its mean and its band (d = 1)."""
+    """Return a panel for each named component: its mean and its band (d = 1); of many cycles, a few beside it."""
     parts = values.components(study, LINE_POINTS)
     if not parts:
         return None
-    figure = new_figure(study, 7, 1.7 * len(parts) + 1)
-    panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False)[:, 0]
-    label = f"{study.percent} band of the component"
-    for axes, (name, part) in zip(panels, parts.items(), strict=True):
-        draw_band(axes, part.x, part.band, color=MID_BLUE, label=label)
-        axes.plot(part.x, part.mean, color=BLUE, label="mean", linewidth=1.2)
+    few = {name: span for name in parts if (span := values.few_cycles(study, name, parts[name].x))}
+    figure = new_figure(study, 9 if few else 7, 1.7 * len(parts) + 1, f"terms of the model of {study.modelled}")
+    shape = {"width_ratios": (2.6, 1)} if few else {}
+    places = figure.add_gridspec(len(parts), 2 if few else 1, **shape)
+    panels: list[Axes] = []
+    for row, (name, part) in enumerate(parts.items()):
+        panels.append(axes := figure.add_subplot(places[row, 0], sharex=panels[0] if panels else None))
+        _draw_component(axes, study, part)
         axes.set_title(name, loc="left")
         axes.margins(x=0.01)
+        draw_end(axes, study)
+        axes.tick_params(labelbottom=row == len(parts) - 1)
+        if span := few.get(name):
+            beside = figure.add_subplot(places[row, 1], sharey=axes)
+            _draw_component(beside, study, part)
+            beside.set_xlim(span)
+            beside.set_title(f"{name}, a few cycles", loc="left")
+            name_input(beside, study, 0)
+            if study.train.columns[0] not in study.dates:
+                few_ticks(beside)
+            beside.set_xlabel("")
     name_input(panels[-1], study, 0)
     figure.supylabel(study.modelled, fontsize=10)
     legend_below(figure, panels[0], title=study.integrated)
     return figure
+
+
+def _draw_component(axes: Axes, study: Study, part: values.Component) -> None:
+    draw_band(axes, part.x, part.band, color=MID_BLUE, label=f"{study.percent} band of the component")
+    axes.plot(part.x, part.mean, color=BLUE, label="mean", linewidth=1.2)
 
 
 @styled
@@ -92,7 +113,7 @@ def surface(study: Study) -> Figure | None:
     lattice = values.surface(study)
     if lattice is None:
         return None
-    figure = new_figure(study, 9, 4)
+    figure = new_figure(study, 9, 4, f"posterior of {study.target} given {' and '.join(study.train.columns)}")
     panels = figure.subplots(1, 2, sharey=True)
     maps = {"mean": (lattice.mean, "viridis"), "sd of the function": (lattice.sd_f, "cividis")}
     for axes, (name, (level, colours)) in zip(panels, maps.items(), strict=True):

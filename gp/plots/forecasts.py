@@ -38,7 +38,7 @@ def predicted(study: Study) -> Figure | None:
         return None
     observed, forecast = judged.observed, judged.forecast
     mean, (low, high) = forecast.mean, forecast.interval(study.interval)
-    figure = new_figure(study, 5.6, 6.4)
+    figure = new_figure(study, 5.6, 6.4, f"observed and predicted {study.target}")
     axes = figure.subplots()
     outside = forecast.outside(observed, study.interval)
     points, bars = (chosen(len(mean), at_most) for at_most in (DRAWN_AT_MOST, BARS_AT_MOST))
@@ -66,7 +66,7 @@ def residuals(study: Study) -> Figure | None:
     if judged is None or residual is None:
         return None
     z = study.quantile
-    figure = new_figure(study, 7.5, 4.4)
+    figure = new_figure(study, 7.5, 4.4, f"residuals of {judged.rows} data")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2.6, 1))
     scatter(left, judged.forecast.mean, residual, label=f"{judged.rows} data", color=BLUE)
     left.axhline(0, color=BLACK, linewidth=1)
@@ -89,7 +89,7 @@ def calibration(study: Study) -> Figure | None:
     found = values.calibration(study)
     if found is None:
         return None
-    figure = new_figure(study, 5, 5.4)
+    figure = new_figure(study, 5, 5.4, f"calibration on {found.rows} data")
     axes = figure.subplots()
     label = f"where 95 % of calibrated forecasts lie (n = {found.n})"
     axes.fill_between(found.levels, found.lower, found.upper, color=GREY, alpha=0.25, linewidth=0, label=label)
@@ -108,7 +108,7 @@ def horizons(study: Study) -> Figure | None:
     table = study.horizons
     if table is None or table.empty:
         return None
-    figure = new_figure(study, 7.5, 4.2)
+    figure = new_figure(study, 7.5, 4.2, f"forecasts of {study.target} from rolling origins")
     left, right = figure.subplots(1, 2)
     colors = {"model": BLUE, "naive": GREY, "seasonal_naive": GREEN, "drift": VERMILLION}
     for name, rows in table.groupby("method", sort=False):

@@ -29,7 +29,7 @@ def data(study: Study) -> Figure:
     """Return y against x with the true function; for several inputs, a panel for each without it."""
     if study.train.d > 1:
         return _data_by_input(study)
-    figure = new_figure(study, 7, 4.2)
+    figure = new_figure(study, 7, 4.2, f"data: {study.target} against {study.train.columns[0]}")
     axes = figure.subplots()
     scatter_rows(axes, study, 0)
     limits = axes.get_xlim()  # those of the data; the truth may extend beyond them
@@ -45,7 +45,7 @@ def _data_by_input(study: Study) -> Figure:
     n_panels = min(study.train.d, PANELS_AT_MOST)
     n_rows = math.ceil(n_panels / 4)
     n_columns = math.ceil(n_panels / n_rows)
-    figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.8)
+    figure = new_figure(study, max(2.4 * n_columns, 6), 2.2 * n_rows + 0.8, f"data: {study.target} against each input")
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for j, axes in enumerate(panels[:n_panels]):
         scatter_rows(axes, study, j)
@@ -69,7 +69,7 @@ def loss(study: Study) -> Figure | None:
     trained = values.training(study, LINE_POINTS)
     if trained is None:
         return None
-    figure = new_figure(study, 7, 4.2)
+    figure = new_figure(study, 7, 4.2, "what training minimised")
     axes = figure.subplots()
     marker = "." if np.isfinite(trained[1]).sum() <= 60 else ""  # few evaluations are shown as points
     axes.plot(*trained, color=BLUE, marker=marker)

@@ -41,7 +41,9 @@ def slices(study: Study) -> Figure | None:
         return None
     n_columns = min(4, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
-    figure = new_figure(study, max(2.4 * n_columns, 7.2), 2.2 * n_rows + 0.9)
+    figure = new_figure(
+        study, max(2.4 * n_columns, 7.2), 2.2 * n_rows + 0.9, f"posterior of {study.target} along each input"
+    )
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     rugs, held = chosen(study.train.n, RUGS_AT_MOST), "mean, the other inputs at their medians"
     if study.train.levels:
@@ -86,7 +88,8 @@ def relevance(study: Study) -> Figure | None:
     if sum(map(len, groups.values())) < 2:
         return None  # there is nothing to compare
     tallest = max(map(len, groups.values()))
-    figure = new_figure(study, 6.4, 0.28 * tallest * len(groups) + 1.2 * len(groups) + 0.7)
+    height = 0.28 * tallest * len(groups) + 1.2 * len(groups) + 0.9
+    figure = new_figure(study, 6.4, height, f"how far {study.target} depends on each input")
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     for axes, (head, names) in zip(panels, groups.items(), strict=True):
         ratios = {c: spread[c] / study.hyperparameters[name] for c, name in names.items()}

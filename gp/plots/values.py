@@ -13,6 +13,7 @@ from ..posterior import Posterior
 from .study import Study
 
 PANELS_AT_MOST = 24  # inputs in a figure that still fits on a printed page
+CYCLES_AT_MOST, FEW_CYCLES = 16, 3  # that can be told apart in a panel, and that are shown where there are more
 TAILS = (0.025, 0.975)  # tail probabilities of a band that contains 95 % of calibrated forecasts
 
 
@@ -132,10 +133,32 @@ def components(study: Study, at_most: int) -> dict[str, Component]:
     }
 
 
+def few_cycles(study: Study, name: str, x: np.ndarray) -> tuple[float, float] | None:
+    """Return a part of the component's range that holds a few of its many cycles; None where it has not so many.
+
+    It ends where the training data do.  A component is as periodic as its kernel, whose longest period counts.
+    """
+    values = study.hyperparameters.items()
+    periods = [value for key, value in values if key.startswith(f"kernel.{name}.") and key.endswith(".period_length")]
+    if not periods or np.ptp(x) <= CYCLES_AT_MOST * max(periods):
+        return None
+    end = min(float(x.max()), float(study.train.x.max()))
+    return end - FEW_CYCLES * max(periods), end
+
+
+def end_of_data(study: Study) -> float | None:
+    """Return where the training rows of a time series end, if curves go on; None for any other study."""
+    if study.train.d > 1 or study.train.columns[0] not in study.dates or study.grid is None:
+        return None
+    end = float(study.train.x.max())
+    return end if study.grid.x.max() > end else None
+
+
 def slices(study: Study, at_most: int) -> dict[str, Curve]:
     """Return the posterior along each of the first PANELS_AT_MOST inputs, the others at their medians.
 
-    Empty where the posterior over all inputs is shown (gp.grid.has_slices).
+    Empty where the posterior over all inputs is shown (gp.grid.has_slices).  An input of two values has no others: its
+    slice is of these two, as of two levels.
     """
     lines, d = study.slices, study.train.d
     if lines is None or len(lines.x) % d:
@@ -144,7 +167,13 @@ def slices(study: Study, at_most: int) -> dict[str, Curve]:
     for j, name in enumerate(study.train.columns[:PANELS_AT_MOST]):
         levels = study.train.levels.get(name, ())
         points = min(size, len(levels)) or size  # the levels are there again and again
-        found[name] = replace(_curve(study, lines, at_most, j, slice(j * size, j * size + points)), levels=levels)
+        curve = _curve(study, lines, at_most, j, slice(j * size, j * size + points))
+        two = np.unique(study.train.x[:, j])
+        if not levels and len(two) == 2:
+            f, y, ends = curve.f, curve.y, [0, -1]
+            curve = Curve(np.arange(2.0), curve.mean[ends], (f[0][ends], f[1][ends]), (y[0][ends], y[1][ends]))
+            levels = tuple(f"{value:.6g}" for value in two)
+        found[name] = replace(curve, levels=levels)
     return found
 
 

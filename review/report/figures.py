@@ -46,7 +46,9 @@ def posterior(study: Study) -> list[Figure]:
             some = chosen(seen.n, DRAWN_AT_MOST)
             layers.append(points(seen.x[some, 0], seen.y[some], look, color, (label, study.target)))
             keys.append(Key(look, color, f"{name}{drawn(some, seen.n)}"))
-    chart = layered(layers, label, study.target, f"posterior of {study.target} over {label}", HEIGHT + 60)
+    layers += _end(study, keys)
+    dates = label in study.dates
+    chart = layered(layers, label, study.target, f"posterior of {study.target} over {label}", HEIGHT + 60, dates=dates)
     note = f"{study.integrated.capitalize()}."
     return [Figure("posterior", "Posterior", chart, ("posterior", "data", "predicted"), tuple(keys), note)]
 
@@ -105,15 +107,32 @@ def components(study: Study) -> list[Figure]:
     keys = (Key("line", BLUE, "mean"), Key("band", BAND_OF_F, f"{study.percent} band of the component"))
     for name, part in values.components(study, LINE_POINTS).items():
         data = records(x=part.x, mean=part.mean, low=part.band[0], high=part.band[1])
-        base = alt.Chart(data).encode(x="x:Q")
-        layers = [
-            base.mark_area(color=BAND_OF_F, clip=True).encode(y="low:Q", y2="high:Q"),
-            base.mark_line(color=BLUE, strokeWidth=1.4, clip=True).encode(y="mean:Q"),
-        ]
-        label = study.train.columns[0]
-        chart = layered(layers, label, study.modelled, f"component {name} over {label}", PANEL)
-        made.append(Figure(f"component-{len(made)}", f"Component {name}", chart, ("components",), keys, small=True))
+        label, few = study.train.columns[0], values.few_cycles(study, name, part.x)
+        for title, span in ((f"Component {name}", None), (f"Component {name}, a few cycles", few)):
+            if span is None and title.endswith("cycles"):
+                continue
+            x = alt.X("x:Q").scale(zero=False, nice=False)
+            x = x if span is None else x.scale(domain=list(span), nice=False)
+            base, more = alt.Chart(data).encode(x=x), list(keys)
+            layers = [
+                base.mark_area(color=BAND_OF_F, clip=True).encode(y="low:Q", y2="high:Q"),
+                base.mark_line(color=BLUE, strokeWidth=1.4, clip=True).encode(y="mean:Q"),
+            ]
+            layers += [] if span else _end(study, more)
+            said = f"{title.lower()} over {label}"
+            chart = layered(layers, label, study.modelled, said, PANEL, dates=label in study.dates)
+            made.append(Figure(f"component-{len(made)}", title, chart, ("components",), tuple(more), small=True))
     return made
+
+
+def _end(study: Study, keys: list[Key]) -> list[Any]:
+    """Return a layer that says where the training data of a time series end, if any, and add it to the legend."""
+    end = values.end_of_data(study)
+    if end is None:
+        return []
+    keys.append(Key("dashed", INK, "end of training data: forecast from here"))
+    rule = alt.Chart(records(x=[end])).mark_rule(color=INK, strokeDash=[2, 3], clip=True)
+    return [rule.encode(x="x:Q", y=alt.value(0), y2=alt.value("height"))]
 
 
 def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -44,6 +45,21 @@ def test_a_study_of_one_input_shows_all_that_is_known_of_it():
 def test_studies_of_several_inputs_have_maps_or_slices(d, figures):
     drawn = {name.partition("--")[2] for name in charts(report([study(d=d)]))}
     assert drawn == figures | {"calibration", "residuals", "quantiles", "loss"}
+
+
+def test_dates_have_a_calendar_axis_and_say_where_the_forecast_begins():
+    made = study()
+    whole = made.study
+    dated = replace(whole, dates=whole.train.columns, hyperparameters={"kernel.season.cycle.period_length": 1e-3})
+    drawn = charts(report([replace(made, study=dated)]))
+    assert "sine--component-2" in drawn  # a few cycles of the season
+    for name in ("posterior", "component-0", "component-1", "component-2"):
+        axes = [layer["encoding"]["x"].get("axis") for layer in drawn[f"sine--{name}"]["layer"]]
+        assert "timeFormat" in axes[0]["labelExpr"]
+    rule = drawn["sine--posterior"]["layer"][-1]
+    assert drawn["sine--posterior"]["datasets"][rule["data"]["name"]].split() == ["x", f"{whole.train.x.max():.6g}"]
+    assert "end of training data: forecast from here" in words(report([replace(made, study=dated)]))
+    assert "forecast from here" not in words(report([made]))
 
 
 def test_every_chart_has_its_place_and_every_place_its_chart():
