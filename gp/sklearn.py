@@ -1,6 +1,5 @@
 """A scikit-learn estimator over `gp.fit`: for pipelines, cross-validation and searches (needs scikit-learn)."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -12,9 +11,8 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from .asked.joint import Joint
 from .fitted.fit import fit
 from .fitted.fitted import Fitted
-from .spec import Spec
 
-Section = Spec | Mapping[str, Any] | None
+Section = Any  # a spec, a mapping as in params.yaml, or None: gp.fit checks it
 
 
 class GaussianProcessRegressor(RegressorMixin, BaseEstimator):

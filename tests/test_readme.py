@@ -1,11 +1,13 @@
-"""README: its table of what can be written is that of the registries."""
+"""README and the help of `gp.fit`: what they say can be written is what the registries have."""
 
+import pydoc
 import re
 from typing import get_args
 
 import pytest
 from conftest import ROOT
 
+import gp
 from gp.data import Data
 from gp.data.oscillators.systems import System
 from gp.fitted.uncertainty import Hyperparameters
@@ -52,3 +54,17 @@ def test_the_table_of_kinds_is_the_registry(section):
     default = next((part.default for union in UNIONS[section] for part in get_args(union)[1:]), None)
     if default is not None:
         assert next(iter(written(cell))) == default
+
+
+def test_help_says_what_can_be_written():
+    text = pydoc.plain(pydoc.render_doc(gp.fit))
+    assert "x: 'ArrayLike | pd.DataFrame'" in text
+    assert "adam {steps: 100, learning_rate: 0.1}" in text
+    assert "  train: lbfgs {" in text  # the default kind first
+    assert "most take {columns, outputscale} too" in text
+    sections = [name for name in UNIONS if name.startswith("model.") or name in ("inference", "train", "prior")]
+    every = [kind for name in sections for union in UNIONS[name] for kind in kinds(union)]
+    assert len(every) > 30
+    for kind in every:
+        assert re.search(rf"[ ;]{kind}[ ;\n]", text), kind
+    assert max(map(len, text.splitlines()[3:])) <= 120

@@ -1,5 +1,7 @@
 """Fitting a model to data: `fit`, `fit_dataset`, and the likelihood without training."""
 
+from __future__ import annotations  # help(gp.fit) then shows types as they are written here
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from .columns import columns_of
 from .fitted import Fitted
 from .gap import WORSE, Gap, gap_to_exact
 from .power import with_power
+from .written import what_can_be_written
 
 Written = Spec | Mapping[str, object] | None  # a section: a spec, what a user wrote of one, or its default
 
@@ -31,24 +34,29 @@ def fit(
     y: ArrayLike,
     *,
     noise_sd: ArrayLike | None = None,
-    model: Written = None,
-    inference: Written = None,
-    train: Written = None,
+    model: Model | Mapping[str, object] | None = None,
+    inference: Inference | Mapping[str, object] | None = None,
+    train: Train | Mapping[str, object] | None = None,
     seed: int = 0,
     **others: object,
 ) -> Fitted:
     """Return the model fitted to x (n, d) or (n,) and y (n,), arrays or pandas objects.
 
+        fitted = gp.fit(x, y, model={"kernel": {"kind": "matern", "nu": 1.5}, "noise": {"sd": {"fixed": 0.1}}})
+
     Columns of a DataFrame that hold text, or pandas' categories, are categorical inputs: a kernel of kind `categorical`
     reads them, as the default one does.  `noise_sd` (n,) is each y's standard deviation, for noise of kind known.
-    `model`, `inference` and `train` are as in params.yaml; each has a default.  Raises InputError if they, or the data,
-    have faults.
+    `model`, `inference` and `train` are as in params.yaml; each has a default.  The `seed` chooses rows where there are
+    many.  Raises InputError if they, or the data, have faults.
     """
     refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
     data = _dataset(x, y, noise_sd)
     specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
     check_noise_sd(data, specs["model"])
     return fit_dataset(data, seed=seed, **specs)
+
+
+fit.__doc__ = f"{fit.__doc__}\n{what_can_be_written()}\n"
 
 
 def fit_dataset(
