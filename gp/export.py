@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import predictor
-from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers
+from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers, transform_numbers
 from .fitted.asked import Chosen
 from .fitted.fitted import Fitted
 from .inference.together import Sites, Waves, together
@@ -28,7 +28,6 @@ def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None
 
     Raises InputError where inference, a kernel, the mean or the noise has no form in NumPy.
     """
-    fitted.refuse_transform("predictors in NumPy")
     gp, known = fitted.gp, formulas()
     conditioned, weights = fitted.settings("export", hyperparameters)
     settings, used = [], dict[str, Formula]()
@@ -36,10 +35,15 @@ def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None
         settings.append(_setting(together(each), used))
     for kind in {kind for setting in settings for part in (setting, setting["noise"]) for kind in _kinds(part)}:
         used[kind] = known[kind]
-    units = {
+    units: dict[str, Any] = {
         "x": {"offset": gp.scope.x_offset, "scale": gp.scope.x_scale},
         "y": {"offset": gp.scope.y_offset, "scale": gp.scope.y_scale},
     }
+    if transform := gp.spec.transform:
+        units["transform"] = transform_numbers(transform)
+        for formula in (type(transform).formula, type(transform).closed_moments):
+            if formula is not None:
+                used[formula.__name__] = formula
     levels = {name: list(texts) for name, texts in fitted.data.levels.items()}
     model = {
         "columns": list(fitted.columns),

@@ -17,6 +17,8 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -31,44 +33,78 @@ BLOCK = 64  # rows of a factor that are solved for at once
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The mixture Σ_s weights_s N(means_s, sds_s²) at m inputs, in y's units; arrays (S, m), `weights` (S, 1)."""
+    """The mixture Σ_s weights_s N(means_s, sds_s²) at m inputs, in y's units; arrays (S, m), `weights` (S, 1).
+
+    If y was transformed to z, the normals are of z: `of` takes z, no less than `lowest`, to y.  All else is of y, whose
+    moments have a closed form for some transforms.  At a `kink` of z, y is no smooth function of it.
+    """
 
     means: np.ndarray
     sds_f: np.ndarray
     sds_y: np.ndarray
     weights: np.ndarray
+    of: Callable[[np.ndarray], np.ndarray] | None = None
+    lowest: float = -math.inf
+    kink: float = -math.inf
+    closed_moments: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
 
     @property
     def mean(self) -> np.ndarray:
         """Return the mean (m,)."""
-        return np.asarray((self.weights * self.means).sum(axis=0))
+        return self._pooled(self.sds_y)[0]
 
     @property
     def sd_f(self) -> np.ndarray:
         """Return the standard deviation of the function (m,)."""
-        return self._sd(self.sds_f)
+        return self._pooled(self.sds_f)[1]
 
     @property
     def sd_y(self) -> np.ndarray:
         """Return the standard deviation of a new observation (m,)."""
-        return self._sd(self.sds_y)
+        return self._pooled(self.sds_y)[1]
 
-    def _sd(self, sds: np.ndarray) -> np.ndarray:
-        return np.sqrt((self.weights * (sds**2 + (self.means - self.mean) ** 2)).sum(axis=0))
+    def _pooled(self, sds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation (m,) of the mixture whose normals have `sds` (S, m)."""
+        means, variances = (self.means, sds**2) if self.of is None else self._moments(sds)
+        mean = (self.weights * means).sum(axis=0)
+        return mean, np.sqrt((self.weights * (variances + (means - mean) ** 2)).sum(axis=0))
+
+    def _moments(self, sds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return means and variances (S, m) of y whose z are normal, by Gauss–Legendre quadrature over ten sds."""
+        if self.closed_moments is not None:
+            return self.closed_moments(self.means, sds)
+        (nodes, shares), wide = np.polynomial.legendre.leggauss(64), np.maximum(sds, 1e-300)
+        low, kink = (np.clip((at - self.means) / wide, -10.0, 10.0) for at in (self.lowest, self.kink))
+        centre, below = self.back(self.means), normal_cdf(low)
+        apart = self.back(self.means + sds * low) - centre
+        first, second = below * apart, below * apart**2
+        inner = [np.maximum(kink, low)] if math.isfinite(self.kink) else []
+        for start, end in pairwise([low, *inner, np.full_like(low, 10.0)]):
+            half = 0.5 * (end - start)
+            for node, share in zip(nodes, shares, strict=True):
+                u = start + half * (1 + node)
+                weight = share * half * np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi)
+                apart = self.back(self.means + sds * u) - centre
+                first, second = first + weight * apart, second + weight * apart**2
+        return centre + first, np.maximum(second - first**2, 0.0)
+
+    def back(self, z: np.ndarray) -> np.ndarray:
+        """Return y at z."""
+        with np.errstate(over="ignore"):
+            return z if self.of is None else self.of(np.maximum(z, self.lowest))
 
     def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends (m,) of the central interval of a new observation of probability `level`."""
         return self.quantile(0.5 * (1 - level)), self.quantile(0.5 * (1 + level))
 
     def quantile(self, probability: float) -> np.ndarray:
-        """Return the number (m,) up to which a new observation has `probability`, in y's units.
-
-        Newton's method, kept by bisection between the quantiles of the mixture's normals.
-        """
+        """Return the number (m,) up to which a new observation has `probability`: by Newton's method and bisection."""
         z, sds = NormalDist().inv_cdf(probability), np.maximum(self.sds_y, 1e-300)
         ends = self.means + z * self.sds_y
         low, high = ends.min(axis=0), ends.max(axis=0)
-        here = np.clip(self.mean + z * self.sd_y, low, high)
+        mean = (self.weights * self.means).sum(axis=0)
+        spread = np.sqrt((self.weights * (self.sds_y**2 + (self.means - mean) ** 2)).sum(axis=0))
+        here = np.clip(mean + z * spread, low, high)
         for _ in range(100):
             if (high - low <= 4e-16 * np.abs(here)).all():
                 break
@@ -80,9 +116,9 @@ class Prediction:
                 ahead = here - excess / slope
             ahead = np.where((ahead >= low) & (ahead <= high), ahead, 0.5 * (low + high))
             moved, here = np.abs(ahead - here), ahead
-            if (moved <= 1e-13 * self.sd_y).all():
+            if (moved <= 1e-13 * spread).all():
                 break
-        return np.asarray(here)
+        return np.asarray(self.back(here))
 
 
 class Predictor:
@@ -97,7 +133,7 @@ class Predictor:
         self.columns: list[str] = model["columns"]
         self.levels: dict[str, list[str]] = model["levels"]
         self._formulas, self._settings, self._weights = formulas, model["settings"], model["weights"]
-        self._x, self._y = model["x"], model["y"]
+        self._x, self._y, self._transform = model["x"], model["y"], model.get("transform")
 
     def _numbers(self, x: np.ndarray) -> np.ndarray:
         """Return x (m, d) or (m,) as numbers (m, d): where it holds text, levels become their numbers."""
@@ -128,7 +164,13 @@ class Predictor:
         if noise_sd is not None:
             noise = (np.asarray(noise_sd, dtype=np.float64) / scale) ** 2
         sds_f, sds_y = np.sqrt(variances) * scale, np.sqrt(variances + noise) * scale
-        return Prediction(means * scale + self._y["offset"], sds_f, sds_y, self._weights)
+        means, known = means * scale + self._y["offset"], self._transform
+        if known is None:
+            return Prediction(means, sds_f, sds_y, self._weights)
+        of = partial(self._formulas[known["formula"]], **known["values"])
+        closed: Any = partial(self._formulas[known["moments"]], **known["values"]) if "moments" in known else None
+        places = {name: known[name] for name in ("lowest", "kink") if name in known}
+        return Prediction(means, sds_f, sds_y, self._weights, of, **places, closed_moments=closed)
 
 
 def moments(setting: Numbers, formulas: Formulas, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -42,6 +42,16 @@ CASES = {
     "noise that changes": {"model": {"noise": {"kind": "heteroscedastic", "kernel": {"kind": "rbf"}}}},
     "outliers": {"model": {"noise": {"kind": "student_t"}}},
     "known noise": {"model": {"noise": {"kind": "known"}}, "noise_sd": np.linspace(0.5, 2, 30)},
+    **{
+        name: {"model": {"transform": transform}, "hyperparameters": {"kind": "laplace", "draws": 3}}
+        for name, transform in {
+            "log": {"kind": "log", "offset": 1.0},
+            "sqrt": "sqrt",
+            "box_cox": {"kind": "box_cox", "power": 0.3},
+            "learnt": "yeo_johnson",
+            "logit": {"kind": "logit", "lower": 20, "upper": 80},
+        }.items()
+    },
     "mixture": {"model": {"mean": {"kind": "linear"}}, "hyperparameters": {"kind": "laplace", "draws": 4}},
     "sgpr": {"inference": {"kind": "sgpr", "inducing": 8}},
     "svgp": {"inference": {"kind": "svgp", "inducing": 8, "epochs": 3}},
@@ -63,7 +73,7 @@ def written(folder):
 def test_it_answers_as_the_model_does(name, tmp_path):
     options = dict(CASES[name])
     hyperparameters = options.pop("hyperparameters", PLUG_IN)
-    start = {"train": {"kind": "adam", "steps": 3}} if name not in ("mixture",) else {"train": {"restarts": 0}}
+    start = {"train": {"kind": "adam", "steps": 3} if hyperparameters is PLUG_IN else {"restarts": 0}}
     x, at = (LEVELS, LEVELS.assign(site=SITES[::-1][np.arange(30) % 4])) if name in OF_LEVELS else (X, AT)
     fitted = gp.fit(x, Y, **start, **options)
     export.export(fitted, tmp_path, hyperparameters=hyperparameters)

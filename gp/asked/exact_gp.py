@@ -76,9 +76,13 @@ class DataUnits(gpytorch.models.ExactGP):
 def exact_gp(gp: GaussianProcess, method: Method) -> tuple[DataUnits, Likelihood]:
     """Return the model as an ExactGP in the data's units, in evaluation mode, and its likelihood.
 
-    Raises InputError where inference is not exact, or the noise neither gaussian nor known.
+    Raises InputError where inference is not exact, the noise neither gaussian nor known, or y transformed.
     """
     scope = gp.scope
+    if gp.spec.transform is not None:
+        why = f"an ExactGP's posterior is normal, and that of y, transformed by {gp.spec.transform.kind}, is not"
+        fix = "fit to a y that you transformed yourself, without model.transform: that is the model of gpytorch"
+        raise InputError(Fault("model.transform", why, fix))
     if not method.is_exact or gp.noise.by_row:
         what = "the noise" if method.is_exact else f"inference of kind {kind_of(type(method))}"
         raise InputError(

@@ -1,11 +1,11 @@
 """A built kernel and mean as plain numbers, from which gp.predictor computes without torch."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from gpytorch import kernels
 
@@ -13,9 +13,10 @@ from ..model.kernels import Kernel, Product, Sum
 from ..model.kernels.changepoint import Changepoint
 from ..model.noise.base import NoiseModel
 from ..spec import Fault, InputError, Spec, kind_of, kinds
+from ..transforms.base import Base
 
 SIDES = ("before", "after")
-Formula = Callable[..., np.ndarray]
+Formula = Callable[..., Any]
 
 
 def kernel_numbers(spec: Any, kernel: kernels.Kernel, path: str = "kernel") -> dict[str, Any]:
@@ -81,6 +82,15 @@ def noise_numbers(spec: Any, noise: NoiseModel) -> dict[str, Any]:
     found = {"formula": _formula_of(noise, "noise").__name__, "values": noise.numbers()}
     kernel = getattr(noise, "kernel", None)
     return found if kernel is None else found | {"kernel": kernel_numbers(spec.kernel, kernel, "noise.kernel")}
+
+
+def transform_numbers(transform: Base) -> dict[str, Any]:
+    """Return the name of the formula of the inverse, its arguments besides z, and the lowest z and the kink if any."""
+    found = {"formula": _formula_of(transform, "transform").__name__, "values": transform.numbers()}
+    if transform.closed_moments is not None:
+        found["moments"] = transform.closed_moments.__name__
+    places = {"lowest": transform.lowest, "kink": transform.kink}
+    return found | {name: at for name, at in places.items() if math.isfinite(at)}
 
 
 def _formula_of(module: Any, path: str) -> Formula:

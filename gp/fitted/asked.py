@@ -13,7 +13,7 @@ import numpy as np
 
 from ..inference.method import Conditioned, Method
 from ..model.model import GaussianProcess
-from ..spec import Fault, InputError, Spec
+from ..spec import Spec
 from .columns import inputs_of
 
 if TYPE_CHECKING:
@@ -63,13 +63,6 @@ class Asked:
         found: Gradient = self._at("slopes", "gradient", x, hyperparameters)
         return found
 
-    def refuse_transform(self, what: str) -> None:
-        """Raise InputError if y is transformed, which `what` does not know of."""
-        if self.gp.spec.transform is not None:
-            kind = self.gp.spec.transform.kind
-            fix = "fit without model.transform, or to a y that you transformed yourself"
-            raise InputError(Fault("model.transform", f"there are no {what} of a y that is transformed ({kind})", fix))
-
     def _at(self, module: str, name: str, x: Any, hyperparameters: Chosen) -> Any:
         inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
         function = getattr(import_module(f"..asked.{module}", __package__), name)
@@ -109,9 +102,8 @@ class Asked:
         """Return the model as gpytorch's ExactGP in the data's units, and its likelihood, both in evaluation mode.
 
         It predicts at the fitted hyperparameters, as `predict(x, hyperparameters={"kind": "plug_in"})`, and BoTorch's
-        acquisition functions take it as it is.  Raises InputError where inference is not exact, or the noise neither
-        gaussian nor known.
+        acquisition functions take it as it is.  Raises InputError where inference is not exact, the noise neither
+        gaussian nor known, or y transformed.
         """
-        self.refuse_transform("models of gpytorch")
         model, likelihood = import_module("..asked.exact_gp", __package__).exact_gp(self.gp, self.inference)
         return model, likelihood

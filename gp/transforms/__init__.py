@@ -1,21 +1,61 @@
 """Transforms of y: a model is of z = g(y), and predictions come back in y's own units.  `Transform` is the registry.
 
-To add one, write a class here with a `kind`, `forward`, `backward`, `log_slope` and `label`, and add it to `Transform`.
+To add one, write a class here with a `kind`, `forward`, `log_slope`, `label` and a `formula`, which is the inverse in
+NumPy alone, and add it to `Transform`.
 Where z has a lowest value, the probability that a normal has below it counts as probability of y's lowest value.
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
-from scipy.special import expit, log_expit, logit
+from scipy.special import log_expit, logit
 
 from ..spec import Fault, FiniteFloat, InputError, OneOf
 from .base import Base
 
 POWERS = (0.0, 2.0)  # of a Box–Cox or Yeo–Johnson transform, between which forecasts of y have a mean
 Power = Annotated[float, Field(ge=POWERS[0], le=POWERS[1], allow_inf_nan=False)]
+
+
+def from_log(z: np.ndarray, offset: float) -> np.ndarray:
+    """Return exp(z) − offset."""
+    return np.asarray(np.exp(z) - offset)
+
+
+def log_normal(mean: np.ndarray, sd: np.ndarray, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return exp(μ + σ²/2) − offset and (exp(σ²) − 1) exp(2μ + σ²): mean and variance of a log-normal number."""
+    with np.errstate(over="ignore"):
+        level = np.exp(mean + 0.5 * sd**2)
+        return np.asarray(level - offset), np.asarray(np.expm1(sd**2) * level**2)
+
+
+def from_sqrt(z: np.ndarray, offset: float) -> np.ndarray:
+    """Return z² − offset."""
+    return np.asarray(z**2 - offset)
+
+
+def from_box_cox(z: np.ndarray, offset: float, power: float) -> np.ndarray:
+    """Return (1 + λz)^(1/λ) − offset, with λ = `power`."""
+    with np.errstate(divide="ignore"):
+        log = np.log1p(np.maximum(power * z, -1.0)) / power if power > 1e-8 else z
+        return np.asarray(np.exp(log) - offset)
+
+
+def from_yeo_johnson(z: np.ndarray, power: float) -> np.ndarray:
+    """Return the inverse of Yeo & Johnson's function with λ = `power`."""
+    size, powers = np.abs(z), np.where(z >= 0, power, 2 - power)
+    small = powers < 1e-8
+    with np.errstate(over="ignore"):
+        log = np.where(small, size, np.log1p(powers * size) / np.where(small, 1.0, powers))
+        return np.asarray(np.sign(z) * np.expm1(log))
+
+
+def from_logit(z: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """Return lower + (upper − lower)/(1 + exp(−z))."""
+    with np.errstate(over="ignore"):
+        return np.asarray(lower + (upper - lower) / (1 + np.exp(-z)))
 
 
 class _Offset(Base):
@@ -39,25 +79,17 @@ class Log(_Offset):
     """z = log(y + offset)."""
 
     kind: Literal["log"] = "log"
+    formula: ClassVar = staticmethod(from_log)
+    closed_moments: ClassVar = staticmethod(log_normal)
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return log(y + offset)."""
         with np.errstate(divide="ignore"):
             return np.log(self._shifted(y))
 
-    def backward(self, z: np.ndarray) -> np.ndarray:
-        """Return exp(z) − offset."""
-        return np.exp(z) - self.offset
-
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return −log(y + offset)."""
         return -self.forward(y)
-
-    def moments(self, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return exp(μ + σ²/2) − offset and (exp(σ²) − 1) exp(2μ + σ²): the log-normal distribution."""
-        with np.errstate(over="ignore"):
-            level = np.exp(mean + 0.5 * sd**2)
-            return level - self.offset, np.expm1(sd**2) * level**2
 
     def label(self, target: str) -> str:
         """Return log(target)."""
@@ -68,6 +100,7 @@ class Sqrt(_Offset):
     """z = √(y + offset)."""
 
     kind: Literal["sqrt"] = "sqrt"
+    formula: ClassVar = staticmethod(from_sqrt)
 
     @property
     def lowest(self) -> float:
@@ -77,10 +110,6 @@ class Sqrt(_Offset):
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return √(y + offset)."""
         return np.sqrt(self._shifted(y))
-
-    def backward(self, z: np.ndarray) -> np.ndarray:
-        """Return z² − offset."""
-        return z**2 - self.offset
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return −log 2√(y + offset)."""
@@ -99,6 +128,7 @@ class BoxCox(_Offset):
     """
 
     kind: Literal["box_cox"] = "box_cox"
+    formula: ClassVar = staticmethod(from_box_cox)
     power: Power | None = None
 
     @property
@@ -115,10 +145,9 @@ class BoxCox(_Offset):
         with np.errstate(divide="ignore"):
             return _box_cox(np.log(self._shifted(y)), self._power)
 
-    def backward(self, z: np.ndarray) -> np.ndarray:
-        """Return (1 + λz)^(1/λ) − offset."""
-        with np.errstate(divide="ignore"):
-            return np.exp(_log_inverse(z, self._power)) - self.offset
+    def numbers(self) -> dict[str, Any]:
+        """Return offset and power."""
+        return {"offset": self.offset, "power": self._power}
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return (λ − 1) log(y + offset)."""
@@ -138,6 +167,8 @@ class YeoJohnson(Base):
     """
 
     kind: Literal["yeo_johnson"] = "yeo_johnson"
+    formula: ClassVar = staticmethod(from_yeo_johnson)
+    kink: ClassVar[float] = 0.0
     power: Power | None = None
 
     @property
@@ -149,13 +180,9 @@ class YeoJohnson(Base):
         size = np.log1p(np.abs(y))
         return np.where(y >= 0, _box_cox(size, self._power), -_box_cox(size, 2 - self._power))
 
-    def backward(self, z: np.ndarray) -> np.ndarray:
-        """Return the inverse of Yeo & Johnson's function."""
-        size, power = np.abs(z), np.where(z >= 0, self._power, 2 - self._power)
-        small = power < 1e-8
-        with np.errstate(over="ignore"):
-            logs = np.where(small, size, np.log1p(power * size) / np.where(small, 1.0, power))
-            return np.sign(z) * np.expm1(logs)
+    def numbers(self) -> dict[str, Any]:
+        """Return the power."""
+        return {"power": self._power}
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return (λ − 1) sign(y) log(|y| + 1)."""
@@ -170,6 +197,7 @@ class Logit(Base):
     """z = log((y − lower)/(upper − y)), for y between two bounds."""
 
     kind: Literal["logit"] = "logit"
+    formula: ClassVar = staticmethod(from_logit)
     lower: FiniteFloat = 0.0
     upper: FiniteFloat = 1.0
 
@@ -187,10 +215,6 @@ class Logit(Base):
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return log((y − lower)/(upper − y))."""
         return np.asarray(logit(np.clip((y - self.lower) / (self.upper - self.lower), 0, 1)))
-
-    def backward(self, z: np.ndarray) -> np.ndarray:
-        """Return lower + (upper − lower)/(1 + exp(−z))."""
-        return self.lower + (self.upper - self.lower) * expit(z)
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return log (upper − lower)/((y − lower)(upper − y))."""
@@ -215,11 +239,6 @@ def _box_cox(log: np.ndarray, power: float) -> np.ndarray:
     """Return (exp(power · log) − 1)/power, and `log` at a power of zero."""
     with np.errstate(over="ignore"):
         return np.expm1(power * log) / power if power > 1e-8 else log
-
-
-def _log_inverse(z: np.ndarray, power: float) -> np.ndarray:
-    """Return the log whose `_box_cox` is z."""
-    return np.log1p(np.maximum(power * z, -1.0)) / power if power > 1e-8 else z
 
 
 def _from_name(value: Any) -> Any:

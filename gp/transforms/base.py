@@ -1,8 +1,9 @@
 """What every transform of y does: it maps values and densities, and takes forecasts of z = g(y) back to y."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtr
@@ -18,7 +19,15 @@ TINY = 1e-300
 
 
 class Base(Spec):
-    """A strictly increasing function g from the `domain` of y, an open interval, onto the values of z."""
+    """A strictly increasing function g from the `domain` of y, an open interval, onto the values of z.
+
+    `formula` is its inverse in NumPy alone, of z and the `numbers` by name, which gp.export writes out, and so is
+    `closed_moments`, if there is one: mean and variance of y, of mean and sd of a normal z and the numbers.
+    """
+
+    formula: ClassVar[Callable[..., np.ndarray]]
+    closed_moments: ClassVar[Callable[..., tuple[np.ndarray, np.ndarray]] | None] = None
+    kink: ClassVar[float] = -math.inf  # a z where y is no smooth function of it: integrals have an end there
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -34,9 +43,13 @@ class Base(Spec):
         """Return z = g(y), of the shape of y; at and beyond an end of the domain, what z tends to."""
         raise NotImplementedError
 
+    def numbers(self) -> dict[str, Any]:
+        """Return the arguments of `formula` besides z."""
+        return self.model_dump(exclude={"kind"})
+
     def backward(self, z: np.ndarray) -> np.ndarray:
         """Return y = g⁻¹(z), of the shape of z, which is at least the lowest value of z."""
-        raise NotImplementedError
+        return type(self).formula(z, **self.numbers())
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return log g′(y), nats: added to a log density of z, it gives that of y."""
@@ -53,18 +66,29 @@ class Base(Spec):
 
     def moments(self, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of y where z is N(mean, sd²), arrays of one shape: by Gauss–Legendre quadrature."""
-        sd = np.maximum(sd, TINY)
-        with np.errstate(over="ignore"):
-            low = np.clip((self.lowest - mean) / sd, -REACH, REACH)
-        centre, half = self.of(mean), 0.5 * (REACH - low)
-        apart = self.of(mean + sd * low) - centre
-        first, second = ndtr(low) * apart, ndtr(low) * apart**2
-        for node, weight in zip(*MANY, strict=True):
-            u = low + half * (1 + node)
-            share = weight * half * np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi)
-            apart = self.of(mean + sd * u) - centre
+        if (closed := type(self).closed_moments) is not None:
+            return closed(mean, sd, **self.numbers())
+        centre, first, second = self.of(mean), np.zeros_like(mean), np.zeros_like(mean)
+        for _, share, apart in self._nodes(mean, np.maximum(sd, TINY)):
             first, second = first + share * apart, second + share * apart**2
         return centre + first, np.maximum(second - first**2, 0.0)
+
+    def _nodes(self, mean: np.ndarray, sd: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield the nodes u = (z − μ)/σ of a quadrature, shares of probability, and y at z less y at μ.
+
+        First comes all that lies below the lowest value of z, or REACH, as one node of y's lowest value.
+        """
+        with np.errstate(over="ignore"):
+            low, kink = (np.clip((at - mean) / sd, -REACH, REACH) for at in (self.lowest, self.kink))
+        centre = self.of(mean)
+        yield low, ndtr(low), self.of(mean + sd * low) - centre
+        inner = [np.maximum(kink, low)] if math.isfinite(self.kink) else []
+        for start, end in pairwise([low, *inner, np.full_like(low, REACH)]):
+            half = 0.5 * (end - start)
+            for node, weight in zip(*MANY, strict=True):
+                u = start + half * (1 + node)
+                share = weight * half * np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi)
+                yield u, share, self.of(mean + sd * u) - centre
 
     def crps(
         self, observed: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray], quantile: Callable[[float], np.ndarray]
