@@ -113,6 +113,22 @@ def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[st
     return blocks
 
 
+def circle_scores(posterior: Posterior, test: Dataset) -> dict[str, float]:
+    """Return how the function differs from the true one, of angles: its mean, and its shape without that, in y's units.
+
+    Of oscillators these are the frequency ω and the centred coupling Γ.  The test rows are even over all angles.
+    """
+    if test.f is None:
+        return {}
+    apart = posterior.f.mean - test.f
+    centred = apart - apart.mean()
+    return {
+        "mean_error": float(apart.mean()),
+        "centred_rmse": float(np.sqrt(np.mean(centred**2))),
+        "centred_max_error": float(np.abs(centred).max()),
+    }
+
+
 def score(observed: np.ndarray, forecast: Forecast, trivial: tuple[float, float] | None = None) -> dict[str, float]:
     """Return every score of the forecasts for `observed` (m,), by name.
 

@@ -19,7 +19,7 @@ from gp.check import Judged, check
 from gp.dataset import Dataset
 from gp.forecast import Forecast
 from gp.posterior import Posterior
-from gp.scores import calibration, score, study_scores, trivial_forecast
+from gp.scores import calibration, circle_scores, score, study_scores, trivial_forecast
 from gp.series import Plan, summary
 from gp.spec import Spec
 from gp.structure import sentences
@@ -68,6 +68,9 @@ def main(study: str, params: Params, out: Path) -> None:
     if (rows / "test.csv").exists():
         test, posterior = Dataset.load(rows / "test.csv"), Posterior.load(predicted / "test.csv")
         metrics |= study_scores(posterior, train, test)
+        on_circle = test.f is not None and set(names.get("periods", {})) == set(train.columns)
+        if on_circle:
+            metrics["circle"] = circle_scores(posterior, test)
         if (predicted / "origins.csv").exists():
             plan = Plan.of(names, test)
             season, by_method = plan.score(train, Forecast.load(predicted / "origins.csv"))
@@ -75,7 +78,10 @@ def main(study: str, params: Params, out: Path) -> None:
             by_horizon = plan.by_horizon(by_method)
         if (rows / "baseline.csv").exists():
             facts = names["baseline"]["facts"]
-            metrics["baseline"] = facts | study_scores(Posterior.load(rows / "baseline.csv"), train, test)
+            rival = Posterior.load(rows / "baseline.csv")
+            metrics["baseline"] = facts | study_scores(rival, train, test)
+            if on_circle:
+                metrics["baseline"]["circle"] = circle_scores(rival, test)
         if test.y is not None:
             others = {name: method(train).predict(test.x) for name, method in methods.items()}
             shared, forecast = (posterior.sd_f / posterior.sd_y) ** 2, posterior.y

@@ -15,6 +15,7 @@ from gp.scores import (
     METRICS,
     Metric,
     calibration,
+    circle_scores,
     evaluate,
     headings,
     relative_metrics,
@@ -153,6 +154,17 @@ def test_inside_is_the_box_of_the_training_inputs_column_by_column():
     posterior = Posterior.normal(test.x, ("a", "b"), np.zeros(4), np.ones(4), np.ones(4))
     truth = study_scores(posterior, train, test)["truth"]
     assert (truth["inside"]["n"], truth["outside"]["n"]) == (2, 2)
+
+
+def test_over_angles_the_mean_and_the_shape_are_scored_apart():
+    x = (np.arange(8) + 0.5)[:, None] * np.pi / 4
+    shape = np.sin(x[:, 0])
+    test = Dataset(x=x, columns=("x",), f=5 + shape)
+    found = circle_scores(at(x, 5.25 + 1.1 * shape, np.ones(8), np.ones(8)), test)
+    assert found["mean_error"] == pytest.approx(0.25, abs=1e-12)
+    assert found["centred_rmse"] == pytest.approx(0.1 * np.sqrt(0.5), rel=1e-9)
+    assert found["centred_max_error"] == pytest.approx(0.1 * np.abs(shape).max(), rel=1e-9)
+    assert circle_scores(at(x, shape, np.ones(8), np.ones(8)), Dataset(x=x, columns=("x",), y=shape)) == {}
 
 
 @pytest.mark.parametrize(("x", "present"), [([[0.5]], ["inside"]), ([[9.0]], ["outside"])])
