@@ -31,7 +31,7 @@ from .joint import Joint
 
 SIMULATED = 400  # sets of new rows, of which the expected range is
 UNLIKELY = 0.01  # probability of rows as surprising, below which a refit is due
-FEW = 0.25  # share of the draws that have the weight, below which a refit is due
+FEW = 1 / 16  # share of the draws that have the weight, two of 32, below which a refit is due
 GROWN = 2.0  # times the rows that hyperparameters were learnt on, at which a refit is due
 
 
