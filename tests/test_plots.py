@@ -36,8 +36,8 @@ APPLY = {
     "many": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
     "levels": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
     "series": {"data", "loss", "posterior", "horizons", "predicted", "residuals", "calibration"},
-    "circle": {"data", "coupling", "posterior"},
-    "circles": {"data", "coupling"},
+    "circle": {"data", "coupling", "posterior", "predicted", "residuals", "autocorrelation"},
+    "circles": {"data", "coupling", "predicted", "residuals", "autocorrelation"},
 }
 
 
@@ -59,7 +59,7 @@ def test_draw_all_gives_the_figures_that_apply(kind):
 
 @pytest.mark.parametrize("plot", sorted(KNOWN - {"loss", "surface", "relevance", "horizons"}))
 def test_a_figure_names_the_target_as_the_table_does(plot):
-    kind = {"slices": "many", "coupling": "circle"}.get(plot, "terms")
+    kind = {"slices": "many", "coupling": "circle", "autocorrelation": "circle"}.get(plot, "terms")
     study = dataclasses.replace(STUDIES[kind](), target=TARGET)
     assert any(TARGET in text for text in texts(PLOTS[plot](study)))
 
@@ -304,6 +304,18 @@ def test_parts_of_two_angles_are_centred():
         assert curves["true function"] == pytest.approx(np.sin((np.arange(24) + 0.5) * np.pi / 12), abs=1e-12)
         assert curves["mean"] == pytest.approx(curves["true function"], abs=1e-12)  # 0.05 apart before
         assert any(label.startswith("95 % band") for label in axes.get_legend_handles_labels()[1])
+
+
+def test_correlations_are_within_recordings():
+    study = circle_study(1)
+    again = np.repeat(np.random.default_rng(0).normal(size=250), 2)  # rows in pairs, each pair in one recording
+    shifted = dataclasses.replace(study.train, y=study.loo.mean + again)
+    line = PLOTS["autocorrelation"](dataclasses.replace(study, train=shifted)).axes[0].lines[0]
+    found = line.get_ydata()
+    assert found[0] == pytest.approx(250 / 495, abs=0.1)  # of neighbours in a recording, half are pairs
+    assert np.abs(found[1:]).max() < 0.25
+    assert len(found) == 40
+    assert PLOTS["autocorrelation"](observed_study(1)) is None
 
 
 def test_one_angle_keeps_its_constant():

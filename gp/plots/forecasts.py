@@ -24,6 +24,7 @@ from .canvas import (
 from .study import Study
 from .values import chosen
 
+LAGS = 40  # rows, up to which residuals are compared
 BARS_AT_MOST = 500  # error bars; more could not be told apart
 
 
@@ -84,6 +85,31 @@ def residuals(study: Study) -> Figure | None:
 
 
 @styled
+def autocorrelation(study: Study) -> Figure | None:
+    """Return correlations of left-out residuals with those some rows later in the same recording, if rows have runs."""
+    run = study.train.run
+    if run is None or study.loo is None or not study.loo.sds.all():
+        return None
+    z = study.loo.normal_score(study.train.observed)
+    pairs = [(z[lag:] * z[:-lag])[run[lag:] == run[:-lag]] for lag in range(1, min(LAGS, len(z) - 1) + 1)]
+    found = np.array([part.mean() / np.mean(z**2) for part in pairs if len(part)])
+    if not len(found):
+        return None
+    figure = new_figure(study, 7, 3.8, "do residuals of one recording follow each other?")
+    axes, lags = figure.subplots(), np.arange(1, len(found) + 1)
+    half = 1.96 / np.sqrt([len(part) for part in pairs[: len(found)]])
+    label = f"where 95 % of independent residuals lie (n = {len(z)})"
+    axes.fill_between(lags, -half, half, color=GREY, alpha=0.25, linewidth=0, label=label)
+    axes.vlines(lags, 0, found, colors=BLUE, linewidth=1.5)
+    axes.plot(lags, found, "o", color=BLUE, markersize=4, label=f"correlation of {study.target}'s residuals")
+    axes.axhline(0, color=BLACK, linewidth=1)
+    axes.set(xlabel="rows later", ylabel="correlation")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    legend_below(figure, axes, n_columns=1)
+    return figure
+
+
+@styled
 def calibration(study: Study) -> Figure | None:
     """Return observed against nominal coverage, with the 95 % band of calibrated forecasts."""
     found = values.calibration(study)
@@ -128,6 +154,7 @@ def horizons(study: Study) -> Figure | None:
 FIGURES: dict[str, Plot] = {
     "predicted": predicted,
     "residuals": residuals,
+    "autocorrelation": autocorrelation,
     "calibration": calibration,
     "horizons": horizons,
 }

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..dataset import Dataset, default_columns
+from ..forecast import Forecast
 from ..grid import slices
 from ..plots import Plot, Study, save
 from ..plots.canvas import DRAWN_AT_MOST
@@ -96,8 +97,10 @@ def circle_study(d: int) -> Study:
     truth, waves = np.sin(grid).sum(axis=1) + 1, np.sin(grid)
     parts = {f"part {j}": (waves[:, j], np.full(len(grid), 0.1)) for j in range(d)}
     sd = np.full(len(grid), 0.2)
+    known = np.sin(x).sum(axis=1)
     return Study(
-        train=Dataset(x, names, y=np.sin(x).sum(axis=1) + rng.normal(size=500)),
+        train=Dataset(x, names, y=known + rng.normal(size=500), run=np.repeat(np.arange(5.0), 100)),
+        loo=Forecast.normal(known, np.ones(500)),
         target="velocity",
         test=Dataset(grid, names, f=truth),
         prediction=Posterior.normal(grid, names, truth + 0.05, sd, 2 * sd, parts if d > 1 else {}),
