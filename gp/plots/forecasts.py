@@ -104,7 +104,7 @@ def autocorrelation(study: Study) -> Figure | None:
     axes.plot(lags, found, "o", color=BLUE, markersize=4, label=f"correlation of {study.target}'s residuals")
     axes.axhline(0, color=BLACK, linewidth=1)
     axes.set(xlabel="rows later", ylabel="correlation")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     legend_below(figure, axes, n_columns=1)
     return figure
 
