@@ -62,16 +62,16 @@ importlib.import_module(sys.argv[1])
 files = sorted(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ("gp", "stages"))
 packages = packages_distributions()
 loaded = {name for module in {m.split(".")[0] for m in sys.modules} for name in packages.get(module, [])}
-print(json.dumps([files, sorted(loaded)]))
+print(json.dumps([files, sorted(loaded), sorted(sys.modules)]))
 """
 
 
 @cache
 def imports(stage):
-    """Return the project's files and the packages that a stage's imports load, in a process of its own."""
+    """Return the project's files, the packages and the modules that a stage's imports load, in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", IMPORTS, f"stages.{stage}"]
-    files, packages = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
-    return {file.removeprefix(f"{ROOT}/") for file in files}, set(packages)
+    files, packages, modules = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    return {file.removeprefix(f"{ROOT}/") for file in files}, set(packages), set(modules)
 
 
 def tracked(stage):
@@ -102,8 +102,14 @@ def code(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_code_dependencies_are_the_files_that_a_stage_imports(stage):
-    files, _ = imports(stage)
+    files, *_ = imports(stage)
     assert code(stage) == files
+
+
+def test_synthesize_imports_what_costs_half_a_second_only_where_rows_ask_for_it():
+    *_, modules = imports("synthesize")
+    assert "scipy.special" in modules
+    assert modules.isdisjoint({"scipy.integrate", "scipy.signal", "scipy.stats", "torch"})
 
 
 def test_every_file_of_gp_is_a_dependency_of_some_stage():
@@ -131,7 +137,7 @@ def test_recorded_versions_are_those_installed():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_package_that_a_stage_loads_is_tracked_or_cannot_reach_an_output(stage):
-    _, loaded = imports(stage)
+    _, loaded, _ = imports(stage)
     _, packages = tracked(stage)
     assert set(packages) - LATE.get(stage, set()) <= loaded
     # pandas loads pyarrow where it is installed; only synthesize reads Parquet with it.

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
-from scipy.signal import hilbert
 
 from ..dataset import Dataset
 from ..spec import Count, Fault, InputError, PositiveFloat, Seed, Spec
@@ -218,6 +217,8 @@ class Phases(Format, Source):
         if self.phases:
             name = self.phases[i]
             return [self._unwrapped(name, values[name]) for values in trials]
+        from scipy.signal import hilbert  # noqa: PLC0415 - its import takes 0.5 s
+
         part = (self.signals or [])[i]
         planes = []
         for values, trial in zip(trials, called, strict=True):

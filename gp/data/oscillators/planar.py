@@ -5,11 +5,11 @@ angle is zero.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from ...spec import Spec
 from .phases import protophase, to_phases
@@ -120,28 +120,26 @@ class Cycle:
             return state[1] - level
 
         rises.direction = 1  # type: ignore[attr-defined]
-        accurate = {"rtol": 1e-10, "atol": 1e-12}
-        run = solve_ivp(flow, (0, 500), [0.1, 0.5], events=rises, **accurate)
+        run = _solve(flow, (0, 500), [0.1, 0.5], events=rises)
         times = run.t_events[0]
         self.period = float(times[-1] - times[-2])
-        once = solve_ivp(flow, (0, self.period), run.y_events[0][-1], dense_output=True, **accurate)
+        once = _solve(flow, (0, self.period), run.y_events[0][-1], dense_output=True)
         u, v = once.sol(np.arange(POINTS) * self.period / POINTS)
         # Advance from v = 0 to phase zero, where v crosses its mean over the cycle.
-        later = solve_ivp(
-            flow, (0, 1.5 * self.period), [u[0], v[0]], events=lambda t, state: rises(t, state, v.mean()), **accurate
-        )
+        mean = v.mean()
+        later = _solve(flow, (0, 1.5 * self.period), [u[0], v[0]], events=lambda t, state: rises(t, state, mean))
         crossings = zip(later.t_events[0], later.y_events[0], strict=True)
         begin = next(state for _, state in crossings if flow(0, state)[1] > 0 and state[0] < u.mean())
-        once = solve_ivp(flow, (0, self.period), begin, dense_output=True, **accurate)
+        once = _solve(flow, (0, self.period), begin, dense_output=True)
         self.u, self.v = once.sol(np.arange(POINTS) * self.period / POINTS)
-        self.response = self._response(system, oscillator, once.sol, accurate)
+        self.response = self._response(system, oscillator, once.sol)
 
     def points(self, at: np.ndarray) -> Plane:
         """Return the states at fractional positions `at` in 0 … POINTS."""
         ring = np.arange(POINTS + 1)
         return np.interp(at, ring, [*self.u, self.u[0]]), np.interp(at, ring, [*self.v, self.v[0]])
 
-    def _response(self, system: Pair, oscillator: int, orbit: object, accurate: dict[str, float]) -> np.ndarray:
+    def _response(self, system: Pair, oscillator: int, orbit: object) -> np.ndarray:
         """Return Z at the cycle's points; backward in time, all solutions converge to the periodic one."""
 
         def backward(s: float, z: np.ndarray) -> Plane:
@@ -151,10 +149,17 @@ class Cycle:
         times = np.arange(POINTS) * self.period / POINTS
         cycles = 6
         ends = cycles * self.period - times[::-1]
-        run = solve_ivp(backward, (0, cycles * self.period), [1.0, 1.0], t_eval=ends, **accurate)
+        run = _solve(backward, (0, cycles * self.period), [1.0, 1.0], t_eval=ends)
         z = run.y[:, ::-1]  # at `times`
         du, dv = system.flow(oscillator, self.u, self.v)
         return z * (2 * math.pi / self.period) / (z[0] * du + z[1] * dv)
+
+
+def _solve(flow: Callable, span: tuple[float, float], begin: Sequence[float] | np.ndarray, **options: Any) -> Any:
+    """Return SciPy's solution of an initial value problem, to tight tolerances."""
+    from scipy.integrate import solve_ivp  # noqa: PLC0415 - its import takes 0.4 s
+
+    return solve_ivp(flow, span, begin, rtol=1e-10, atol=1e-12, **options)
 
 
 def _phases_of(u: np.ndarray, v: np.ndarray) -> np.ndarray:
