@@ -19,7 +19,8 @@ def main() -> None:
     """Print the tables of scores, of fits, and what speaks against predictions, for all studies that have metrics."""
     paths = {study: folder(study, "evaluate") / "metrics.json" for study in read_studies()}
     metrics = {study: json.loads(path.read_text(encoding="utf-8")) for study, path in paths.items() if path.exists()}
-    print(_text(scores(metrics)), _text(fits(metrics)), sep="\n\n")
+    tables = [scores(metrics), forecasts(metrics), fits(metrics)]
+    print(*(_text(table) for table in tables if len(table)), sep="\n\n")
     for study in metrics:
         if (path := folder(study, "evaluate") / "check.json").exists():
             for finding in json.loads(path.read_text(encoding="utf-8"))["findings"]:
@@ -37,6 +38,21 @@ def scores(metrics: dict[str, Any]) -> pd.DataFrame:
         for path, title in ROWS.items()
         if (block := _find(values, path))
     }
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(titles.values()))
+
+
+def forecasts(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return one line for each study that forecasts from rolling origins and each method, the model first."""
+    titles = {"mase": "MASE ↓", "smape": "sMAPE [%] ↓", "crps": "CRPS ↓", "coverage_95": headings()["coverage_95"]}
+    found = {}
+    for study, values in metrics.items():
+        of_model = values.get("forecast", {})
+        methods = {"forecasts from rolling origins": of_model} if of_model else {}
+        methods |= {name.replace("_", " "): inner for name, inner in of_model.items() if isinstance(inner, dict)}
+        found |= {
+            (study, method): {title: block.get(name) for name, title in titles.items()}
+            for method, block in methods.items()
+        }
     return pd.DataFrame.from_dict(found, orient="index", columns=list(titles.values()))
 
 

@@ -30,6 +30,7 @@ from gp.series import (
 )
 from gp.spec import InputError, parse
 from stages import evaluate, predict, synthesize, train
+from stages.table import forecasts
 
 MONTHS = np.array([decimal_year(day.date()) for day in pd.date_range("2001-03-01", periods=40, freq="MS")])
 FAST = {"kind": "lbfgs", "restarts": 0}
@@ -225,5 +226,9 @@ def test_the_stages_write_and_score_forecasts_from_rolling_origins(tmp_path, mon
     table = pd.read_csv(out / "horizons.csv")
     assert len(table) == 4 * 4
     assert forecast["crps"] == pytest.approx(table["crps"][table["method"] == "model"].mean(), rel=1e-4)
+    told = forecasts({"mine": metrics, "other": {}})
+    assert told.loc[("mine", "naive"), "MASE ↓"] == forecast["naive"]["mase"]
+    assert told.index.tolist()[0] == ("mine", "forecasts from rolling origins")
+    assert told.iloc[0].tolist() == [forecast[name] for name in ("mase", "smape", "crps", "coverage_95")]
     ahead = pd.read_csv(out.parent / "predict/forecast.csv")
     assert ahead["month (day)"].tolist() == ["1961-01-01", "1961-02-01"]
