@@ -14,7 +14,7 @@ from .spec import Fault, InputError
 
 # Columns with a fixed meaning in a study's files.  An input of such a name, or of one that begins like these, has INPUT
 # before its name there.
-RESERVED = ("y", "f", "noise_sd", "run", "mean", "sd_f", "sd_y")
+RESERVED = ("y", "f", "noise_sd", "run", "mean", "sd_f", "sd_y", "q2.5", "q97.5")
 INPUT, COMPONENT, STEP = "x.", "component.", "step."
 LEVELS = "levels."  # before a categorical input's name and levels, as JSON
 _BY_ROW = ("y", "f", "noise_sd", "run")

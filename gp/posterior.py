@@ -12,6 +12,8 @@ import pandas as pd
 from .dataset import input_names, stored_names
 from .forecast import Forecast, draws_file, stored_transform, transform_in
 
+BAND = {"q2.5": 0.025, "q97.5": 0.975}  # columns of a file, and up to which probability; .dvc/plots reads them
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -79,13 +81,17 @@ class Posterior:
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
         return str(table.to_html(max_rows=20, float_format=lambda value: f"{value:.5g}"))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, band: bool = False) -> None:
         """Write a CSV at full precision: inputs, mean, sd_f, sd_y, then component.<name>.mean and .sd_f.
 
-        The normals of a mixture, or of what was transformed, are in a second file (`draws_file`).
+        With a `band`, the quantiles BAND of a new observation follow sd_y, for pictures that are drawn from the file
+        alone: mean and sd do not tell those of a mixture.  The normals of a mixture, or of what was transformed, are in
+        a second file (`draws_file`).
         """
         table = pd.DataFrame(self.x, columns=stored_names(self.columns))
         table = table.assign(mean=self.mean, sd_f=self.sd_f, sd_y=self.sd_y)
+        if band:
+            table = table.assign(**{name: self.y.quantile(share) for name, share in BAND.items()})
         for name, component in self.components.items():
             table[f"component.{name}.mean"] = component.mean
             table[f"component.{name}.sd_f"] = component.sd
@@ -102,7 +108,8 @@ class Posterior:
         table = pd.read_csv(path, dtype=np.float64)
         stored = list(table.columns[: table.columns.get_loc("mean")])
         columns = input_names(stored)
-        names = [name[len("component.") : -len(".mean")] for name in table.columns[len(columns) + 3 :: 2]]
+        means = [name for name in table.columns[len(columns) + 3 :] if name not in BAND][::2]
+        names = [name[len("component.") : -len(".mean")] for name in means]
         x = table[stored].to_numpy()
         draws = draws or draws_file(path)
         if not draws.exists():

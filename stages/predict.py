@@ -84,7 +84,7 @@ def main(study: str, params: Params, out: Path) -> None:
         rows = np.vstack([rows, test.x])
     grid = params.predict.grid.points(rows, fitted.data.levels)
     if grid is not None:
-        fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv")
+        fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv", band=True)
     if params.predict.draws and grid is not None and fitted.data.d == 1:
         along = grid[:: math.ceil(len(grid) / POINTS)]
         together = joint(fitted.gp, *fitted.settings("draws", hyperparameters), along, fitted.gp.inputs(along))

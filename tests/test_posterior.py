@@ -1,8 +1,10 @@
 """Posterior: what it refuses, and that a file gives it back bit by bit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from gp.forecast import Forecast
 from gp.posterior import Posterior
 from gp.spec import InputError
 
@@ -50,6 +52,20 @@ def test_the_file_has_inputs_then_moments_then_components(tmp_path):
     posterior(m=1, d=2, components=("trend",)).save(tmp_path / "test.csv")
     header = (tmp_path / "test.csv").read_text().splitlines()[0]
     assert header == "input 0 [m],input 1 [m],mean,sd_f,sd_y,component.trend.mean,component.trend.sd_f"
+
+
+def test_a_band_is_of_the_mixture_s_quantiles_and_the_rest_comes_back(tmp_path):
+    """Of draws that differ, ±1.96 sd is no 95 % interval; dvc plots has the file alone."""
+    draws = Forecast(np.array([[0.0], [0.0]]), np.array([[1.0], [9.0]]), np.array([[0.97], [0.03]]))
+    Posterior(np.zeros((1, 1)), ("q2.5",), draws, draws, {"trend": draws}).save(tmp_path / "grid.csv", band=True)
+    table = pd.read_csv(tmp_path / "grid.csv")
+    assert list(table.columns[:6]) == ["x.q2.5", "mean", "sd_f", "sd_y", "q2.5", "q97.5"]
+    low, high = table[["q2.5", "q97.5"]].to_numpy()[0]
+    assert draws.cdf(np.array([high])) - draws.cdf(np.array([low])) == pytest.approx(0.95, abs=1e-9)
+    assert (high - low) / (2 * 1.96 * table["sd_y"][0]) < 0.7
+    loaded = Posterior.load(tmp_path / "grid.csv")
+    assert loaded.columns == ("q2.5",)
+    assert list(loaded.components) == ["trend"]
 
 
 @pytest.mark.parametrize("name", ["mean", "sd_f", "sd_y"])
