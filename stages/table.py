@@ -44,7 +44,7 @@ def scores(metrics: dict[str, Any]) -> pd.DataFrame:
 def forecasts(metrics: dict[str, Any]) -> pd.DataFrame:
     """Return one line for each study that forecasts from rolling origins and each method, the model first."""
     titles = {"mase": "MASE ↓", "smape": "sMAPE [%] ↓", "crps": "CRPS ↓", "coverage_95": headings()["coverage_95"]}
-    found = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for study, values in metrics.items():
         of_model = values.get("forecast", {})
         methods = {"forecasts from rolling origins": of_model} if of_model else {}
