@@ -44,7 +44,8 @@ def edited(request, finished, tmp_path):
 @pytest.mark.slow
 def test_an_edit_at_the_moment_a_stage_ends_is_noticed_and_made_good(edited):
     project, stage, study = edited
-    project.edit(f"{study}.seed", 1)  # so that all its stages have something new to do
+    if stage != "plot":  # the hook is code, so the stage runs; with new rows, those that come after it do too
+        project.edit(f"{study}.seed", 1)
     done = project.run("dvc", "repro", "--keep-going", f"plot@{study}", exit_code=None)
     assert (project.path / ".edited").exists()
     if stage == "plot":  # no stage comes after it
