@@ -66,6 +66,25 @@ def test_draws_of_a_skew_density_have_its_distribution():
     assert stats.kstest(found, stats.gamma(2).cdf).pvalue > 0.01
 
 
+def test_chains_on_a_banana_agree_with_one_another_and_with_quadrature():
+    """Two standard deviations of which only the sum of squares is known, in logs, with a prior of sd 1 each."""
+
+    def banana(position):
+        squares = np.exp(2 * position)
+        apart = np.log(squares.sum()) / 0.2
+        slope = -2 * apart / 0.2 * squares / squares.sum() - position
+        return -0.5 * (apart**2 + position @ position), slope
+
+    draws = np.array([chain(banana, [0, 0], draws=1500, warmup=150, seed=seed).draws for seed in range(4)])
+    assert r_hat(draws[..., 0]) < 1.01
+    grid = np.linspace(-6, 2, 400)
+    logs = np.log(np.add.outer(*[np.exp(2 * grid)] * 2)) / 0.2
+    weights = np.exp(-0.5 * (logs**2 + np.add.outer(grid**2, grid**2))).sum(axis=0)
+    expected = np.interp([0.05, 0.25, 0.5, 0.75, 0.95], np.cumsum(weights) / weights.sum(), grid)
+    below = (draws[..., 0, None] < expected).mean(axis=(0, 1))
+    np.testing.assert_allclose(below, [0.05, 0.25, 0.5, 0.75, 0.95], atol=0.04)
+
+
 def test_trajectories_that_leave_the_density_are_counted():
     def cut(position):
         value, slope = log_gamma(position)
