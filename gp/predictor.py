@@ -35,8 +35,7 @@ BLOCK = 64  # rows of a factor that are solved for at once
 class Prediction:
     """The mixture Σ_s weights_s N(means_s, sds_s²) at m inputs, in y's units; arrays (S, m), `weights` (S, 1).
 
-    If y was transformed to z, the normals are of z: `of` takes z, no less than `lowest`, to y.  All else is of y, whose
-    moments have a closed form for some transforms.  At a `kink` of z, y is no smooth function of it.
+    If y was transformed to z, the normals are of z: `of` takes z, no less than `lowest`, to y.  All else is of y.
     """
 
     means: np.ndarray
@@ -46,7 +45,7 @@ class Prediction:
     of: Callable[[np.ndarray], np.ndarray] | None = None
     lowest: float = -math.inf
     kink: float = -math.inf
-    closed_moments: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    closed: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None  # mean and variance of y, of those of z
 
     @property
     def mean(self) -> np.ndarray:
@@ -71,8 +70,8 @@ class Prediction:
 
     def _moments(self, sds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return means and variances (S, m) of y whose z are normal, by Gauss–Legendre quadrature over ten sds."""
-        if self.closed_moments is not None:
-            return self.closed_moments(self.means, sds)
+        if self.closed is not None:
+            return self.closed(self.means, sds)
         (nodes, shares), wide = np.polynomial.legendre.leggauss(64), np.maximum(sds, 1e-300)
         low, kink = (np.clip((at - self.means) / wide, -10.0, 10.0) for at in (self.lowest, self.kink))
         centre, below = self.back(self.means), normal_cdf(low)
@@ -156,8 +155,10 @@ class Predictor:
         `noise_sd` (m,) is the noise of new observations where it is known; otherwise the model says.
         """
         given = self._numbers(np.asarray(x))
-        if given.ndim != 2 or given.shape[1] != len(self.columns) or not np.isfinite(given).all():
-            raise ValueError(f"x has shape {given.shape}: finite rows of {', '.join(self.columns)} are needed")
+        if given.ndim != 2 or given.shape[1] != len(self.columns):
+            raise ValueError(f"x has shape {given.shape}: rows of {', '.join(self.columns)} are needed")
+        if not np.isfinite(given).all():
+            raise ValueError(f"row {int(np.argmin(np.isfinite(given).all(axis=1)))} has a value that is not finite")
         internal, scale = (given - self._x["offset"]) / self._x["scale"], self._y["scale"]
         found = [moments(setting, self._formulas, internal) for setting in self._settings]
         means, variances, noise = (np.array(parts) for parts in zip(*found, strict=True))
@@ -167,10 +168,9 @@ class Predictor:
         means, known = means * scale + self._y["offset"], self._transform
         if known is None:
             return Prediction(means, sds_f, sds_y, self._weights)
-        of = partial(self._formulas[known["formula"]], **known["values"])
-        closed: Any = partial(self._formulas[known["moments"]], **known["values"]) if "moments" in known else None
-        places = {name: known[name] for name in ("lowest", "kink") if name in known}
-        return Prediction(means, sds_f, sds_y, self._weights, of, **places, closed_moments=closed)
+        of: Any = {name: self._formulas[known[name]] for name in ("of", "closed") if name in known}
+        parts: Any = {name: partial(formula, **known["values"]) for name, formula in of.items()}
+        return Prediction(means, sds_f, sds_y, self._weights, **parts, **known["places"])
 
 
 def moments(setting: Numbers, formulas: Formulas, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -281,19 +281,20 @@ def unpacked(written: Any, stored: Mapping[str, np.ndarray]) -> Any:
 
 
 def main() -> None:
-    """Answer the table on standard input, a CSV with a header: mean, sd and quantiles beside its columns."""
+    """Answer the CSV on standard input: mean, sd and quantiles beside its columns."""
     model, table = Predictor(), list(csv.reader(sys.stdin))
-    if not table or (missing := [name for name in model.columns if name not in table[0]]):
-        sys.exit(f"the table has no column {missing[0] if table else model.columns[0]!r}")
+    if wrong := [name for name in model.columns if not table or table[0].count(name) != 1]:
+        sys.exit(f"the table has {'twice the' if table and wrong[0] in table[0] else 'no'} column {wrong[0]!r}")
     header, rows, answers = table[0], [row for row in table[1:] if row], csv.writer(sys.stdout, lineterminator="\n")
+    if not rows:
+        sys.exit("the table has no rows below its header")
     try:
-        x = np.array([[row[header.index(name)] for name in model.columns] for row in rows], dtype=object)
-        found = model.predict(x.reshape(len(rows), len(model.columns)))
+        x = [[row[header.index(name)] for name in model.columns] for row in rows]
+        found = model.predict(np.array(x, dtype=object))
     except (ValueError, IndexError) as error:
         sys.exit(f"a row is no list of numbers ({error})")
     beside = {"mean": found.mean, "sd_f": found.sd_f, "sd_y": found.sd_y}
     beside |= {f"q{100 * p:g}": found.quantile(p) for p in (0.025, 0.5, 0.975)}
     answers.writerow([*header, *beside])
-    answers.writerows(
-        [*row, *numbers] for row, *numbers in zip(rows, *(v.tolist() for v in beside.values()), strict=True)
-    )
+    numbers = zip(*(values.tolist() for values in beside.values()), strict=True)
+    answers.writerows([*row, *more] for row, more in zip(rows, numbers, strict=True))

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from .dataset import Dataset
+from .dataset import Dataset, checked
 from .forecast import Forecast
 from .posterior import Posterior
 from .row_scores import RowScore, nlpd, squared_error
@@ -78,7 +78,7 @@ def evaluate(
     `noise_sd` (m,) is the standard deviation of each y's noise, where it is known; `hyperparameters` as in `predict`.
     """
     posterior = fitted.predict(x, noise_sd, hyperparameters=hyperparameters)
-    return score(y, posterior.y, trivial_forecast(fitted.data))
+    return score(checked("y", y, ndim=1), posterior.y, trivial_forecast(fitted.data))
 
 
 def study_scores(posterior: Posterior, train: Dataset, test: Dataset) -> dict[str, Any]:

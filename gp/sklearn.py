@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from .asked.joint import Joint
 from .fitted.fit import fit
 from .fitted.fitted import Fitted
+from .spec import Fault, InputError
 
 Section = Any  # a spec, a mapping as in params.yaml, or None: gp.fit checks it
 
@@ -42,6 +43,8 @@ class GaussianProcessRegressor(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike | pd.DataFrame, y: ArrayLike) -> Self:
         """Fit the model to X (n, d) and y (n,).  Raises gp.InputError, a ValueError, for what has faults."""
+        for name, values in {"X": X, "y": y}.items():
+            _refuse(name, values)
         inputs, targets = validate_data(self, X, y, y_numeric=True, dtype=np.float64, ensure_min_samples=2)
         seed = 0 if self.random_state is None else self.random_state
         if not isinstance(seed, int | np.integer):
@@ -91,9 +94,21 @@ class GaussianProcessRegressor(RegressorMixin, BaseEstimator):
 
     def _inputs(self, X: ArrayLike | pd.DataFrame) -> pd.DataFrame:
         check_is_fitted(self)
+        _refuse("X", X)
         return self._named(validate_data(self, X, reset=False, dtype=np.float64))
 
     def _named(self, inputs: np.ndarray) -> pd.DataFrame:
         """Return inputs (m, d) with the names that the fit had."""
         names = getattr(self, "feature_names_in_", [f"x{k}" for k in range(inputs.shape[1])])
         return pd.DataFrame(inputs, columns=names)
+
+
+def _refuse(name: str, values: Any) -> None:
+    """Raise InputError for what scikit-learn would read as other numbers than it holds, or say in torch's words."""
+    dtypes = values.dtypes.tolist() if isinstance(values, pd.DataFrame) else [getattr(values, "dtype", None)]
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(Fault("", f"{name} is a masked array", "remove masked rows, or fill them"))
+    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes):
+        raise InputError(Fault("", f"{name} holds dates", "give numbers, such as decimal years"))
+    if getattr(values, "requires_grad", False):
+        raise InputError(Fault("", f"{name} is a tensor that requires grad", "give `.detach()` of it"))

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import index
 from typing import Annotated, Any, TypeVar, Union, get_args, overload
 
 from pydantic import (
@@ -63,6 +64,19 @@ def visible(text: str) -> str:
 
 def _code(letter: str) -> str:
     return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return an argument that must be a whole number, `least` or more; raises InputError for any other."""
+    try:
+        number = -1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = -1
+    if number < least:
+        raise InputError(
+            Fault("", f"{name} is {repr(value)[:40]}".replace("\n", " "), f"give a whole number, {least} or more")
+        )
+    return number
 
 
 class InputError(ValueError):

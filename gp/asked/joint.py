@@ -11,7 +11,7 @@ from ..inference.method import Conditioned
 from ..inference.together import together
 from ..model.model import GaussianProcess
 from ..parallel import available_memory, one_thread
-from ..spec import Fault, InputError
+from ..spec import Fault, InputError, whole
 from ..transforms import Transform
 
 
@@ -56,7 +56,7 @@ class Joint:
 
     def sample(self, n: int, seed: int, *, noise: bool = False) -> np.ndarray:
         """Return n draws of the function at x, (n, m), with `noise` of new observations; the same for the same seed."""
-        rng = np.random.default_rng(seed)
+        n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
         which = rng.choice(len(self.weights), size=n, p=self.weights)
         white, draws = rng.standard_normal((n, len(self.x))), np.empty((n, len(self.x)))
         for s in np.unique(which):

@@ -86,11 +86,11 @@ def noise_numbers(spec: Any, noise: NoiseModel) -> dict[str, Any]:
 
 def transform_numbers(transform: Base) -> dict[str, Any]:
     """Return the name of the formula of the inverse, its arguments besides z, and the lowest z and the kink if any."""
-    found = {"formula": _formula_of(transform, "transform").__name__, "values": transform.numbers()}
+    found = {"of": _formula_of(transform, "transform").__name__, "values": transform.numbers()}
     if transform.closed_moments is not None:
-        found["moments"] = transform.closed_moments.__name__
+        found["closed"] = transform.closed_moments.__name__
     places = {"lowest": transform.lowest, "kink": transform.kink}
-    return found | {name: at for name, at in places.items() if math.isfinite(at)}
+    return found | {"places": {name: at for name, at in places.items() if math.isfinite(at)}}
 
 
 def _formula_of(module: Any, path: str) -> Formula:

@@ -23,7 +23,7 @@ from ..inference.together import Sites, Waves, together
 from ..levels import Levels
 from ..model.model import GaussianProcess
 from ..predictor import Numbers, active, arrays, matrix
-from ..spec import Fault, InputError
+from ..spec import Fault, InputError, whole
 from ..transforms import Transform
 from . import numbers
 
@@ -94,7 +94,7 @@ def sample_paths(
     gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, n: int, seed: int
 ) -> Paths:
     """Return n draws of the function, each at one of S settings of the hyperparameters, drawn by `weights` (S,)."""
-    rng = np.random.default_rng(seed)
+    n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
     counts = rng.multinomial(n, weights / weights.sum())
     paths = list[Path]()
     for each, count in zip(conditioned, counts.tolist(), strict=True):

@@ -51,9 +51,12 @@ def columns_of(x: Any, names: tuple[str, ...] | None, known: Levels | None = Non
         raise InputError(
             Fault("", f"x has no column {missing[0]!r} (got {list(x.columns)})", "the model was fitted with it")
         )
-    x = x[list(names)] if names else x
+    chosen = list(names or x.columns)
+    if twice := next((name for name in chosen if list(x.columns).count(name) > 1), None):
+        raise InputError(Fault("", f"x has {list(x.columns).count(twice)} columns {twice!r}", "name each column once"))
+    x = x[chosen]
     categorical = [name for name in x if (_is_text(x[name]) if known is None else name in known)]
-    if not categorical or not x.columns.is_unique:
+    if not categorical:
         return x.to_numpy(), {}
     arrays, levels = {name: x[name].to_numpy() for name in x}, dict[str, tuple[str, ...]]()
     for name in categorical:
