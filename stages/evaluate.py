@@ -25,6 +25,8 @@ from gp.spec import Spec
 from gp.structure import sentences
 from stages import folder, run, write_json
 
+PLACES = 3  # decimal places of a sensitivity over y's standard deviation
+
 
 class Params(Spec):
     """What this stage reads of a study: nothing but what earlier stages wrote."""
@@ -94,6 +96,11 @@ def main(study: str, params: Params, out: Path) -> None:
     metrics["baselines"] = {
         name: {"n": len(observed), **score(observed, forecast, trivial)} for name, forecast in judged.baselines.items()
     }
+    if (sensitivity := predicted / "sensitivity.csv").exists():
+        sd, moved = float(np.std(train.observed)) or 1.0, pd.read_csv(sensitivity, dtype={"input": str})
+        # Of an input that changes next to nothing, rounding decides the digits.
+        steps = dict(zip(moved["input"], moved["sensitivity"], strict=True))
+        metrics["sensitivity"] = {name: round(value / sd, PLACES) * sd for name, value in steps.items()}
     metrics["check"], findings = check(judged)
     calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
     by_horizon.to_csv(out / "horizons.csv", index=False, lineterminator="\n")

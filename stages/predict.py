@@ -2,6 +2,7 @@
 
 loo.csv has each training row, predicted from all others; folds.csv, where the study has folds, by a fit to the others.
 draws.csv has draws of the function along the grid of one input, where `draws` asks for some.
+sensitivity.csv says, of several inputs, how much the mean changes with each.
 new.csv has the study's new rows with mean, sd and quantiles of a new observation; forecast.csv the steps after the
 last row.  origins.csv has the held-out rows, forecast from rolling origins, where the study asks for them.
 Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
@@ -25,6 +26,7 @@ from gp.folds import predict_folds
 from gp.grid import Grid, has_slices, slices
 from gp.new_rows import NewRows
 from gp.origins import forecast_after, predict_origins
+from gp.sensitivity import sensitivities
 from gp.series import Plan
 from gp.spec import Count, Seed, Spec
 from stages import folder, run, write_json
@@ -92,6 +94,9 @@ def main(study: str, params: Params, out: Path) -> None:
         heads = ["x", *(f"draw {k + 1}" for k in range(len(drawn)))]
         table = pd.DataFrame(np.column_stack([along, drawn.T]), columns=heads)
         table.to_csv(out / "draws.csv", index=False, lineterminator="\n")
+    if fitted.data.d > 1:
+        found = sensitivities(fitted, hyperparameters)
+        found.to_csv(out / "sensitivity.csv", index=False, lineterminator="\n")
     if has_slices(fitted.data):
         fitted.predict(slices(fitted.data), hyperparameters=hyperparameters).save(out / "slices.csv")
 

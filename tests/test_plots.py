@@ -264,9 +264,15 @@ def test_slices_run_along_each_input_through_the_medians():
             assert line[:, other] == pytest.approx(np.median(rows[:, other]))
 
 
-def test_relevance_is_the_spread_over_the_lengthscale():
+def test_relevance_is_the_change_of_y_beside_the_spread_over_the_lengthscale():
     study = many_study(4)
-    figure = PLOTS["relevance"](study)
+    whole = PLOTS["relevance"](study)
+    sizes = [line.get_xdata()[0] for line in whole.axes[0].lines if line.get_marker() == "o"]
+    assert sizes == pytest.approx(sorted(study.sensitivity["sensitivity"]))
+    assert f"mean change of {TARGET} per" in whole.axes[0].get_xlabel()
+    without = dataclasses.replace(study, hyperparameters={})
+    assert len(PLOTS["relevance"](without).axes) == 1  # a kernel without ARD has no ratios
+    figure = PLOTS["relevance"](dataclasses.replace(study, sensitivity=None))
     spread = study.train.x.std(axis=0)
     expected = sorted(spread / list(study.hyperparameters.values()))
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() in "o<"]
@@ -288,7 +294,7 @@ def test_a_constant_input_has_no_relevance_and_one_input_nothing_to_compare_with
 
 
 def test_kernels_of_different_inputs_are_compared_in_one_panel():
-    study = many_study(3)
+    study = dataclasses.replace(many_study(3), sensitivity=None)
     first, second, third = study.train.columns
     names = {"kernel.numbers": (first, second), "kernel.levels": (third,)}
     apart = {f"{head}.lengthscale.{c}": 1.0 for head, columns in names.items() for c in columns}

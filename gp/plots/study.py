@@ -29,8 +29,9 @@ class Study:
     training row's y from all others, `folds` by a fit to the other folds.  `calibration` has nominal and observed
     coverage of the held-out rows or, if no y is held out, of `folds`, or else of `loo`.  Inputs that are angles have
     `periods`, and `dates` names those that are decimal years.  `horizons` has the scores of forecasts from rolling
-    origins, by `method` and number of rows `ahead`.  `hyperparameters` (by name) are in the data's units, and
-    `intervals` are their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
+    origins, by `method` and number of rows `ahead`; `sensitivity` how far y depends on each `input` (gp.sensitivity).
+    `hyperparameters` (by name) are in the data's units, and `intervals` are
+    their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
     """
 
     train: Dataset
@@ -49,6 +50,7 @@ class Study:
     periods: Mapping[str, float] = field(default_factory=dict)
     dates: tuple[str, ...] = ()
     horizons: pd.DataFrame | None = None
+    sensitivity: pd.DataFrame | None = None
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     interval: float = 0.95
@@ -99,6 +101,7 @@ class Study:
             periods=names.get("periods", {}),
             dates=tuple(names.get("dates", ())),
             horizons=_read(find("evaluate/horizons.csv"), pd.read_csv),
+            sensitivity=_read(find("predict/sensitivity.csv"), lambda path: pd.read_csv(path, dtype={"input": str})),
             intervals=fit.get("certificate", {}).get("intervals", {}),
             hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
             interval=interval,

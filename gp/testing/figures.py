@@ -74,7 +74,9 @@ def many_study(d: int = 10) -> Study:
     scales = dict(zip(names, np.geomspace(0.1, 1e5, d), strict=True))
     bounded = {name: {"lower": value / 3, "upper": 3 * value} for name, value in list(scales.items())[: d // 2]}
     lines = posterior_at(slices(study.train))
-    return dataclasses.replace(study, slices=lines, hyperparameters=scales, intervals=bounded)
+    sizes = np.geomspace(3, 0.01, d)
+    moved = pd.DataFrame({"input": study.train.columns, "sensitivity": sizes, "lower": sizes / 2, "upper": 2 * sizes})
+    return dataclasses.replace(study, slices=lines, hyperparameters=scales, intervals=bounded, sensitivity=moved)
 
 
 def series_study() -> Study:
