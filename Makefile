@@ -20,7 +20,7 @@ INSTALLED := .venv/.installed
 # data/raw/ is not generated, whatever its folders are called.
 GENERATED = $(filter-out data/raw/%,$(wildcard $(addprefix data/*/,synthesize train predict evaluate plot stamps)))
 
-.PHONY: help repro test check lint mutants chaos bench report review why verify verify-cache versions lock clean distclean
+.PHONY: help repro test check lint mutants chaos bench report review experiments why verify verify-cache versions lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  \1	/p' Makefile
@@ -61,6 +61,9 @@ report: $(PIPELINE)  ## write report.html, one page over all studies
 BASE ?= main
 review: $(PIPELINE) dvc_plots/vega.js  ## say what changed since BASE (a revision; HEAD: another, else the files on disk), and if it is better
 	$(RUN) python -m review.compare '$(BASE)' $(if $(HEAD),'$(HEAD)')
+
+experiments: $(PIPELINE)  ## one table of the experiments that began at HEAD (or BASE): what changed, better or worse
+	@$(RUN) python -m review.compare.experiments $(if $(filter command line environment,$(origin BASE)),'$(BASE)')
 
 # What draws `dvc plots`' page (.dvc/plots/page.html) without a network.
 dvc_plots/vega.js: $(PIPELINE)

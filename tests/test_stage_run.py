@@ -158,7 +158,7 @@ def test_slices_are_predicted_where_there_are_more_than_two_inputs(project):
     for stage in ("synthesize", "train", "predict"):
         project.within(f"stages.{stage}", "lake")
     written = {path.name for path in (project.path / "data/lake/predict").glob("*.csv")}
-    assert written == {"loo.csv", "slices.csv"}  # no grid in three dimensions, and no rows held out
+    assert written == {"loo.csv", "slices.csv", "sensitivity.csv"}  # no grid in three dimensions, no rows held out
 
 
 def mend_dvc(project):

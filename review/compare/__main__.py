@@ -1,7 +1,8 @@
 """`python -m review.compare BASE [HEAD]` says what changed between two revisions, and whether it is better.
 
-It reads Git and DVC's cache, and runs no stage. Without HEAD, it reviews the files on disk. It writes review.md (also
-printed; the comment for a pull request) and review.html into the folder named by --out.
+It reads Git and DVC's cache, and runs no stage. Without HEAD, it reviews the files on disk. It writes review.md (the
+comment for a pull request; also printed) and review.html into the folder named by --out. In a terminal it prints plain
+text, the verdict last.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from gp.spec import InputError
 from review.compare.changes import SAME, UNREADABLE, Change, StudyReview, changes, review_study, score_row
 from review.compare.markdown import to_markdown
 from review.compare.overlay import pictures
+from review.compare.plain import to_plain
 from review.lock.records import MALFORMED, said
 from review.lock.revisions import WORKSPACE, Revision, git, open_revision
 from review.page import render
@@ -42,6 +44,11 @@ class Review:
     def markdown(self) -> str:
         """Return the review as a pull request's comment."""
         return to_markdown(self.title, self.studies, self.notes, self.packages)
+
+    @property
+    def plain(self) -> str:
+        """Return the review for a terminal, its verdict last."""
+        return to_plain(self.title, self.studies, self.notes)
 
     @property
     def html(self) -> str:
@@ -106,7 +113,7 @@ def _notes(base: Revision, head: Revision) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write review.md and review.html, and print the former."""
+    """Write review.md and review.html, and print the former, or plain text on a terminal."""
     parser = argparse.ArgumentParser(prog="python -m review.compare", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("base", metavar="BASE", help="a revision that Git knows, e.g. main")
     parser.add_argument(
@@ -119,7 +126,10 @@ def main(arguments: Sequence[str]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "review.md").write_text(found.markdown, encoding="utf-8")
     (options.out / "review.html").write_text(found.html, encoding="utf-8")
-    print(found.markdown, end="")
+    if sys.stdout.isatty():
+        print(found.plain, *(f"all of it: {options.out / name}" for name in ("review.md", "review.html")), sep="\n")
+    else:
+        print(found.markdown, end="")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from repository import STUDY, N, Repository, forecast, scored
 from ruamel.yaml import YAML
 
 from gp.spec import InputError
+from review.compare import experiments
 from review.compare.changes import changes, signed
 from review.compare.markdown import text
+from review.lock import revisions
 from review.lock.revisions import WORKSPACE, open_revision
 
 
@@ -47,6 +50,49 @@ def test_leaves_that_differ_are_found_by_path():
 )
 def test_a_difference_has_the_places_of_two_figures_of_its_error(change, se, shown):
     assert signed(change, se) == shown
+
+
+def test_in_a_terminal_a_review_is_plain_and_its_verdict_last(repository):
+    repository.add("sine", forecast(0.02))
+    repository.add("other", forecast(0.02))
+    repository.commit()
+    worse = STUDY | {"model": {"kernel": {"kind": "matern"}}}
+    repository.add("sine", forecast(0.3, seed=1), params=worse, alarms=["training stopped"])
+    repository.commit("branch")
+    lines = repository.review().plain.splitlines()
+    assert lines[-1] == "nothing changed: other"
+    assert re.fullmatch(
+        rf"sine: worse: NLPD \+[\d.]+ ± [\d.]+ \(held-out rows, paired over {N} rows\); 1 alarm .*", lines[-2]
+    )
+    assert "  model.kernel.kind: rbf → matern" in lines
+    assert "  the certificate now says: training stopped" in lines
+    assert not re.search(r"\*\*|\|---", repository.review().plain)
+
+
+def test_experiments_are_one_table_with_params_scores_and_verdicts(repository, monkeypatch):
+    monkeypatch.setattr(revisions, "cache_folder", lambda root: repository.cache)
+    monkeypatch.chdir(repository.path)
+    repository.add("sine", forecast(0.3))
+    repository.commit()
+    with pytest.raises(InputError, match="no experiment began at HEAD: `dvc exp run --name NAME"):
+        experiments.main("HEAD")
+    begun = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    better = STUDY | {"model": {"kernel": {"kind": "matern"}}}
+    repository.add("sine", forecast(0.02, seed=1), params=better)
+    repository.commit("branch")
+    repository.git("update-ref", f"refs/exps/{begun[:2]}/{begun[2:]}/matern-1", "branch")
+    repository.git("update-ref", f"refs/exps/{begun[:2]}/{begun[2:]}/same", begun)
+    repository.git("checkout", "-q", "main")
+    head, first, second = experiments.main("HEAD").splitlines()
+    assert head.split() == list(experiments.HEADINGS)
+    expected = r"matern-1 +better +sine +model.kernel.kind=matern +[−\d.]+ → [−\d.]+ better +[\d.]+ → [\d.]+ better"
+    assert re.fullmatch(expected, first)
+    assert second.split()[:2] == ["same", "unchanged"]
+    repository.git("checkout", "-q", "branch")
+    with pytest.raises(
+        InputError, match=rf"\(2 at other commits\): `python -m review.compare.experiments {begun[:7]}`"
+    ):
+        experiments.main("HEAD")
 
 
 def test_nothing_changed_is_one_line(repository):
