@@ -1,8 +1,9 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
-horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.
-residuals.csv has the left-out rows, for `dvc plots`; check.json the sentences of the check of predictions, and one for
-each term of a sum of kernels.  If the stage synthesize wrote a baseline, it is scored too.
+horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.  For
+`dvc plots`, residuals.csv has the left-out rows, and posterior.csv the curve over one input.  check.json has the sentences
+of the check of predictions, and one for each term of a sum of kernels.  If the stage synthesize wrote a baseline, it is
+scored too.
 """
 
 import json
@@ -18,7 +19,7 @@ from gp.baselines import baselines_of, by_fold
 from gp.check import Judged, check
 from gp.dataset import Dataset
 from gp.forecast import Forecast
-from gp.posterior import Posterior
+from gp.posterior import BAND, Posterior
 from gp.scores import calibration, circle_scores, score, study_scores, trivial_forecast
 from gp.series import Plan, summary
 from gp.spec import Spec
@@ -105,6 +106,7 @@ def main(study: str, params: Params, out: Path) -> None:
     calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
     by_horizon.to_csv(out / "horizons.csv", index=False, lineterminator="\n")
     copyfile(predicted / "loo.csv", out / "residuals.csv")
+    _curve(predicted / "grid.csv").to_csv(out / "posterior.csv", index=False, lineterminator="\n")
     found = sentences(fit, train.columns, names.get("dates", ()))
     write_json(out / "check.json", {"findings": findings, **({"structure": found} if found else {})})
     write_json(out / "metrics.json", metrics)
@@ -112,6 +114,15 @@ def main(study: str, params: Params, out: Path) -> None:
         print(f"{study}: {sentence}")
     for finding in findings:
         print(f"CHECK: {study}: {finding}")
+
+
+def _curve(grid: Path) -> pd.DataFrame:
+    """Return the posterior over one input under names that are the same for every study; no rows for several."""
+    found = Posterior.load(grid) if grid.exists() else None
+    if found is None or found.x.shape[1] > 1:
+        return pd.DataFrame(columns=["x", "mean", "sd_y", *BAND])
+    band = {name: found.y.quantile(share) for name, share in BAND.items()}
+    return pd.DataFrame({"x": found.x[:, 0], "mean": found.mean, "sd_y": found.sd_y, **band})
 
 
 if __name__ == "__main__":

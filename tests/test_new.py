@@ -17,7 +17,8 @@ MORE = "\n  # a last word\n"
 def project(tmp_path, monkeypatch):
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text(PARAMS + MORE)
-    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    own = "\nplots:\n  - sine — own:\n      y: {data/sine/predict/grid.csv: mean}\n"
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text() + own)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

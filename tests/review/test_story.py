@@ -143,6 +143,8 @@ def test_both_revisions_are_drawn_over_each_other(reviewed, tmp_path):
         strokes = opened.value(f"{lines}.map(path => path.getAttribute('stroke'))")
         assert {"var(--vermillion)", "var(--blue)"} <= set(strokes)
         opened.open(plots)
+        opened.wait_for("document.querySelectorAll('canvas').length === 4")  # those of sine, which changed
+        opened.value("document.querySelector('body > details').open = true")
         opened.wait_for("document.querySelectorAll('canvas').length === 7")
         assert opened.faults == []
         assert opened.requests == [file.as_uri() for file in (review, plots, plots.with_name("vega.js"))]
