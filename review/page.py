@@ -37,6 +37,7 @@ LINE_POINTS = 1000  # of a curve; more than the pixels of a page's width
 
 THEME = {
     "background": "transparent",
+    "aria": False,  # a chart's element has a description; of each point, they are megabytes of a printed page
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {

@@ -1,9 +1,9 @@
 """Score a study's predictions: metrics.json, and calibration.csv over held-out rows, folds, or else left-out rows.
 
-horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.  For
-`dvc plots`, residuals.csv has the left-out rows, and posterior.csv the curve over one input.  check.json has the sentences
-of the check of predictions, and one for each term of a sum of kernels.  If the stage synthesize wrote a baseline, it is
-scored too.
+horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.
+For `dvc plots`, residuals.csv has the left-out rows, and posterior.csv the curve over one input.  check.json has the
+sentences of the check of predictions, and one for each term of a sum of kernels.  If the stage synthesize wrote a
+baseline, it is scored too.
 """
 
 import json

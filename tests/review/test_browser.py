@@ -1,5 +1,6 @@
 """Pages in headless Chromium: drawn whole, without a network or a complaint, on a phone, in the dark, on paper."""
 
+import base64
 import json
 from dataclasses import replace
 
@@ -136,6 +137,17 @@ def test_a_chart_that_cannot_be_drawn_is_said_and_the_others_are(opened, report_
     said = opened.value("document.querySelector('[data-chart=\"sine--loss\"]').textContent")
     assert said.startswith("This figure could not be drawn")
     assert opened.value("document.querySelectorAll('[data-chart] svg').length") == html.count("data-chart=") - 1
+
+
+def test_a_printed_page_is_small_and_its_points_are_no_groups_of_their_own(opened, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(report([study(), study("lake", d=3)]), encoding="utf-8")
+    opened.open(file)
+    opened.wait_for("document.documentElement.dataset.drawn === 'all'")
+    printed = base64.b64decode(opened.call("Page.printToPDF")["data"])
+    assert printed.startswith(b"%PDF")
+    assert len(printed) < 350_000
+    assert printed.count(b"/StructElem") < 1000
 
 
 def rows(curve, revision):
