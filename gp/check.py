@@ -127,8 +127,9 @@ def calibration(judged: Judged, level: float) -> Result:
 
 
 def tails(judged: Judged, level: float) -> Result:
-    """Judge how many rows are beyond four standard deviations, and the furthest."""
-    z = np.abs(judged.forecast.normal_score(judged.observed))
+    """Judge how many rows are beyond four standard deviations, and the furthest; outliers do not follow one another."""
+    score = judged.forecast.normal_score(judged.observed)
+    z, follows = np.abs(score), _follows(score[along(features(judged.train, judged.x))])
     count, m, furthest = int((z > FAR).sum()), len(z), float(z.max())
     expected = 2 * m * float(ndtr(-FAR))
     one = -math.expm1(m * math.log1p(-2 * float(ndtr(-furthest))))
@@ -136,6 +137,8 @@ def tails(judged: Judged, level: float) -> Result:
     if count and min(one, float(pdtrc(count - 1, expected))) < level / 2:
         what = f"{count} of {m} {judged.rows} rows are beyond 4 sd ({expected:.1g} expected), one at {furthest:.1f} sd"
         remedy = f"write `noise: {{kind: student_t}}` below model{judged.by_exact}"
+        if follows > FOLLOWS and follows * math.sqrt(m) > -ndtri(level):
+            return Result(values, f"{what}, beside rows like them: forecasts drift away, {_DRIFT}{judged.by_auto}")
         return Result(values, f"{what}: there are outliers: {remedy}")
     return Result(values)
 
@@ -147,7 +150,8 @@ def structure(judged: Judged, level: float) -> Result:
     standardised ones has a variance of 1/k at most.
     """
     z = judged.left_out.normal_score(judged.train.observed)
-    parts = [(name, rows) for name, column in _columns(judged.train) for rows in _parts(judged.train, name, column)]
+    columns = zip(judged.train.columns, judged.train.x.T, strict=True)
+    parts = [(name, rows) for name, column in columns for rows in _parts(judged.train, name, column)]
     if not parts:
         return Result({"shift": 0.0})
     means = np.array([z[rows].mean() for _, rows in parts])
@@ -171,8 +175,7 @@ def order(judged: Judged, level: float) -> Result:
     Harmonic inference allows for this in recordings, whose rows have runs.
     """
     z = judged.left_out.normal_score(judged.train.observed)
-    z = z - z.mean()
-    follows = float(z[1:] @ z[:-1] / max(float(z @ z), 1e-300))
+    follows = _follows(z)
     values = {"follows": round(follows, PLACES)}
     recorded = judged.train.run is not None
     allowed_for = recorded and judged.inference["kind"] == "harmonic"
@@ -230,15 +233,17 @@ def linear(judged: Judged, level: float) -> Result:
     return Result(values, f"{what}: write `mean: {{kind: linear}}` below model")
 
 
+def _follows(z: np.ndarray) -> float:
+    """Return the correlation of successive residuals z (m,)."""
+    z = z - z.mean()
+    return float(z[1:] @ z[:-1] / max(float(z @ z), 1e-300))
+
+
 def along(x: np.ndarray) -> np.ndarray:
     """Return the order (m,) of rows along the direction in which standardised inputs (m, d) vary most."""
     sd = x.std(axis=0)
     scaled = (x - x.mean(axis=0)) / np.where(sd > 0, sd, 1)
     return np.argsort(scaled @ np.linalg.svd(scaled, full_matrices=False)[2][0], kind="stable")
-
-
-def _columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
-    yield from zip(data.columns, data.x.T, strict=True)
 
 
 def _parts(data: Dataset, name: str, column: np.ndarray) -> list[np.ndarray]:
@@ -278,6 +283,9 @@ _NARROW = (
     "write `noise: {kind: heteroscedastic}` below model if the noise changes, `{kind: student_t}` if rows are outliers"
 )
 _WIDE = "write `noise: {kind: student_t}` below model if a few rows are far, `{kind: heteroscedastic}` if noise changes"
+_DRIFT = (
+    "which no noise mends: try a `sum` with a `linear` or `periodic` term, or `transform: log` if y grows by shares"
+)
 _SHAPE = "try a smaller lengthscale's start, another kernel, or a `sum` of two (`model.search` compares several)"
 # To add a check, write a function and add an entry here.  Metrics, table and report read this registry.
 CHECKS: dict[str, Callable[[Judged, float], Result]] = {

@@ -83,6 +83,19 @@ PROVOKED = {
         ("tails", judged(T, SINE + 0.1 * OUTLIERS, SINE, 0.1)),
         "3 of 200 left-out rows are beyond 4 sd (0.01 expected), one at 6.0 sd: there are outliers: write `noise: ",
     ),
+    "drifting": (
+        (
+            "tails",
+            replace(
+                judged(T, SINE + 0.1 * Z, SINE, 0.1),
+                rows="held-out",
+                x=T[:, None] + 10,
+                observed=SINE + 0.1 * Z + 0.06 * T,
+                shared=np.full(200, 0.95),
+            ),
+        ),
+        "beside rows like them: forecasts drift away, which no noise mends: try a `sum` with a `linear` or",
+    ),
     "a shape": (
         ("structure", judged(SHUFFLED, np.sin(SHUFFLED) + 0.5 * Z, 0.2 * np.sin(SHUFFLED), 0.75)),
         " forecasts on average: the kernel misses a shape: try a smaller lengthscale's start, another kernel",
