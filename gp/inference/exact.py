@@ -22,6 +22,7 @@ from .solved import Solved, solve
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
+MOST = 20_000  # rows that hyperparameters are learnt on unasked: an evaluation then takes a minute or two of a core
 FEWEST = 20  # that hyperparameters are learnt on
 SEED = 0  # of the rows that hyperparameters are learnt on: a saved model has the same as the fitted one
 
@@ -77,8 +78,16 @@ class Exact(Method):
     def learn(
         self, gp: GaussianProcess, optimizer: Optimizer, seed: int, checkpoints: Path | None = None
     ) -> Search | None:
-        """Return where learning on all rows, or on those chosen, ends; None where nothing is free."""
+        """Return where learning on all rows, or on those chosen, ends; None where nothing is free.
+
+        Raises InputError where it would take a day, and nobody wrote `rows`.
+        """
         some = self.learnt_on(gp)
+        if self.rows is None and gp.parameters.free and gp.distinct.n > MOST:
+            n = gp.distinct.n
+            why = f"exact inference over n={n} rows: each of a hundred evaluations and more takes n³ = {n**3:.0e} steps"
+            fix = "write inference: {kind: exact, rows: 4000}, to learn on as many (all rows predict), or {kind: auto}"
+            raise InputError(Fault("inference", why, fix))
         if some is gp or not gp.parameters.free:
             return super().learn(gp, optimizer, seed, checkpoints)
         return replace(optimizer(self, some), rows=some.n)

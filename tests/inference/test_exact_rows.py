@@ -5,7 +5,7 @@ import pytest
 
 import gp
 from gp.fitted.fit import fit_dataset
-from gp.inference import Inference
+from gp.inference import Inference, exact
 from gp.inference.exact import SEED, Exact
 from gp.inference.orderings import pairs
 from gp.model.model import Model
@@ -30,6 +30,17 @@ def test_hyperparameters_are_those_of_the_rows_alone(fitted):
     alone = gp.fit(X[some], Y[some], train=TRAIN)
     for name, value in alone.hyperparameters.items():
         assert fitted.hyperparameters[name] == pytest.approx(value, rel=0.02, abs=0.02), name
+
+
+def test_many_rows_are_not_learnt_on_unasked(monkeypatch):
+    monkeypatch.setattr(exact, "MOST", 300)
+    said = r"n=400 rows: each of .* takes n³ = 6e\+07 steps: write inference: {kind: exact, rows: 4000}"
+    with pytest.raises(InputError, match=said):
+        gp.fit(X, Y, train=TRAIN)
+    fitted = gp.fit(X, Y, inference={"kind": "exact", "rows": 50}, train={"restarts": 0})
+    assert np.isfinite(fitted.log_marginal_likelihood)
+    once = gp.log_marginal_likelihood(X, Y)  # one evaluation may be asked of any number
+    assert np.isfinite(once)
 
 
 def test_the_posterior_is_the_exact_one_of_all_rows(fitted):
