@@ -32,7 +32,12 @@ def test_a_sweep_is_run_compared_kept_and_dropped(finished, tmp_path):
     assert len(sweep) == RUN_ALL + 1
     assert do(sweep[STATUS]).count("Success") == 2
 
-    show, params, metrics = map(do, section("Compare"))
+    table, *compared = section("Compare")
+    assert table == "make experiments"
+    told = project.run("python", "-m", "review.compare.experiments", PYTHONPATH=str(ROOT), **AUTHOR).stdout
+    assert "kernel-1" in told
+    assert "kernel-2" in told
+    show, params, metrics = map(do, compared)
     header, _, *rows = show.splitlines()
     assert [name.strip() for name in header.strip("|").split("|")][1:] == [
         "truth.outside.nlpd",

@@ -1,13 +1,18 @@
 """Stamps: what is edited between a stage's last look at its inputs and DVC's own is never recorded unnoticed."""
 
 import csv
+import fcntl
 import json
 import shutil
+import time
 from dataclasses import replace
+from threading import Event, Thread
 
 import pytest
+from conftest import PATIENCE
 
 from gp.yaml import read_yaml
+from stages.wrapper import stamps
 
 # Run at the very end of the stage's process: its outputs have their names, and `dvc` has not hashed its inputs yet.
 AT_THE_END = """
@@ -73,6 +78,34 @@ def test_what_a_stage_stamps_is_what_dvc_records(finished):
         for file, values in entry["params"].items():
             recorded |= {key if file == "params.yaml" else f"{file}: {key}": value for key, value in values.items()}
         assert stamp == recorded
+
+
+def test_a_dvc_lock_that_another_dvc_writes_is_read_when_it_is_whole(finished, tmp_path, monkeypatch):
+    project = finished.copy(tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    whole, begun, reads = stamps.LOCK.read_text(encoding="utf-8"), Event(), Event()
+
+    def write():  # as DVC does: in place, holding its lock
+        with stamps.HELD.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            stamps.LOCK.write_text(whole[: len(whole) // 2] + "  :::", encoding="utf-8")
+            begun.set()
+            reads.wait(PATIENCE)
+            time.sleep(0.2)
+            stamps.LOCK.write_text(whole.replace("seed: 0", "seed: 1"), encoding="utf-8")
+
+    writer = Thread(target=write)
+    writer.start()
+    begun.wait(PATIENCE)
+    reads.set()
+    wrong = stamps.contradictions()
+    writer.join()
+    assert [str(one) for one in wrong["synthesize@sine"]] == ["studies.sine.seed: was 0, dvc.lock says 1"]
+    # Where the caller itself holds the lock, it does not wait for it.
+    with stamps.HELD.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(stamps.time, "sleep", pytest.fail)
+        assert stamps.contradictions(held=True).keys() == wrong.keys()
 
 
 def test_code_that_dvc_yaml_does_not_list_is_refused(project):

@@ -101,7 +101,7 @@ def _report_lock(repo: Repo) -> int:
     found = dict(stale(repo))
     for name, lines in found.items():
         print("\n  ".join([name, *lines]))
-    if wrong := list(recorded_wrong()):
+    if wrong := list(recorded_wrong(held=True)):
         print("\n".join(wrong))
         return 1
     if found:

@@ -71,9 +71,12 @@ def main() -> int:
     return 0
 
 
-def recorded_wrong() -> Iterator[str]:
-    """Yield a line for each stage whose inputs were edited as it ended, so that dvc.lock records wrong inputs."""
-    for stage, inputs in contradictions().items():
+def recorded_wrong(*, held: bool = False) -> Iterator[str]:
+    """Yield a line for each stage whose inputs were edited as it ended, so that dvc.lock records wrong inputs.
+
+    `held` says that the caller holds DVC's lock.
+    """
+    for stage, inputs in contradictions(held=held).items():
         yield "\n  ".join([stage, *map(str, inputs), f"({LOCK} is wrong: `make repro` runs this stage again)"])
 
 

@@ -6,9 +6,12 @@ date (treeverse/dvc#11058).  Therefore each stage writes a stamp beside its outp
 The next stage, `make repro`, `make why` and `make verify` compare stamps with dvc.lock.
 """
 
+import fcntl
 import json
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +22,8 @@ from stages.wrapper.inputs import PARAMS, PIPELINE, VERSIONS, digest
 from stages.wrapper.outputs import write_whole
 
 LOCK = Path("dvc.lock")
+HELD = Path(".dvc/tmp/lock")  # which a `dvc` holds while it writes dvc.lock, and not while a stage runs
+PATIENCE, PAUSE = 10.0, 0.02  # seconds
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,13 @@ def write(study: str, stage: str, made_of: dict[str, Any]) -> None:
     write_whole(target, json.dumps(_plain(made_of), indent=2, sort_keys=True) + "\n")
 
 
-def contradictions() -> dict[str, list[Contradiction]]:
-    """Return stage@study → the inputs that dvc.lock records wrong.
+def contradictions(*, held: bool = False) -> dict[str, list[Contradiction]]:
+    """Return stage@study → the inputs that dvc.lock records wrong; `held` says that the caller holds DVC's lock.
 
     Skips a stage that dvc.lock does not have, or whose stamp differs from the one in dvc.lock: DVC itself then finds
     the outputs changed.
     """
-    found = {name: list(_contradictions(name, entry)) for name, entry in _recorded().items() if "@" in name}
+    found = {name: list(_contradictions(name, entry)) for name, entry in _recorded(held).items() if "@" in name}
     return {name: inputs for name, inputs in found.items() if inputs}
 
 
@@ -74,8 +79,29 @@ def undeclared(deps: list[str]) -> list[Path]:
     return sorted(file for file in ours if not any(file.is_relative_to(dep) for dep in deps))
 
 
-def _recorded() -> dict[str, Any]:
-    return (read_yaml(LOCK) or {}).get("stages") or {} if LOCK.exists() else {}
+def _recorded(held: bool) -> dict[str, Any]:
+    with nullcontext() if held else _unwritten():
+        return (read_yaml(LOCK) or {}).get("stages") or {} if LOCK.exists() else {}
+
+
+@contextmanager
+def _unwritten() -> Iterator[None]:
+    """Keep other `dvc` from writing dvc.lock, which they do in place: half a file would miss stages, or be no YAML.
+
+    They hold DVC's own lock meanwhile, and try it again for some seconds where it is held.  Without a turn for PATIENCE
+    seconds, because another `dvc` is long at work, the file is read as it is.
+    """
+    if not HELD.exists():
+        yield
+        return
+    with HELD.open("rb") as file:
+        for _ in range(int(PATIENCE / PAUSE)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(PAUSE)
+        yield
 
 
 def _contradictions(name: str, entry: dict[str, Any]) -> Iterator[Contradiction]:
