@@ -1,14 +1,12 @@
 """What a fitted model predicts, from arrays and formulas alone: this file needs NumPy and nothing else.
 
-`python -m gp.export MODEL FOLDER` writes it beside a model's arrays, with the formulas of its kernels, mean and noise
-at its end.  There,
+`python -m gp.export MODEL FOLDER` writes it beside a model's arrays, with the formulas of its parts at its end.  There,
 
     from predictor import Predictor
     found = Predictor().predict(x)       # x (m, d) or (m,), in the data's units
     found.mean, found.sd_f, found.sd_y, found.quantile(0.9), found.interval(0.95)
 
-and `python predictor.py < rows.csv` answers the rows of a table.  Everything below is in internal units, but what
-`Predictor` takes and returns.
+and `python predictor.py < rows.csv` answers the rows of a table.  Only what `Predictor` takes and returns has units.
 """
 
 import csv
@@ -163,7 +161,10 @@ class Predictor:
         found = [moments(setting, self._formulas, internal) for setting in self._settings]
         means, variances, noise = (np.array(parts) for parts in zip(*found, strict=True))
         if noise_sd is not None:
-            noise = (np.asarray(noise_sd, dtype=np.float64) / scale) ** 2
+            sd = np.asarray(noise_sd, dtype=np.float64)
+            if sd.shape != (len(given),) or not ((sd > 0) & (sd < math.inf)).all():
+                raise ValueError(f"noise_sd is not {len(given)} finite numbers greater than 0")
+            noise = (sd / scale) ** 2
         sds_f, sds_y = np.sqrt(variances) * scale, np.sqrt(variances + noise) * scale
         means, known = means * scale + self._y["offset"], self._transform
         if known is None:
@@ -267,8 +268,7 @@ def solved(factor: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
     """Return the probability of a standard normal number up to z, element by element."""
-    below = [0.5 * math.erfc(-value / math.sqrt(2)) for value in z.ravel().tolist()]
-    return np.array(below).reshape(z.shape)
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.ravel().tolist()]).reshape(z.shape)
 
 
 def unpacked(written: Any, stored: Mapping[str, np.ndarray]) -> Any:

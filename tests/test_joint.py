@@ -31,11 +31,27 @@ def test_it_is_that_of_the_textbook():
 @pytest.mark.parametrize("hyperparameters", [PLUG_IN, {"kind": "laplace", "draws": 8}], ids=lambda of: of["kind"])
 def test_its_marginals_are_those_of_predict(hyperparameters):
     fitted = gp.fit(X, Y, model={"mean": {"kind": "linear"}})
-    found, marginal = (of(AT, hyperparameters=hyperparameters) for of in (fitted.joint, fitted.predict))
+    marginal, found = (fitted.predict(AT, joint=joint, hyperparameters=hyperparameters) for joint in (False, True))
     np.testing.assert_allclose(found.mean, marginal.mean, rtol=1e-8)
     np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), marginal.sd_f, rtol=1e-6)
     with_noise = np.sqrt(np.diag(found.covariance) + found.noise_variance)
     np.testing.assert_allclose(with_noise, marginal.sd_y, rtol=1e-6)
+    np.testing.assert_allclose([found.sd_f, found.sd_y], [marginal.sd_f, marginal.sd_y], rtol=1e-6)
+    np.testing.assert_array_equal(fitted.joint(AT, hyperparameters=hyperparameters).covariance, found.covariance)
+
+
+@pytest.mark.parametrize("transform", [None, "log"])
+def test_its_marginals_are_those_of_a_transform_and_of_known_noise(transform):
+    sd = np.linspace(0.1, 2, 6)
+    fitted = gp.fit(X, np.exp(Y), model={"transform": transform})
+    found, marginal = fitted.predict(AT, joint=True), fitted.predict(AT)
+    np.testing.assert_allclose([found.sd_f, found.sd_y], [marginal.sd_f, marginal.sd_y], rtol=1e-6)
+    if transform:
+        with pytest.raises(gp.InputError, match="noise_sd is the standard deviation of y, not of its transform"):
+            fitted.predict(AT, sd, joint=True)
+    else:
+        np.testing.assert_allclose(fitted.predict(AT, sd, joint=True).sd_y, fitted.predict(AT, sd).sd_y, rtol=1e-6)
+        assert not np.allclose(fitted.predict(AT, sd).sd_y, marginal.sd_y)
 
 
 def test_draws_have_its_moments_and_agree_at_equal_inputs():

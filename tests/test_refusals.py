@@ -1,5 +1,6 @@
 """Whatever is no array of numbers is refused in one line, wherever a notebook or a script may give it."""
 
+import runpy
 import subprocess
 import sys
 
@@ -95,6 +96,25 @@ def test_inputs_under_other_names_are_refused(entries, value):
     for entry in ("predict", "joint", "gradient", "update x", "paths", "frames' learner", "evaluate"):
         with pytest.raises(ValueError, match=r"'b'|- b"):
             entries[entry](NO_INPUTS[value])
+
+
+@pytest.mark.parametrize(
+    "value", [[0.1], [0.1, 0.2, 0.3], [0.1, 0.0], [0.1, -0.2], [0.1, np.inf], [0.1, np.nan], 0.1, [[0.1], [0.2]]]
+)
+def test_known_noise_is_a_number_above_zero_for_each_row(entries, value, tmp_path):
+    fitted = gp.fit(TABLE, Y, **QUICK)
+    for entry in (
+        entries["predict noise_sd"],
+        entries["fit noise_sd"],
+        lambda sd: fitted.predict(TABLE[:2], sd, joint=True),
+        lambda sd: gp.evaluate(fitted, TABLE[:2], Y[:2], noise_sd=sd),
+    ):
+        with pytest.raises(gp.InputError, match="noise_sd"):
+            entry(value)
+    export(fitted, tmp_path / "out")
+    predictor = runpy.run_path(str(tmp_path / "out" / "predictor.py"))["Predictor"](tmp_path / "out")
+    with pytest.raises(ValueError, match="noise_sd is not 2 finite numbers greater than 0"):
+        predictor.predict(TABLE[:2].to_numpy(), value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None, [1, 2], np.ones((2, 2))])

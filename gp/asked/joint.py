@@ -33,10 +33,21 @@ class Joint:
     @property
     def mean(self) -> np.ndarray:
         """Return the mean (m,) of the function."""
-        if self.transform is None:
-            return self.weights @ self.means
-        sds = np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2).clip(min=0.0))
-        return Forecast(self.means, sds, self.weights[:, None], self.transform).mean
+        return self._marginal(0.0).mean
+
+    @property
+    def sd_f(self) -> np.ndarray:
+        """Return the standard deviation of the function (m,)."""
+        return self._marginal(0.0).sd
+
+    @property
+    def sd_y(self) -> np.ndarray:
+        """Return the standard deviation of a new observation (m,)."""
+        return self._marginal(self.noise).sd
+
+    def _marginal(self, noise: np.ndarray | float) -> Forecast:
+        variances = np.diagonal(self.covariances, axis1=1, axis2=2).clip(min=0.0) + noise
+        return Forecast(self.means, np.sqrt(variances), self.weights[:, None], self.transform)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -69,11 +80,17 @@ class Joint:
 
 
 def joint(
-    gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
+    gp: GaussianProcess,
+    conditioned: Iterable[Conditioned],
+    weights: np.ndarray,
+    x: np.ndarray,
+    internal: torch.Tensor,
+    noise: np.ndarray | None = None,
 ) -> Joint:
     """Return the joint posterior at x (m, d), `internal` in internal units, at each of S settings with `weights` (S,).
 
-    Raises InputError where the method has none, or the covariances are too large.
+    `noise` (m,) are the internal variances of new observations where they are known.  Raises InputError where the
+    method has no such posterior, or the covariances are too large.
     """
     needed, available = 8 * len(weights) * len(x) ** 2, available_memory() / 4
     if needed > available:
@@ -84,11 +101,11 @@ def joint(
                 "give fewer rows, or hyperparameters={'kind': 'plug_in'}",
             )
         )
-    scale, means, covariances, noise = gp.scope.y_scale, [], [], []
+    scale, means, covariances, noises = gp.scope.y_scale, [], [], []
     for each in conditioned:
         with one_thread(), torch.no_grad():
             mean, covariance = together(each).joint(internal)
         means.append(mean * scale + gp.scope.y_offset)
         covariances.append(covariance * scale**2)
-        noise.append(gp.noise_variance(internal) * scale**2)
-    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noise), gp.spec.transform)
+        noises.append((gp.noise_variance(internal) if noise is None else noise) * scale**2)
+    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noises), gp.spec.transform)

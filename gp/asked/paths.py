@@ -179,7 +179,7 @@ def _draw(product: tuple[float, tuple[Numbers, ...]], d: int, rng: np.random.Gen
                 Fault(
                     "kernel",
                     f"a kernel of kind {kind} has neither a spectral density nor finitely many features",
-                    "draw at the inputs that you want: fitted.joint(x).sample(n, seed)",
+                    "draw at the inputs that you want: fitted.predict(x, joint=True).sample(n, seed)",
                 )
             )
     size = _features(finite, origin).shape[1]

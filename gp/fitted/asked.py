@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -50,12 +50,18 @@ class Asked:
 
         def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]: ...
 
-    def joint(self, x: Any, *, hyperparameters: Chosen = None) -> "Joint":
-        """Return the joint posterior of the function at x (m, d) or (m,): its covariance, and draws of it.
+        def predict(self, x: Any, noise_sd: Any, *, joint: Literal[True], hyperparameters: Chosen) -> "Joint": ...
 
-        `hyperparameters` as in `predict`.  Raises InputError as that does, and where inference has none (vecchia).
+    def joint(self, x: Any, noise_sd: Any = None, *, hyperparameters: Chosen = None) -> "Joint":
+        """Return `predict` with `joint`: the posterior at x (m, d) or (m,) together, its covariance, and draws of it.
+
+        Raises InputError as `predict` does, and where inference has no such posterior (vecchia).
         """
-        found: Joint = self._at("joint", "joint", x, hyperparameters)
+        return self.predict(x, noise_sd, joint=True, hyperparameters=hyperparameters)
+
+    def jointly(self, inputs: np.ndarray, noise: np.ndarray | None, hyperparameters: Chosen) -> "Joint":
+        """Return the joint posterior at `inputs` (m, d); `noise` (m,) are internal variances, where they are known."""
+        found: Joint = self._at("joint", "joint", inputs, hyperparameters, noise)
         return found
 
     def gradient(self, x: Any, *, hyperparameters: Chosen = None) -> "Gradient":
@@ -63,10 +69,10 @@ class Asked:
         found: Gradient = self._at("slopes", "gradient", x, hyperparameters)
         return found
 
-    def _at(self, module: str, name: str, x: Any, hyperparameters: Chosen) -> Any:
+    def _at(self, module: str, name: str, x: Any, hyperparameters: Chosen, *others: Any) -> Any:
         inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
         function = getattr(import_module(f"..asked.{module}", __package__), name)
-        return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs))
+        return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs), *others)
 
     def sample_paths(self, n: int, seed: int, *, hyperparameters: Chosen = None) -> "Paths":
         """Return n draws of the function that can be called anywhere (gp.asked.paths); the same for the same seed.

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
-from ..dataset import Dataset, checked
+from ..dataset import Dataset
 from ..forecast import Forecast
 from ..inference.method import Conditioned, Method
 from ..model.model import GaussianProcess, Model
@@ -30,6 +30,7 @@ from .shares import shares
 from .uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
 
 if TYPE_CHECKING:
+    from ..asked.joint import Joint
     from ..asked.update import Surprise
     from .gap import Gap
 
@@ -238,19 +239,30 @@ class Fitted(Asked):
             **self.certificate.named(),
         }
 
-    def predict(self, x: Any, noise_sd: Any = None, *, hyperparameters: Chosen = None) -> Posterior:
+    @overload
+    def predict(self, x: Any, noise_sd: Any = ..., *, hyperparameters: Chosen = ...) -> Posterior: ...
+    @overload
+    def predict(
+        self, x: Any, noise_sd: Any = ..., *, joint: Literal[True], hyperparameters: Chosen = ...
+    ) -> "Joint": ...
+    def predict(
+        self, x: Any, noise_sd: Any = None, *, joint: bool = False, hyperparameters: Chosen = None
+    ) -> "Posterior | Joint":
         """Return the marginal posterior at x (m, d) or (m,), an array or a DataFrame, in the data's units.
 
         A DataFrame's columns are taken by name.  `noise_sd` (m,) is the noise of new observations where it is known;
-        otherwise the model says.  `hyperparameters`, as in params.yaml, says whether they are integrated over
-        (gp.fitted.uncertainty); without it a rule decides.  Raises InputError for a wrong number of columns or a row
-        that is not finite.
+        otherwise the model says.  With `joint`, return that of all rows together: their covariance, and draws.
+        `hyperparameters`, as in params.yaml, says whether they are integrated over (gp.fitted.uncertainty); without it
+        a rule decides.  Raises InputError for a wrong number of columns or a row that is not finite.
         """
         inputs = inputs_of(x, self.columns, self.data.levels)
         internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
         if noise_sd is not None:
             self.model.refuse_noise_sd()
-            noise = (checked("noise_sd", noise_sd, ndim=1) / self.gp.scope.y_scale) ** 2
+            known = Dataset(x=inputs, columns=self.columns, noise_sd=noise_sd)  # checks it as that of training rows
+            noise = (np.asarray(known.noise_sd) / self.gp.scope.y_scale) ** 2
+        if joint:
+            return self.jointly(inputs, noise, hyperparameters)
         if mixture:
             return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))
         return Posterior(
