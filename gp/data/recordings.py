@@ -9,9 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ..dataset import Dataset
 from ..spec import Count, Fault, InputError, PositiveFloat, Seed, Spec
-from .oscillators.fourier import fourier_baseline
 from .oscillators.phases import TURN, names_of_differences, to_phases, velocity_rows
-from .source import Baseline, Source
+from .oscillators.source import PhaseSource
 from .table import READERS
 from .table.cells import Role
 from .table.files import check_file, check_path
@@ -35,7 +34,7 @@ class HeldOut(Spec):
     seed: Seed | None = None  # the study's where none is given
 
 
-class Phases(Format, Source):
+class Phases(Format, PhaseSource):
     """Rows of a recording: x_j = φ_j − φ_receiver (mod 2π) of each other oscillator j, y = Δφ_receiver/Δt.
 
     The table at `path` has a column `time`, with even steps, and one for each oscillator: `phases`, in radians, wrapped
@@ -103,16 +102,6 @@ class Phases(Format, Source):
         """Return the differences' names."""
         return names_of_differences(self._n, self.receiver - 1)
 
-    @property
-    def target(self) -> str:
-        """Return the target's name."""
-        return "phase_velocity"
-
-    @property
-    def periods(self) -> dict[str, float]:
-        """Return 2π for each difference."""
-        return dict.fromkeys(self.columns, TURN)
-
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the training rows and the held-out ones; raises InputError where no phase can be found."""
         runs, dt = self._runs()
@@ -131,10 +120,6 @@ class Phases(Format, Source):
             raise self._fault(f"every: {self.every:g} is longer than each trial", "write a shorter one")
         rows = velocity_rows(parts, self.receiver - 1, stride * dt)
         return self._parted(rows, seed)
-
-    def baseline(self, train: Dataset, x: np.ndarray) -> Baseline:
-        """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
-        return fourier_baseline(train, x)
 
     def _parted(self, rows: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the rows to train on and those held out."""

@@ -8,15 +8,15 @@ from pydantic import Field, model_validator
 
 from ...dataset import Dataset
 from ...spec import Count, Fault, FiniteFloat, InputError, PositiveFloat
-from ..source import Baseline, Source
-from .fourier import FourierSeries, fit_fourier, fourier_baseline
+from .fourier import FourierSeries, fit_fourier
 from .phases import TURN, names_of_differences, others, velocity_rows
+from .source import PhaseSource
 from .systems import System
 
 SIMULATED = 600  # trials from which the truth is known: their noise is a fifth of that of 20
 
 
-class Oscillators(Source):
+class Oscillators(PhaseSource):
     """Rows of a simulation: x_j = φ_j − φ_receiver (mod 2π) of each other oscillator j, y = Δφ_receiver/Δt.
 
     y is a mean of the velocity over an interval, in which x_j moves by its `step`; x is the middle.  The true function
@@ -59,16 +59,6 @@ class Oscillators(Source):
         return names_of_differences(self.system.n_oscillators, self.receiver - 1)
 
     @property
-    def target(self) -> str:
-        """Return the target's name."""
-        return "phase_velocity"
-
-    @property
-    def periods(self) -> dict[str, float]:
-        """Return 2π for each difference."""
-        return dict.fromkeys(self.columns, TURN)
-
-    @property
     def _others(self) -> list[int]:
         return others(self.system.n_oscillators, self.receiver - 1)
 
@@ -91,10 +81,6 @@ class Oscillators(Source):
         steps = int(self.cycles * TURN / self.system.frequencies[0] / every) * stride
         phases = self.system.phases(rng, self.trials, steps, stride, dt, noise_sd)
         return velocity_rows(list(phases.transpose(2, 0, 1)), i, every)
-
-    def baseline(self, train: Dataset, x: np.ndarray) -> Baseline:
-        """Return a Fourier series, fitted to `train`, at differences x (m, N − 1)."""
-        return fourier_baseline(train, x)
 
     def true_function(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ω + Σ_j Γ_j(x_j) at differences x (m, N − 1), and its standard error by simulation, (m,) each."""
