@@ -69,10 +69,13 @@ class Compiler:
         constraint, raw = getattr(kernel, f"raw_{name}_constraint"), getattr(kernel, f"raw_{name}")
         if not isinstance(constraint, LogConstraint):
             raise NotPacked
+        return self.log_of(raw, constraint.power, constraint.factor)
+
+    def log_of(self, raw: torch.Tensor, power: float = 1.0, factor: float = 1.0) -> "Hyper":
+        """Return the hyperparameter factor · exp(power · raw)."""
         if raw in self.places:
             self.used[raw] = self.places[raw]
-        fixed = raw.detach().numpy().reshape(-1).copy()
-        return Hyper(self.places.get(raw), fixed, constraint.power, constraint.factor)
+        return Hyper(self.places.get(raw), raw.detach().numpy().reshape(-1).copy(), power, factor)
 
     def squares(self, x: torch.Tensor, *, summed: bool) -> np.ndarray:
         """Return (x_i − x_k)² of each pair, (d, n(n + 1)/2), or summed over columns, (1, n(n + 1)/2).

@@ -17,6 +17,7 @@ from . import rfp
 from .distances import CLOSE
 from .levels import PackedDiffering
 from .packed import Compiler, Hyper, Packed
+from .packed_lines import FORMS
 from .stationary import MATERN_FORMS, Form, exponential
 
 
@@ -253,4 +254,5 @@ PACKED: dict[type[Kernel], Callable[[Compiler, Any, torch.Tensor], Packed]] = {
     Scale: _Scaled,
     kernels.AdditiveKernel: _Sum,
     kernels.ProductKernel: _Product,
+    **FORMS,
 }

@@ -19,6 +19,7 @@ from gp.training import Problem
 VALUE = 1e-12  # relative
 GRADIENT = 3e-12  # relative to its largest element
 CURVATURE = 1e-9  # likewise; of a steep kernel's repeated inputs, tiles take differences
+BY_DIFFERENCES = 1e-5  # likewise; of a kernel without a closed form, tiles take forward differences throughout
 
 RNG = np.random.default_rng(3)
 X = RNG.uniform(0, 3, (60, 3))
@@ -41,6 +42,17 @@ KERNELS = {
     "levels": {
         "kind": "product",
         "factors": {"a": {"kind": "rbf", "columns": ["a"]}, "b": {"kind": "categorical", "columns": ["c"]}},
+    },
+    "lines": {
+        "kind": "sum",
+        "terms": {"a": {"kind": "linear"}, "b": {"kind": "linear", "ard": True}, "c": {"kind": "rbf"}},
+    },
+    "a polynomial": {"kind": "sum", "terms": {"a": {"kind": "polynomial", "power": 3}, "b": {"kind": "rbf"}}},
+    "a change point": {
+        "kind": "changepoint",
+        "column": "b",
+        "before": {"kind": "matern", "columns": ["c"]},
+        "after": {"kind": "sum", "terms": {"a": {"kind": "rbf", "ard": True}, "b": {"kind": "constant"}}},
     },
     "a fixed period": {"kind": "periodic", "columns": ["a"], "period_length": {"fixed": 1.0}},
     "a product in a sum": {
@@ -72,8 +84,8 @@ def start(objective):
     return objective.parameters.start + 0.2 * np.random.default_rng(0).normal(size=len(objective.parameters.start))
 
 
-def test_what_is_packed_has_a_closed_form_and_all_of_these_are_tried_here():
-    assert set(PACKED) == set(CLOSED_FORMS)
+def test_what_has_a_closed_form_is_packed_and_all_of_these_are_tried_here():
+    assert set(CLOSED_FORMS) < set(PACKED)
     tried = {type(part) for spec in KERNELS.values() for part in problem(spec).gp.kernel.modules()}
     assert set(PACKED) - {kernels.ScaleKernel} <= tried  # built ones are of its subclass
 
@@ -87,7 +99,9 @@ def test_packed_it_is_the_same(kernel, monkeypatch):
     tiled, by_tiles, curvature = problem(kernel).informed(start(objective))
     assert value == pytest.approx(tiled, rel=VALUE)
     np.testing.assert_allclose(gradient, by_tiles, rtol=0, atol=GRADIENT * abs(by_tiles).max())
-    np.testing.assert_allclose(information, curvature, rtol=0, atol=CURVATURE * abs(curvature).max())
+    has_forms = all(type(part) in CLOSED_FORMS for part in objective.gp.kernel.modules() if type(part) in PACKED)
+    within = CURVATURE if has_forms else BY_DIFFERENCES
+    np.testing.assert_allclose(information, curvature, rtol=0, atol=within * abs(curvature).max())
 
 
 @pytest.mark.parametrize("noise", ["heteroscedastic", "student_t"])
@@ -100,9 +114,8 @@ def test_noise_by_autograd_goes_with_it(noise, monkeypatch):
     np.testing.assert_allclose(gradient, by_tiles, rtol=0, atol=1e-9 * abs(by_tiles).max())
 
 
-@pytest.mark.parametrize("kind", ["polynomial", "linear", "spectral_mixture"])
-def test_a_kernel_without_a_packed_form_goes_by_tiles(kind):
-    objective = problem({"kind": "sum", "terms": {"a": {"kind": "rbf"}, "b": {"kind": kind}}})
+def test_a_kernel_without_a_packed_form_goes_by_tiles():
+    objective = problem({"kind": "sum", "terms": {"a": {"kind": "rbf"}, "b": {"kind": "spectral_mixture"}}})
     objective(objective.parameters.start)
     assert objective.gp.workspace["packed"] is None
 
