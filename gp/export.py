@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import predictor
 from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers, transform_numbers
 from .fitted.asked import Chosen
 from .fitted.fitted import Fitted
-from .inference.together import Sites, Waves, together
-from .spec import InputError
+from .inference.solved import solve
+from .inference.together import Sites, Solves, Waves, together
+from .parallel import one_thread
+from .spec import Fault, InputError
+
+MOST_ROWS = 10_000  # of a model that has no dense factor of its own: one of 800 MB
 
 
 def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None) -> None:
@@ -32,7 +37,8 @@ def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None
     conditioned, weights = fitted.settings("export", hyperparameters)
     settings, used = [], dict[str, Formula]()
     for each in conditioned:
-        settings.append(_setting(together(each), used))
+        known_there = together(each)
+        settings.append(_setting(_with_factor(known_there) if isinstance(known_there, Solves) else known_there, used))
     for kind in {kind for setting in settings for part in (setting, setting["noise"]) for kind in _kinds(part)}:
         used[kind] = known[kind]
     units: dict[str, Any] = {
@@ -81,6 +87,15 @@ def _setting(known: Sites | Waves, used: dict[str, Formula]) -> dict[str, Any]:
         names_learnt = [names_of[tensor] for tensor in known.flat.tensors]
         found["flat"] = {"names": names_learnt, "root": known.flat.root, "whitened": known.flat.whitened}
     return found
+
+
+def _with_factor(known: Solves) -> Sites:
+    """Return the same posterior by a dense factor over its rows.  Raises InputError where these are too many."""
+    if (n := len(known.z)) > MOST_ROWS:
+        why = f"a predictor holds the factor of all rows, which for n={n} takes {8 * n**2 / 2**30:.0f} GiB"
+        raise InputError(Fault("inference", why, "fit with inference={'kind': 'sgpr'}, which holds a small one"))
+    with one_thread(), torch.no_grad():
+        return solve(known.gp).together()
 
 
 def _kinds(part: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 
 import gp
 from gp.asked import paths
+from gp.export import export
 
 RNG = np.random.default_rng(2)
 X = np.sort(RNG.uniform(0, 6, 25))
@@ -45,6 +46,44 @@ def test_marginals_of_the_joint_are_those_of_predict(case):
     found, marginal = fitted.joint(AT, **treated), fitted.predict(AT, **treated)
     np.testing.assert_allclose(found.mean, marginal.mean, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), marginal.sd_f, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("inference", "kernel"),
+    [
+        ({"kind": "markov"}, {"kind": "matern", "nu": 1.5}),
+        ({"kind": "harmonic"}, {"kind": "periodic", "period_length": {"fixed": 6.3}}),
+        ({"kind": "sgpr", "inducing": 25}, {"kind": "matern", "nu": 1.5}),  # every row is an inducing input
+    ],
+    ids=lambda of: of["kind"],
+)
+def test_the_joint_of_methods_that_are_exact_here_is_that_of_exact_inference(inference, kernel):
+    kernel = {**kernel, "lengthscale": {"fixed": 1.2}, "outputscale": {"fixed": 1.1}}
+    model = {"mean": {"kind": "zero"}, "kernel": kernel, "noise": {"sd": {"fixed": 0.3}}}
+    exact, found = (
+        gp.fit(X, Y, model=model, inference=by).predict(AT, joint=True) for by in ({"kind": "exact"}, inference)
+    )
+    np.testing.assert_allclose(found.covariance, exact.covariance, atol=1e-7)
+    np.testing.assert_allclose(found.mean, exact.mean, atol=1e-7)
+
+
+def test_many_rows_in_order_need_no_dense_matrix(monkeypatch, tmp_path):
+    n, rng = 40_000, np.random.default_rng(0)
+    x = np.sort(rng.uniform(0, 100, n))
+    values = {"lengthscale": {"fixed": 2.0}, "outputscale": {"fixed": 1.0}}
+    model = {"kernel": {"kind": "matern", "nu": 1.5, **values}, "noise": {"sd": {"fixed": 0.5}}}
+    fitted = gp.fit(x, np.sin(x) + 0.5 * rng.normal(size=n), model=model, inference={"kind": "markov"})
+    at = np.array([-1.0, 20.0, 20.01, 50.0, 103.0])
+    together, marginal = fitted.predict(at, joint=True), fitted.predict(at)
+    np.testing.assert_allclose(together.sd_f, marginal.sd_f, rtol=1e-6)
+    np.testing.assert_allclose(together.mean, marginal.mean, atol=1e-7)
+    correlation = together.covariance[1, 2] / np.prod(together.sd_f[1:3])
+    assert 0.9 < correlation < 1  # of neighbours
+    monkeypatch.setattr(paths, "COSINES", 16)
+    drawn = fitted.sample_paths(3, 0)(at)
+    assert (np.abs(drawn - together.mean)[:, 1:4] < 5 * together.sd_f[1:4]).all()
+    with pytest.raises(gp.InputError, match=r"factor of all rows, which for n=40000 takes 12 GiB: fit with inference="):
+        export(fitted, tmp_path)
 
 
 def test_slopes_are_those_of_differences(case):

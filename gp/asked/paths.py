@@ -19,8 +19,9 @@ from scipy.linalg import solve_triangular
 
 from ..fitted.columns import inputs_of
 from ..inference.method import Conditioned
-from ..inference.together import Sites, Waves, together
+from ..inference.together import ROWS, Sites, Solves, Waves, together
 from ..levels import Levels
+from ..matrices.tiles import slices
 from ..model.model import GaussianProcess
 from ..predictor import Numbers, active, arrays, matrix
 from ..spec import Fault, InputError, whole
@@ -45,8 +46,11 @@ class Terms:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the sum at internal inputs x (m, d), (m,)."""
-        waves = np.cos(x @ self.frequencies.T - self.phases) @ self.weights.T
-        return np.asarray((_features(self.finite, x) * waves).sum(axis=1))
+        found = np.empty(len(x))
+        for rows in slices(len(x), ROWS):
+            waves = np.cos(x[rows] @ self.frequencies.T - self.phases) @ self.weights.T
+            found[rows] = (_features(self.finite, x[rows]) * waves).sum(axis=1)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +109,7 @@ def sample_paths(
     return Paths(tuple(paths[k] for k in order), gp.scope.columns, gp.scope.levels, *units, gp.spec.transform)
 
 
-def _at_one_setting(known: Sites | Waves, count: int, rng: np.random.Generator) -> list[Path]:
+def _at_one_setting(known: Sites | Solves | Waves, count: int, rng: np.random.Generator) -> list[Path]:
     gp = known.gp
     kernel: Numbers = numbers.kernel_numbers(gp.spec.kernel, gp.kernel)
     mean: Numbers = numbers.mean_numbers(gp.mean)
@@ -117,30 +121,38 @@ def _at_one_setting(known: Sites | Waves, count: int, rng: np.random.Generator) 
     z, products = known.z.numpy(), _products(kernel)
     priors = [tuple(_draw(product, d, rng) for product in products) for _ in range(count)]
     prior = np.array([sum(terms(z) for terms in each) for each in priors]).T  # g(Z), (n, count)
-    wanted = (
-        known.mean[:, None]
-        if known.root is None
-        else known.mean[:, None] + known.root @ rng.standard_normal(prior.shape)
-    )
-    if known.noise is not None:
-        prior = prior + np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
-    whitened = solve_triangular(known.lower, prior, lower=True)
-    moves, means = solve_triangular(known.lower, wanted - whitened, lower=True, trans=1), [mean] * count
-    if flat := known.flat:
-        # With K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ for K⁻¹ the residuals of the prior's draw move the coefficients too.
-        by_root = flat.whitened.T @ prior
-        moves, change = moves + flat.whitened @ by_root, -flat.root @ by_root
-        means = [_moved(gp, flat.tensors, mean, column) for column in change.T]
+    moves, change = _moves(known, prior, rng)
+    # A flat mean's coefficients are drawn with the rest.
+    means = [mean] * count if change is None else [_moved(known, mean, column) for column in change.T]
     return [
         Path(kernel, own, formula, each, z, column) for own, each, column in zip(means, priors, moves.T, strict=True)
     ]
 
 
-def _moved(gp: GaussianProcess, tensors: tuple[Any, ...], mean: Numbers, change: np.ndarray) -> Numbers:
-    """Return the mean's numbers with `change` (q,) added to the coefficients in `tensors`."""
+def _moves(known: Sites | Solves, prior: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what moves draws `prior` (n, count) at the sites to the posterior, and a flat mean's coefficients."""
+    if isinstance(known, Solves):
+        noise = np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
+        return known.alpha[:, None] - known.solve(prior + noise), None
+    wanted = known.mean[:, None]
+    if known.root is not None:
+        wanted = wanted + known.root @ rng.standard_normal(prior.shape)
+    if known.noise is not None:
+        prior = prior + np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
+    whitened = solve_triangular(known.lower, prior, lower=True)
+    moves = solve_triangular(known.lower, wanted - whitened, lower=True, trans=1)
+    if not known.flat:
+        return moves, None
+    # With K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ for K⁻¹ the residuals of the prior's draw move the coefficients too.
+    by_root = known.flat.whitened.T @ prior
+    return moves + known.flat.whitened @ by_root, -known.flat.root @ by_root
+
+
+def _moved(known: Sites | Solves, mean: Numbers, change: np.ndarray) -> Numbers:
+    """Return the mean's numbers with `change` (q,) added to the coefficients that are unknown."""
     moved, at = dict(mean["values"]), 0
-    names = {tensor: name for name, tensor in gp.mean.named_parameters()}
-    for tensor in tensors:
+    names: dict[Any, str] = {tensor: name for name, tensor in known.gp.mean.named_parameters()}
+    for tensor in known.flat.tensors if isinstance(known, Sites) and known.flat else ():
         part = change[at : at + tensor.numel()].reshape(tuple(tensor.shape))
         moved[names[tensor]] = (np.array(moved[names[tensor]]) + part).tolist()
         at += tensor.numel()

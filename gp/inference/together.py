@@ -1,9 +1,11 @@
-"""What a posterior says of several inputs together, in the two forms that posteriors have here.
+"""What a posterior says of several inputs together, in the three forms that posteriors have here.
 
 `Sites`: the function given its values at some inputs, as in exact inference and with inducing inputs.
+`Solves`: the same of rows whose covariance has no dense factor, but solves with vectors.
 `Waves`: a sum of cosines with unknown weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -130,6 +132,37 @@ class Sites(Together):
 
 
 @dataclass(frozen=True, eq=False)
+class Solves(Together):
+    """The function at inputs x is m(x) + k(x, Z) K⁻¹(y − m) + what Z does not tell, K = k(Z, Z) + diag(`noise`).
+
+    `z` (n, d) are the rows, `alpha` (n,) is K⁻¹(y − m), `noise` (n,); `solve` returns K⁻¹V of columns V (n, q).
+    """
+
+    z: torch.Tensor
+    alpha: np.ndarray
+    noise: np.ndarray
+    solve: Callable[[np.ndarray], np.ndarray]
+
+    def joint(self, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the posterior mean (m,) and covariance (m, m) of the function at internal inputs x (m, d).
+
+        R&W 2006 eqs. 2.23–2.24.
+        """
+        kernel = self.gp.kernel
+        cross, prior = matrix(kernel, self.z, x).numpy(), matrix(kernel, x, x).numpy()
+        covariance = prior - cross.T @ self.solve(cross)
+        return self.gp.mean(x).numpy() + self.alpha @ cross, 0.5 * (covariance + covariance.T)
+
+    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        gp = self.gp
+        cross = matrix(gp.kernel, self.z, x)
+        # d(cᵀK⁻¹c) = 2 (K⁻¹c)ᵀdc, and K⁻¹c itself is none of autograd's.
+        half = torch.from_numpy(self.solve(cross.detach().numpy()))
+        variance = diagonal(gp.kernel, x) - ((2 * cross - cross.detach()) * half).sum(0)
+        return gp.mean(x) + torch.from_numpy(self.alpha) @ cross, variance
+
+
+@dataclass(frozen=True, eq=False)
 class Waves(Together):
     """The function is m(x) + Σ_j w_j cos(ω_jᵀx − φ_j), w ~ N(`mean`, `root` rootᵀ).
 
@@ -156,11 +189,11 @@ class Waves(Together):
         return self.gp.mean(x) + features @ torch.from_numpy(self.mean), spread.square().sum(1)
 
 
-def together(conditioned: Any) -> Sites | Waves:
+def together(conditioned: Any) -> Sites | Solves | Waves:
     """Return what a conditioned model says of several inputs together.  Raises InputError where it says nothing."""
     if not hasattr(conditioned, "together"):
         raise apart("this inference method predicts each input alone")
-    found: Sites | Waves = conditioned.together()
+    found: Sites | Solves | Waves = conditioned.together()
     return found
 
 

@@ -19,13 +19,13 @@ from ..exact import Exact
 from ..left_out import leave_one_out
 from ..method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
 from ..profile import Profile, least_squares
-from ..solved import solve
-from ..together import Sites
+from ..together import Solves
 from .forms import blocks_of, column_of
 from .lanes import Backward, Forward, Lanes, Rows
 from .space import Space
 
 FEW_ROWS = 500  # up to which a dense matrix is as quick
+COLUMNS = 16  # that are solved for at a time
 NUMBERS = 2**21  # of the states of inputs that are predicted at a time
 
 
@@ -194,11 +194,21 @@ class Filtered:
     def _sites(self) -> tuple[np.ndarray, np.ndarray]:
         return self._unsorted([(backward.u[:, 0], backward.d) for _, _, backward in self._passes()])
 
-    def together(self) -> Sites:
-        """Return the posterior of several inputs together, by a dense factor over the rows: the same numbers."""
-        Exact().check(self.gp.n)
-        with one_thread(), torch.no_grad():
-            return solve(self.gp).together()
+    def together(self) -> Solves:
+        """Return the posterior of several inputs together."""
+        return Solves(self.gp, self.gp.x, self._sites[0], self.noise.detach().numpy(), self._solve)
+
+    def _solve(self, columns: np.ndarray) -> np.ndarray:
+        """Return K⁻¹ `columns` (n, q) for the covariance K of the rows, noise included: α of each as y − m."""
+        space, order, found = self.lanes.space, self.order, np.empty(columns.shape)
+        steps, noise = np.append(np.diff(self.x), 0.0), self.noise.detach().numpy()[order]
+        with one_thread():
+            for some in slices(columns.shape[1], COLUMNS):
+                own = columns[order, some].T
+                lanes = Lanes(space, Rows(steps, noise, own, space.features(self.x)))
+                passes = (lanes.backward(part, lanes.forward(part), np.eye(len(own))).u for part in lanes.parts())
+                found[order, some] = lanes.flat(np.concatenate(list(passes), axis=-1)).T
+        return found
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
