@@ -113,6 +113,45 @@ UNNAMED = ",oxygen\n1,2.5\n-25,0.5\n3,0\n"
 GERMAN = "depth;oxygen\n1;2,5\n-25;0,5\n3;0\n"
 BOTH = "depth;oxygen\n1;2,5\n-25;0,5\n3.000.000;1.234,5\n"
 REFUSED = {
+    "thousands apart by a blank that does not break": Refused(
+        "depth,oxygen\n1\u00a0000,2.5\n-25\u202f000,0.5\n3000,0\n",
+        message='separators of thousands (2 such cells, the first is here): set `thousands: " "`',
+        fix={"thousands": " "},
+        x=[1000, -25_000, 3000],
+    ),
+    "minus signs of typography": Refused(
+        PLAIN.replace("-", "\u2212"), message="a sign that looks like a minus: write -", content_fixed=PLAIN
+    ),
+    "numbers in other quotes": Refused(
+        PLAIN.replace("-25", "'-25'"), message="in quotes that are not those of CSV: remove them", content_fixed=PLAIN
+    ),
+    "a limit of detection": Refused(
+        PLAIN.replace("1,2.5", "<1,2.5"), message="but a limit (less or more than can be measured)", content_fixed=PLAIN
+    ),
+    "a merge conflict": Refused(
+        "<<<<<<< HEAD\n" + PLAIN, message="has marks of a merge conflict: resolve it", content_fixed=PLAIN
+    ),
+    "a merge conflict among rows": Refused(
+        PLAIN + "=======\n3,1\n", message=":5: is a mark of a merge conflict", content_fixed=PLAIN
+    ),
+    **{
+        f"no table: {name}": Refused(content, message=message, content_fixed=PLAIN)
+        for name, content, message in (
+            ("ARFF", b"@RELATION lake\n@DATA\n1,2\n", "is ARFF: write the names into one line above the rows"),
+            ("NumPy", b"\x93NUMPY\x01\x00", "is an array of NumPy: write the table as CSV or Parquet"),
+            ("a pickle", b"\x80\x04\x95\x00", "is a pickle: write the table as CSV or Parquet"),
+            ("Feather", b"ARROW1\x00\x00", "is an Arrow (Feather) file: write the table as CSV or Parquet"),
+            ("R", b"RDX3\nX\n", "is a file of R: write the table there by write.csv"),
+            ("a picture", b"\x89PNG\r\n\x1a\n", "is an image: get the table itself"),
+            ("7z", b"7z\xbc\xaf\x27\x1c", "is an archive: unpack it"),
+            ("tar", b"t.csv".ljust(257, b"\x00") + b"ustar\x00", "is an archive (tar): unpack it"),
+            (
+                "a .dvc file",
+                b"outs:\n- md5: 0\n",
+                "is a file of DVC, not the table itself: name the table that it is of",
+            ),
+        )
+    },
     "an unnamed column that is wanted": Refused(
         UNNAMED, message="write a name for column 1, which has none", content_fixed="depth" + UNNAMED
     ),

@@ -11,7 +11,7 @@ from ...levels import level_of
 from .dates import DateFormat, IsoDate, decimal_years
 from .diagnosis import Diagnosis
 from .faults import BadCell, Faults, show
-from .format import Format
+from .format import BLANKS, Format
 
 # A value is a number, a boolean or a date; a label is any text, a level text or a whole number, of which a column holds
 # the numbers 0, 1, … in order of appearance.
@@ -49,10 +49,12 @@ class Numbers:
     """Finite decimals, with the decimal mark and the separator of thousands that `form` names."""
 
     def __init__(self, form: Format) -> None:
-        self._decimal, self._thousands = form.decimal, form.thousands
+        self._decimal, self._between = form.decimal, None
         whole, mark = r"\d+", re.escape(form.decimal)
         if form.thousands:
-            whole = rf"(?:\d{{1,3}}(?:{re.escape(form.thousands)}\d{{3}})+|\d+)"
+            # A blank is any of those that tables have between digits: they look the same.
+            between = f"[{BLANKS}]" if form.thousands in BLANKS else re.escape(form.thousands)
+            self._between, whole = re.compile(between), rf"(?:\d{{1,3}}(?:{between}\d{{3}})+|\d+)"
         self._number = re.compile(rf"[+-]?({whole}(?:{mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?", re.ASCII)
         self.name = f"a finite decimal with {form.decimal!r}"
 
@@ -63,7 +65,7 @@ class Numbers:
     def parse(self, cell: str) -> float:
         """Return the number that `cell` is; raises BadCell, which says what is wrong with it."""
         if self._number.fullmatch(cell):
-            plain = cell.replace(self._thousands, "") if self._thousands else cell
+            plain = self._between.sub("", cell) if self._between else cell
             if math.isinf(number := float(plain.replace(self._decimal, "."))):
                 raise BadCell("large", f"{show(cell)} is too large", "float64 ends at 1.8e308")
             return number

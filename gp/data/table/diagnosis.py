@@ -7,13 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 
 from .dates import guess_formats
-from .format import Format
+from .format import BLANKS, Format
 
 _KEPT = 1000  # distinct cells kept
-_BLANKS = " \u00a0\u202f"
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?P<mark>[,.'’ \u00a0\u202f_])\d{3}((?P=mark)\d{3})*", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 _BOTH = re.compile(r"[+-]?\d{1,3}(?P<thousands>[,.'’ \u00a0\u202f_])\d{3}((?P=thousands)\d{3})*(?P<decimal>[.,])\d*")
+_OTHER_MINUS = re.compile(r"[−–—‐‑﹣－]\d.*")  # noqa: RUF001: signs that are not ASCII's
+_QUOTED = re.compile(r"([`'’‘“”«»]+)[+-]?[\d.,]+[`'’‘“”«»]+")
+_LIMIT = re.compile(r"[<>≤≥]=? ?[+-]?\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
 _UNIT = re.compile(r"([$€£¥]?) ?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? ?(\D{1,12})?", re.ASCII)
 
 
@@ -88,6 +90,13 @@ class Diagnosis:
                 f'set `thousands: ","` if {cells[0]!r} is {cells[0].replace(",", "")}, or `decimal: ","` if it is '
                 f"{cells[0].replace(',', '.')}",
             )
+        if all(_OTHER_MINUS.fullmatch(cell) for cell in cells):
+            return ", but one with a sign that looks like a minus", "write - (the hyphen of the keyboard) instead"
+        if all(_QUOTED.fullmatch(cell) for cell in cells):
+            return ", but one in quotes that are not those of CSV", "remove them"
+        if all(_LIMIT.fullmatch(cell) for cell in cells):
+            fix = "write the limit, half of it, or nothing there (and `missing: drop`), as you would have it read"
+            return ", but a limit (less or more than can be measured)", fix
         units = {(m[1] or (m[4] or "").strip()) for cell in cells if (m := _UNIT.fullmatch(cell))}
         if all(_UNIT.fullmatch(cell) for cell in cells) and "" not in units:
             listed = ", ".join(sorted(units)[:5])
@@ -101,7 +110,7 @@ def _digits(cell: str) -> bool:
 
 def _keys(thousands: str, decimal: str) -> str:
     """Return what to set for numbers with these signs."""
-    keys = f'`thousands: "{thousands}"`'
+    keys = f'`thousands: "{" " if thousands in BLANKS else thousands}"`'
     return f"set {keys}" if decimal == "." else f'set {keys} and `decimal: ","`'
 
 

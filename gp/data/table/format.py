@@ -10,6 +10,8 @@ from ...spec import Fault, InputError, Spec
 from .dates import DateFormat
 from .names import Column
 
+BLANKS = " \u00a0\u202f"  # that look the same between digits: of the keyboard, no-break, narrow no-break
+
 
 class Format(Spec):
     """How a table is written.
@@ -60,7 +62,7 @@ class Format(Spec):
     @field_validator("thousands")
     @classmethod
     def _check_thousands(cls, text: str) -> str:
-        if text not in (",", ".", "'", "’", " ", "\u00a0", "\u202f", "_"):
+        if text not in (",", ".", "'", "’", "_", *BLANKS):
             why = f"is no separator of thousands (got {text!r})"
             raise InputError(Fault("", why, 'write ",", ".", "\'", "_" or a blank'))
         return text

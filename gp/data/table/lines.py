@@ -22,22 +22,39 @@ OPENERS: dict[str, Callable[[Path], Any]] = {
     ".zst": lambda path: pa.input_stream(str(path), compression="zstd"),
 }
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException, OSError)  # what these raise of a broken file
-# First bytes → what the file is, and what to do.
-_SIGNATURES = {
-    b"\x1f\x8b": ("is compressed by gzip", "end its name in .gz"),
-    b"BZh": ("is compressed by bzip2", "end its name in .bz2"),
-    b"\xfd7zXZ\0": ("is compressed by xz", "end its name in .xz"),
-    b"\x28\xb5\x2f\xfd": ("is compressed by Zstandard", "end its name in .zst"),
-    b"PAR1": ("is a Parquet file", "end its name in .parquet"),
-    b"PK\x03\x04": ("is a workbook of a spreadsheet or a ZIP archive", "save the sheet as CSV, or unpack the archive"),
-    b"\xd0\xcf\x11\xe0": ("is a workbook of Excel", "save the sheet as CSV"),
-    b"%PDF": ("is a PDF document", "get the table itself"),
-    b"SQLite format 3": ("is a database", "export the table as CSV"),
-    b"\x89HDF": ("is an HDF5 file", "write the table as CSV or Parquet"),
-    b"version https://git-lfs": ("is a pointer of Git LFS, not the table itself", "run `git lfs pull`"),
-    b"{": ("is JSON", "write the table as CSV"),
-    b"[{": ("is JSON", "write the table as CSV"),
-    b"<?xml": ("is XML", "get the table itself as CSV"),
+_AS_TABLE = "write the table as CSV or Parquet"
+# What a file that is no text table is → what to do, and its first bytes.
+_SIGNATURES: dict[str, tuple[str, tuple[bytes, ...]]] = {
+    "is compressed by gzip": ("end its name in .gz", (b"\x1f\x8b",)),
+    "is compressed by bzip2": ("end its name in .bz2", (b"BZh",)),
+    "is compressed by xz": ("end its name in .xz", (b"\xfd7zXZ\0",)),
+    "is compressed by Zstandard": ("end its name in .zst", (b"\x28\xb5\x2f\xfd",)),
+    "is a Parquet file": ("end its name in .parquet", (b"PAR1",)),
+    "is a workbook of a spreadsheet or a ZIP archive": (
+        "save the sheet as CSV, or unpack the archive",
+        (b"PK\x03\x04",),
+    ),
+    "is an archive": ("unpack it", (b"7z\xbc\xaf", b"Rar!")),
+    "is a workbook of Excel": ("save the sheet as CSV", (b"\xd0\xcf\x11\xe0",)),
+    "is a PDF document": ("get the table itself", (b"%PDF",)),
+    "is an image": ("get the table itself", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
+    "is a text document": ("save the table as CSV", (b"{\\rtf",)),
+    "is a database": ("export the table as CSV", (b"SQLite format 3",)),
+    "is an HDF5 file": (_AS_TABLE, (b"\x89HDF",)),
+    "is a NetCDF file": (_AS_TABLE, (b"CDF\x01", b"CDF\x02", b"CDF\x05")),
+    "is an Arrow (Feather) file": (_AS_TABLE, (b"ARROW1", b"FEA1")),
+    "is an array of NumPy": (_AS_TABLE, (b"\x93NUMPY",)),
+    "is a pickle": (_AS_TABLE, tuple(b"\x80" + bytes([version]) for version in range(2, 6))),
+    "is a file of R": ("write the table there by write.csv", (b"RDX2", b"RDX3", b"X\n\0\0", b"RDA")),
+    "is a file of MATLAB": ("write the table there by writetable", (b"MATLAB ",)),
+    "is a file of Stata": ("export the table as CSV", (b"<stata_dta>",)),
+    "is a file of SPSS": ("export the table as CSV", (b"$FL2", b"$FL3")),
+    "is ARFF": ("write the names into one line above the rows, and remove all else", (b"@relation", b"@RELATION")),
+    "is a pointer of Git LFS, not the table itself": ("run `git lfs pull`", (b"version https://git-lfs",)),
+    "is a file of DVC, not the table itself": ("name the table that it is of, without .dvc", (b"outs:\n- md5",)),
+    "has marks of a merge conflict": ("resolve it", (b"<<<<<<< ",)),
+    "is JSON": ("write the table as CSV", (b"{", b"[{")),
+    "is XML": ("get the table itself as CSV", (b"<?xml",)),
 }
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|table)\b", re.IGNORECASE | re.DOTALL)
 
@@ -61,8 +78,10 @@ def check_kind(path: Path) -> None:
     if _HTML.match(head):
         fix = "download the table itself (the link may be called raw or download)"
         raise InputError(Fault("", "is a page of HTML, not a table", fix, source=str(path)))
-    for signature, (why, fix) in _SIGNATURES.items():
-        if head.removeprefix(b"\xef\xbb\xbf").startswith(signature):
+    if head[257:262] == b"ustar":
+        raise InputError(Fault("", "is an archive (tar)", "unpack it", source=str(path)))
+    for why, (fix, signatures) in _SIGNATURES.items():
+        if head.removeprefix(b"\xef\xbb\xbf").startswith(signatures):
             raise InputError(Fault("", why, fix, source=str(path)))
 
 

@@ -22,6 +22,7 @@ from .lines import BROKEN, Lines, check_kind, ending, explain_encoding, open_byt
 # with 50 000 rows, a large file takes more than twice as long.
 CHUNK = 500
 _COMMENTS = ("#", "%", "//")
+_CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")  # lines that Git leaves
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ def _explain_width(row: list[str], width: int) -> tuple[str, str, str]:
     if row[0].lstrip().startswith(_COMMENTS):
         sign = next(sign for sign in _COMMENTS if row[0].lstrip().startswith(sign))
         return "comment", f"is a comment (got {','.join(row)[:60]!r})", f'set `comment: "{sign}"`'
+    if row[0].startswith(_CONFLICT):
+        return "conflict", f"is a mark of a merge conflict (got {','.join(row)[:60]!r})", "resolve the conflict"
     counts = f"{len(row)} value{'s' if len(row) > 1 else ''} for {width} columns"
     if len(row) == width + 1 and row[-1] == "":
         return "end", counts, "remove the separator at the line's end"
