@@ -123,17 +123,17 @@ class OneOf:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Return the schema of the union `source`; the member is chosen by `kind`, then validated."""
         known = {kind_of(cls): cls for cls in _members(source)}
-        members = tuple(Annotated[cls, Tag(_tag(cls))] for cls in known.values())
+        members = tuple(Annotated[cls, Tag(tag_of(cls))] for cls in known.values())
         # A choice needs two members; the second here is unreachable, and keeps pydantic's choice and messages.
         union = Union[members] if len(members) > 1 else Union[(*members, Annotated[None, Tag("")])]  # noqa: UP007
 
         def choose(value: Any) -> str | None:
             if isinstance(value, Spec):
-                return _tag(type(value))
+                return tag_of(type(value))
             if not isinstance(value, Mapping):
                 return None
             kind = value.get("kind", self.default)
-            return _tag(known[kind]) if isinstance(kind, str) and kind in known else repr(kind)
+            return tag_of(known[kind]) if isinstance(kind, str) and kind in known else repr(kind)
 
         # pydantic's `Field(discriminator="kind")` refuses `{}`; here `{}` is of the default kind.
         return handler.generate_schema(Annotated[union, Discriminator(choose)])
@@ -176,7 +176,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _tag(cls: type) -> str:
+def tag_of(cls: type) -> str:
+    """Return the tag of a class in a union, which no message shows."""
     return f"<{cls.__module__}.{cls.__qualname__}>"
 
 
@@ -268,12 +269,12 @@ def _subclasses(cls: type[Spec] = Spec) -> list[type[Spec]]:
 
 
 def _kind_of_tag(tag: str) -> str:
-    return next(kind_of(cls) for cls in _subclasses() if _tag(cls) == tag)
+    return next(kind_of(cls) for cls in _subclasses() if tag_of(cls) == tag)
 
 
 def _known_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
     """Return the keys of the class at `loc`, found by following the fault's location through the specs."""
-    classes = {_tag(cls): cls for cls in _subclasses()}
+    classes = {tag_of(cls): cls for cls in _subclasses()}
     here = _spec_in(kind)
     for step in loc[:-1]:
         if step in classes:

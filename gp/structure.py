@@ -37,6 +37,8 @@ class _Words:
         match kind:
             case "linear":
                 return "a straight line"
+            case "polynomial" if kernel["power"] == 1:
+                return "a straight line"
             case "polynomial":
                 return f"a polynomial of degree {kernel['power']}"
             case "constant":
@@ -60,6 +62,8 @@ class _Words:
             case "changepoint":
                 before, after = (self.of(kernel[side], f"{path}.{side}") for side in ("before", "after"))
                 at = self._values.get(f"{path}.location", float("nan"))
+                if before == after == "a constant":
+                    return f"a step at {self._column} {at:.6g}"
                 return f"until {self._column} {at:.6g} {before}, then {after}"
         return f"a function of kernel {kind}"
 
@@ -71,12 +75,17 @@ class _Words:
         for name, (kind, where) in parts.items():
             length = self._length(where, "lengthscale")
             if name != first:
+                line = f"whose size changes along a straight line in {self._column}"
                 slope = f"whose size changes in proportion to {self._column}"
                 drift = (
                     f"whose shape drifts over {length}" if kind in _DRIFTS else f"times {self.of(factors[name], where)}"
                 )
-                said.append(slope if kind == "linear" else drift)
+                said.append(slope if kind == "linear" else line if self._is_line(factors[name]) else drift)
         return " ".join([said[0], " and ".join(said[1:])]).strip()
+
+    @staticmethod
+    def _is_line(kernel: Mapping[str, Any]) -> bool:
+        return kernel["kind"] == "polynomial" and kernel["power"] == 1
 
     def _length(self, path: str, key: str) -> str:
         """Return a length along the input, with its unit where that is known."""

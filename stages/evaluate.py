@@ -26,6 +26,7 @@ from gp.spec import Spec
 from gp.structure import sentences
 from stages import folder, run, write_json
 
+STRUCTURES = 5  # of a search by a grammar; fit.json has all that were fitted
 PLACES = 3  # decimal places of a sensitivity over y's standard deviation
 
 
@@ -54,7 +55,8 @@ def main(study: str, params: Params, out: Path) -> None:
         inference=fit["inference"],
     )
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
-    metrics |= {name: fit[name] for name in ("search", "gap_to_exact") if name in fit}
+    metrics |= {"search": _best(fit["search"])} if "search" in fit else {}
+    metrics |= {"gap_to_exact": fit["gap_to_exact"]} if "gap_to_exact" in fit else {}
     drawn = fit.get("alarms_of_draws", [])
     if (sampling := predicted / "sampling.json").exists():
         sampled = json.loads(sampling.read_text(encoding="utf-8"))
@@ -114,6 +116,11 @@ def main(study: str, params: Params, out: Path) -> None:
         print(f"{study}: {sentence}")
     for finding in findings:
         print(f"CHECK: {study}: {finding}")
+
+
+def _best(search: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the best structures of those that a grammar made; of kernels that the user named, all."""
+    return {name: of for name, of in search.items() if "evidence" not in of or of["rank"] <= STRUCTURES}
 
 
 def _curve(grid: Path) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from gp.training import Train
 from stages import folder, run, write_json
 from stages.checkpoints import checkpoints
 
+SHOWN = 10  # kernels of a search that are printed
+
 
 class Params(Spec):
     """What this stage reads of a study."""
@@ -42,8 +44,10 @@ def main(study: str, params: Params, out: Path) -> None:
         write_json(out / "fit.json", with_gap(fitted.report(), gap))
     if params.model.search and fitted.ranking is not None:
         score = params.model.search.score
-        ranked = (f"{name} ({value:.3f})" for name, value in fitted.ranking[score].items())
-        print(f"{study}: kernels by {score}, best first: {', '.join(ranked)}")
+        best = fitted.ranking[score].head(SHOWN)
+        ranked = (f"{name} ({value:.3f})" for name, value in best.items())
+        rest = f", and {more} more" if (more := len(fitted.ranking) - len(best)) else ""
+        print(f"{study}: kernels by {score}, best first: {', '.join(ranked)}{rest}")
     print(f"{study}: log marginal likelihood {fitted.log_marginal_likelihood:.3f} nats", fitted.certificate, sep="\n")
     if (rows := fitted.inference.effective_rows(fitted.gp)) < data.n:
         print(f"noise of rows that follow each other is correlated: {data.n} rows count as {rows:.0f}")

@@ -15,6 +15,7 @@ from ..dataset import Dataset, as_array, default_columns
 from ..forecast import Forecast
 from ..inference import Inference
 from ..inference.method import Choice, refuse_levels
+from ..model.choice import GrammarSearch
 from ..model.model import GaussianProcess, Model
 from ..parallel import fan_out
 from ..row_scores import nlpd
@@ -24,6 +25,7 @@ from .columns import columns_of
 from .fitted import Fitted
 from .gap import WORSE, Gap, gap_to_exact
 from .power import with_power
+from .structures import search_structure
 from .written import what_can_be_written
 
 Written = Spec | Mapping[str, object] | None  # a section: a spec, what a user wrote of one, or its default
@@ -64,11 +66,15 @@ def fit_dataset(
 ) -> Fitted:
     """Return the model fitted to `data`: what `fit` and the stage train share.
 
-    If the model names several kernels, all are fitted, and the best is returned with the ranking.  A long training
-    writes checkpoints into the folder `checkpoints`, and resumes from them if it was killed.
+    If the model names several kernels, all are fitted, and the best is returned with the ranking; so with a grammar,
+    whose best structure is then fitted as any kernel is.  A long training writes checkpoints into the folder
+    `checkpoints`, and resumes from them if it was killed.
     """
     if model.search is None:
         return _fit_one(data, model, inference, train, seed, checkpoints)
+    if isinstance(model.search, GrammarSearch):
+        found, ranking = search_structure(data, model, inference, seed)
+        return replace(_fit_one(data, found, inference, train, seed, checkpoints), ranking=ranking)
     candidates = model.search.candidates(model)
     tasks = [(data, candidate, inference, train, seed, checkpoints) for candidate in candidates.values()]
     rows = fan_out(_scored, tasks, label="kernels")

@@ -1,12 +1,16 @@
-"""Search over models: all candidates are fitted and ranked, and the best is kept."""
+"""Search over models: all candidates are fitted and ranked, and the best is kept.
 
+Candidates are named one by one, or built up by a grammar.  `Search` is either.
+"""
+
+from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Literal, TypeVar
 
 import pandas as pd
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from ..spec import Fault, InputError, Spec
+from ..spec import Count, Fault, InputError, Spec, tag_of
 from ..transforms import Transform
 from .kernels import Kernel
 from .kernels.composite import Name
@@ -58,3 +62,32 @@ class KernelSearch(Spec):
         # Stable: of candidates with equal scores, the one that is written first wins.
         table = table.sort_values(self.score, ascending=not SCORES[self.score], kind="stable")
         return table.assign(rank=range(1, len(table) + 1))
+
+
+class GrammarSearch(Spec):
+    """Sums of products of base kernels over one input, built up in rounds (gp.fitted.structures) by a `grammar`.
+
+    At most so many `candidates` are fitted.  They are ranked by Laplace's approximation of the evidence, or by the
+    Bayesian information criterion, −½ of it, both in nats.  y is taken as its log where that is clearly better, unless
+    the model says which transform.
+    """
+
+    grammar: Literal["time_series"]
+    score: Literal["evidence", "bic"] = "evidence"
+    candidates: Count = 200
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """Return what a `Model` is not to give itself."""
+        return {"kernel": self.grammar}
+
+
+def _kind_of_search(value: Any) -> str:
+    has_grammar = isinstance(value, GrammarSearch) or (isinstance(value, Mapping) and "grammar" in value)
+    return tag_of(GrammarSearch if has_grammar else KernelSearch)
+
+
+Search = Annotated[
+    Annotated[KernelSearch, Tag(tag_of(KernelSearch))] | Annotated[GrammarSearch, Tag(tag_of(GrammarSearch))],
+    Discriminator(_kind_of_search),
+]

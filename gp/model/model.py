@@ -14,7 +14,7 @@ from ..parameters.scope import Scope, spread
 from ..parameters.vector import Auxiliary, Parameters
 from ..spec import Fault, InputError, Spec
 from ..transforms import Transform
-from .choice import KernelSearch
+from .choice import KernelSearch, Search
 from .kernels import Categorical, Kernel, Matern, Product, Sum
 from .means import Constant, Mean
 from .noise import Gaussian, Noise
@@ -43,14 +43,15 @@ class Model(Spec):
     transform: Transform | None = None
     mean: Mean = Constant()
     kernel: Kernel = Matern(ard=True)
-    search: KernelSearch | None = None
+    search: Search | None = None
     noise: Noise = Gaussian()
 
     @model_validator(mode="after")
     def _has_one_of_each(self) -> "Model":
         for key, candidates in self.search.varied.items() if self.search else ():
             if candidates and key in self.model_fields_set:
-                fix = f"drop one, or name the {key} among search.{key}s"
+                of_list = isinstance(self.search, KernelSearch)
+                fix = f"drop one, or name the {key} among search.{key}s" if of_list else "drop one"
                 raise InputError(Fault("", f"has a {key} and a search over {key}s", fix))
         return self
 

@@ -4,6 +4,8 @@ Least squares of a sinusoid plus a straight line (Lomb 1976).  SciPy's function 
 trend.  Beside a covariance that explains part of y, it is generalised least squares: everything is whitened first.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.linalg import blas
 
@@ -19,6 +21,13 @@ BACKGROUND = 101  # frequencies whose median is the background of a peak
 
 def strongest_period(x: np.ndarray, y: np.ndarray) -> float:
     """Return the period of the sinusoid that explains most of y (n,) along x (n,)."""
+    return _strongest(x.tobytes(), y.tobytes())
+
+
+@lru_cache(maxsize=8)
+def _strongest(of_x: bytes, of_y: bytes) -> float:
+    # Kept, because every build of a model with a cycle asks for it, and a search for structure builds hundreds.
+    x, y = np.frombuffer(of_x), np.frombuffer(of_y)
     most = max(2.0, min(len(y) / 2, MOST_CYCLES))
     frequencies, explained = _explained(x, y, np.linspace(1.0, most, FREQUENCIES), None)
     return float(1 / frequencies[int(np.argmax(explained))])

@@ -54,6 +54,14 @@ class Screening(Screen):
         self._search(start, self._axes)
         return self._new([*own, *best_first(self._maxima)], count)
 
+    def of_new(self, count: int) -> list[np.ndarray]:
+        """Return at most `count` starts: the stated one, and the best that keep what was stated."""
+        start = self._problem.parameters.start
+        kept = [axis for axis in self._axes if not self._named[axis.positions].any()]
+        if kept:
+            self._search(start, kept)
+        return self._new([Candidate(start, np.inf), *best_first(self._maxima)], count)
+
     def around(self, optimum: np.ndarray, value: float, count: int) -> list[np.ndarray]:
         """Return at most 2 `count` further starts: the best local maxima along all axes through an optimum.
 

@@ -12,6 +12,6 @@ from .heteroscedastic import Heteroscedastic
 from .known import Known
 from .student_t import StudentT
 
-__all__ = ["Gaussian", "Noise"]
+__all__ = ["Gaussian", "Known", "Noise"]
 
 Noise = Annotated[Gaussian | Known | Heteroscedastic | StudentT, OneOf(default="gaussian")]
