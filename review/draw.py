@@ -12,11 +12,14 @@ from review import page
 
 HEIGHT = 300  # of a figure, in pixels
 # A decimal year as text, in Vega's language: whole years as they are, parts of one by month or, zoomed in, by day.
-_DAY = "datetime(floor(datum.value), 0, 1 + (datum.value - floor(datum.value)) * 365.25)"
+_YEAR = "floor(datum.value)"
+_DAY = (  # half an hour on, so that a rounding error is no day
+    f"utc({_YEAR}, 0, 1) + (datum.value - {_YEAR}) * (utc({_YEAR} + 1, 0, 1) - utc({_YEAR}, 0, 1)) + 1800000"
+)
 _SPAN = "abs(domain('x')[1] - domain('x')[0])"
 MONTH = (
     "datum.value == floor(datum.value) ? format(datum.value, 'd')"
-    f" : timeFormat({_DAY}, {_SPAN} > 0.5 ? '%Y-%m' : '%Y-%m-%d')"
+    f" : utcFormat({_DAY}, {_SPAN} > 0.5 ? '%Y-%m' : '%Y-%m-%d')"
 )
 PLAIN = "abs(datum.value) < 10000 ? replace(datum.label, ',', '') : datum.label"  # a year is 1960, not 1,960
 PANEL = 170  # of one of many small figures, in pixels
@@ -59,11 +62,22 @@ def layered(
     """
     for layer in layers:
         layer.encoding.x.title, layer.encoding.y.title = x, y  # if titles differ, Vega-Lite shows all of them
+    layers = [_dated(layer, x) if dates else layer for layer in layers]
     first = layers[0].encoding.x
     if first["axis"] is alt.Undefined:
         first.axis = alt.Axis(labelExpr=MONTH if dates else PLAIN, labelAngle=0, labelSeparation=8)
     chart = alt.layer(*layers).properties(width="container", height=height, description=description)
     return chart.add_params(page.zoom())
+
+
+def _dated(layer: Any, title: str) -> Any:
+    """Return a layer whose tooltips say the day that a decimal year x is."""
+    lines = layer.encoding.tooltip
+    if lines is alt.Undefined:
+        return layer
+    day = f"utcFormat({_DAY.replace('datum.value', 'datum.x')}, '%Y-%m-%d')"
+    layer.encoding.tooltip = [alt.Tooltip("day:N", title=title) if line.shorthand == "x:Q" else line for line in lines]
+    return layer.transform_calculate(day=day)
 
 
 def tips(**titles: str) -> list[Any]:

@@ -86,6 +86,7 @@ def _section(results: Results) -> dict[str, Any]:
         "doubts": results.check.get("findings", []),
         "likelihood": results.fit.get("fit", {}).get("log_marginal_likelihood"),
         "hyperparameters": words.hyperparameters(results),
+        "intervals_by": words.intervals_by(results),
         "ranking": words.ranking(results),
         "scores": words.tables(results),
         "recorded": bool(results.parameters),

@@ -1,6 +1,6 @@
 """The report's text and tables: a study's certificate, scores and hyperparameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from gp.forecast import Forecast
 from gp.scores import headings, score, trivial_forecast
 from review.page import number
 from review.results import Results
+
+LISTED = 4  # hyperparameters in one sentence
+FAR = 10  # nats by which an optimum is lower, from where on nobody needs to know where it is
 
 
 @dataclass(frozen=True)
@@ -131,13 +134,31 @@ def _findings(fit: Any) -> Iterator[str]:
 def _search(fit: Any) -> Iterator[str]:
     """Yield where starts were looked for, and what the other optima say."""
     if screened := fit.get("screened"):
-        ranges = screened["ranges"].items()
-        over = "; ".join(f"{name} {number(of['lower'])} to {number(of['upper'])}" for name, of in ranges)
+        ranges = screened["ranges"]
+        over = "; ".join(f"{name} {number(of['lower'])} to {number(of['upper'])}" for name, of in ranges.items())
+        over = over if len(ranges) <= LISTED else f"over {len(ranges)} hyperparameters, whose ranges fit.json has"
         yield f"Starts were looked for at {number(screened['points'])} points{f' ({over})' if over else ''}."
     best, *others = fit.get("optima") or [None]
     for other in others:
-        at = ", ".join(f"{name} {number(value)}" for name, value in other["hyperparameters"].items())
-        yield f"Another optimum, {number(best['nats'] - other['nats'], 2)} nats lower: {at}."
+        lower, own = best["nats"] - other["nats"], best["hyperparameters"]
+        moved = {
+            name: value
+            for name, value in other["hyperparameters"].items()
+            if abs(value - own.get(name, value)) > 0.1 * abs(own.get(name, value))
+        }
+        at = ", ".join(f"{name} {number(value)}" for name, value in list(moved.items())[:LISTED])
+        more = f", and {len(moved) - LISTED} others" if len(moved) > LISTED else ""
+        yield f"Another optimum, {number(lower, 2)} nats lower{f': {at}{more}' if lower < FAR and at else ''}."
+
+
+def intervals_by(results: Results) -> str:
+    """Return how the intervals of hyperparameters were found  (gp.fitted.certificate)."""
+    treated = results.fit.get("predictions", {}).get("kind")
+    noise = dict(results.parameters.get("model", {})).get("noise", {})
+    if treated == "nuts":
+        return "draws of the chains"
+    by_row = isinstance(noise, Mapping) and noise.get("kind") in ("heteroscedastic", "student_t")
+    return "the likelihood ratio" if treated == "laplace" and not by_row else "the curvature at the optimum"
 
 
 def hyperparameters(results: Results) -> list[tuple[str, float, float | None, float | None, str]]:

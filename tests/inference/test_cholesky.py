@@ -59,13 +59,12 @@ def test_a_matrix_without_a_factor_is_told_by_lapack_too():
     assert not factorise(matrix)
 
 
-@pytest.mark.slow
-def test_lapack_never_gets_so_many_rows_that_openblas_would_crash():
+def test_lapack_never_gets_so_many_rows_that_openblas_would_crash(monkeypatch):
     assert LAPACK_ROWS < 15_500  # from where on it does, with two threads
-    n = LAPACK_ROWS + 1  # from here on no call gets more than a tile, however many rows there are
-    matrix = np.full((n, n), 0.5)
-    matrix.flat[:: n + 1] = 1.0
-    assert factorise(matrix)
-    # Of ½ I + ½ 11ᵀ the variance of row k + 1 given k rows is 1 − ½ k/(k + 1).
-    k = np.arange(n)
-    np.testing.assert_allclose(np.diagonal(matrix) ** 2, 1 - 0.5 * k / (k + 1), rtol=1e-9)
+    monkeypatch.setattr(cholesky, "LAPACK_ROWS", 100)
+    monkeypatch.setattr(cholesky, "TILE", 32)
+    sizes, dpotrf = [], cholesky.lapack.dpotrf
+    monkeypatch.setattr(cholesky.lapack, "dpotrf", lambda a, **options: sizes.append(len(a)) or dpotrf(a, **options))
+    assert factorise(covariance(100))
+    assert factorise(covariance(101))  # from here on no call gets more than a tile, however many rows there are
+    assert sizes == [100, 32, 32, 32, 5]

@@ -55,7 +55,12 @@ def test_dates_have_a_calendar_axis_and_say_where_the_forecast_begins():
     assert "sine--component-2" in drawn  # a few cycles of the season
     for name in ("posterior", "component-0", "component-1", "component-2"):
         axes = [layer["encoding"]["x"].get("axis") for layer in drawn[f"sine--{name}"]["layer"]]
-        assert "timeFormat" in axes[0]["labelExpr"]
+        assert "utcFormat" in axes[0]["labelExpr"]
+    hovered = [layer for layer in drawn["sine--posterior"]["layer"] if "tooltip" in layer["encoding"]]
+    assert len(hovered) >= 2  # the curve, and rows
+    for layer in hovered:
+        assert layer["encoding"]["tooltip"][0]["field"] == "day"
+        assert layer["transform"][0]["as"] == "day"
     rule = drawn["sine--posterior"]["layer"][-1]
     assert drawn["sine--posterior"]["datasets"][rule["data"]["name"]].split() == ["x", f"{whole.train.x.max():.6g}"]
     assert "end of training data: forecast from here" in words(report([replace(made, study=dated)]))
