@@ -20,7 +20,7 @@ from . import predictor
 from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers, transform_numbers
 from .fitted.asked import Chosen
 from .fitted.fitted import Fitted
-from .inference.solved import solve
+from .inference.solved import solve, solve_flat
 from .inference.together import Sites, Solves, Waves, together
 from .parallel import one_thread
 from .spec import Fault, InputError
@@ -95,7 +95,7 @@ def _with_factor(known: Solves) -> Sites:
         why = f"a predictor holds the factor of all rows, which for n={n} takes {8 * n**2 / 2**30:.0f} GiB"
         raise InputError(Fault("inference", why, "fit with inference={'kind': 'sgpr'}, which holds a small one"))
     with one_thread(), torch.no_grad():
-        return solve(known.gp).together()
+        return (solve_flat if known.flat else solve)(known.gp).together()
 
 
 def _kinds(part: dict[str, Any]) -> Iterator[str]:

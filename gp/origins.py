@@ -12,6 +12,7 @@ from .dataset import Dataset
 from .fitted.asked import Chosen
 from .fitted.fitted import Fitted
 from .fitted.mixture import Mixture, forecasts
+from .fitted.settings import as_learnt
 from .forecast import Forecast
 from .model.model import GaussianProcess
 from .new_rows import QUANTILES
@@ -46,7 +47,9 @@ def predict_after(fitted: Fitted, known: Dataset | None, x: np.ndarray, hyperpar
     if mixture:
         found = Mixture.of(gp, fitted.inference, mixture.draws).forecasts(internal, None)
     else:
-        found = forecasts(gp, [fitted.inference.condition(gp)], np.ones((1, 1)), internal, None)
+        treatment, method = fitted.treatment(hyperparameters)[0], fitted.inference
+        settings = as_learnt(gp, method, method.condition(gp), treatment)
+        found = forecasts(gp, settings, np.ones((1, 1)), internal, None)
     return Posterior(x, fitted.columns, *found)
 
 

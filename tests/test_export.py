@@ -57,6 +57,12 @@ CASES = {
     "svgp": {"inference": {"kind": "svgp", "inducing": 8, "epochs": 3}},
     "markov": {"inference": {"kind": "markov"}, "model": {"kernel": {"kind": "matern", "columns": ["x1"]}}},
     "harmonic": {"inference": {"kind": "harmonic"}, "model": {"kernel": CYCLES}},
+    "flat mean": {"model": {"mean": {"kind": "linear"}}, "hyperparameters": {"kind": "flat_mean"}},
+    "flat mean, sgpr": {
+        "model": {"mean": {"kind": "polynomial"}},
+        "inference": {"kind": "sgpr", "inducing": 8},
+        "hyperparameters": {"kind": "flat_mean"},
+    },
 }
 
 

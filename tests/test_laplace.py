@@ -224,13 +224,14 @@ def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
     [
         ({}, "laplace", "n=30 is at most 1000"),
         ({"train": {"kind": "adam", "steps": 2}}, "plug_in", "adam stops"),
-        ({"inference": {"kind": "sgpr", "inducing": 5}}, "plug_in", "would have to be learnt again"),
+        ({"inference": {"kind": "sgpr", "inducing": 5}}, "flat_mean", "would have to be learnt again"),
+        ({"inference": {"kind": "vecchia"}}, "flat_mean", "the method is approximate"),
         (
             {"model": {"noise": {"kind": "heteroscedastic"}}, "train": {"restarts": 0}},
             "laplace",
             "n=30 is at most 1000",
         ),
-        ({"model": {"noise": {"kind": "student_t"}}, "train": {"restarts": 0}}, "plug_in", "of each row"),
+        ({"model": {"noise": {"kind": "student_t"}}, "train": {"restarts": 0}}, "flat_mean", "of each row"),
     ],
 )
 def test_the_rule_depends_on_rows_method_and_optimizer_alone(options, kind, why):

@@ -22,6 +22,10 @@ TERMS = {
     "line": {"kind": "product", "factors": {"slope": {"kind": "linear"}, "rough": {"kind": "matern"}}},
     "curve": {"kind": "polynomial", "power": 2},
 }
+FLAT = {
+    "model": {"mean": {"kind": "linear"}, "kernel": {"kind": "matern", "nu": 1.5}},
+    "hyperparameters": {"kind": "flat_mean"},
+}
 CASES = {
     "exact": {"model": {"kernel": {"kind": "sum", "terms": TERMS}}},
     "exact, linear mean": {"model": {"mean": {"kind": "linear"}}, "hyperparameters": {"kind": "laplace", "draws": 6}},
@@ -29,6 +33,8 @@ CASES = {
     "sgpr": {"inference": {"kind": "sgpr", "inducing": 8}},
     "svgp": {"inference": {"kind": "svgp", "inducing": 8, "epochs": 5}},
     "markov": {"inference": {"kind": "markov"}, "model": {"kernel": {"kind": "matern", "nu": 1.5}}},
+    "sgpr, flat mean": {"inference": {"kind": "sgpr", "inducing": 8}} | FLAT,
+    "markov, flat mean": {"inference": {"kind": "markov"}} | FLAT,
     "harmonic": {"inference": {"kind": "harmonic"}, "model": {"kernel": PERIODIC}},
 }
 

@@ -40,6 +40,18 @@ def test_it_is_conditioning_on_all_rows(mean):
     assert len(later.leave_one_out) == 33
 
 
+def test_with_more_rows_mean_coefficients_stay_integrated_out(monkeypatch):
+    monkeypatch.setattr("gp.fitted.uncertainty.ROWS", 20)
+    fitted = gp.fit(X, Y, model={"mean": {"kind": "linear"}}, train={"restarts": 0})
+    later, joint = fitted.update(NEW_X, NEW_Y), fitted.joint(NEW_X)
+    assert later.treatment()[0].kind == "flat_mean"
+    same(later.predict(AT), replace(later, built=None).predict(AT))
+    apart, whole = NEW_Y - joint.mean, joint.covariance + np.diag(joint.noise_variance)
+    density = -0.5 * (apart @ np.linalg.solve(whole, apart) + np.linalg.slogdet(2 * np.pi * whole)[1])
+    assert later.surprise.log_density == pytest.approx(density, abs=1e-7)
+    assert fitted.joint(NEW_X, hyperparameters=PLUG_IN).covariance[2, 2] < 0.95 * joint.covariance[2, 2]
+
+
 def test_weights_of_draws_follow_what_they_predicted():
     fitted = gp.fit(X, Y, train={"restarts": 0})
     later = fitted.update(NEW_X, NEW_Y)

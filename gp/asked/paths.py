@@ -133,7 +133,8 @@ def _moves(known: Sites | Solves, prior: np.ndarray, rng: np.random.Generator) -
     """Return what moves draws `prior` (n, count) at the sites to the posterior, and a flat mean's coefficients."""
     if isinstance(known, Solves):
         noise = np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
-        return known.alpha[:, None] - known.solve(prior + noise), None
+        prior = prior + noise
+        return _with_flat_mean(known, known.alpha[:, None] - known.solve(prior), prior, rng)
     wanted = known.mean[:, None]
     if known.root is not None:
         wanted = wanted + known.root @ rng.standard_normal(prior.shape)
@@ -141,18 +142,30 @@ def _moves(known: Sites | Solves, prior: np.ndarray, rng: np.random.Generator) -
         prior = prior + np.sqrt(known.noise)[:, None] * rng.standard_normal(prior.shape)
     whitened = solve_triangular(known.lower, prior, lower=True)
     moves = solve_triangular(known.lower, wanted - whitened, lower=True, trans=1)
-    if not known.flat:
+    return _with_flat_mean(known, moves, prior, rng)
+
+
+def _with_flat_mean(
+    known: Sites | Solves, moves: np.ndarray, prior: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return `moves` (n, count) with what a flat mean adds, and by how much its coefficients are off, (q, count).
+
+    They are off by root z.  Where u is known, residuals of the prior's draw say z, by K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ for K⁻¹;
+    else z is drawn, and the mean of u given it is Lᵀ `whitened` z less.
+    """
+    flat = known.flat
+    if flat is None:
         return moves, None
-    # With K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ for K⁻¹ the residuals of the prior's draw move the coefficients too.
-    by_root = known.flat.whitened.T @ prior
-    return moves + known.flat.whitened @ by_root, -known.flat.root @ by_root
+    is_drawn = isinstance(known, Sites) and known.root is not None
+    z = rng.standard_normal((flat.root.shape[1], moves.shape[1])) if is_drawn else -flat.whitened.T @ prior
+    return moves - flat.whitened @ z, flat.root @ z
 
 
 def _moved(known: Sites | Solves, mean: Numbers, change: np.ndarray) -> Numbers:
     """Return the mean's numbers with `change` (q,) added to the coefficients that are unknown."""
     moved, at = dict(mean["values"]), 0
     names: dict[Any, str] = {tensor: name for name, tensor in known.gp.mean.named_parameters()}
-    for tensor in known.flat.tensors if isinstance(known, Sites) and known.flat else ():
+    for tensor in known.flat.tensors if known.flat else ():
         part = change[at : at + tensor.numel()].reshape(tuple(tensor.shape))
         moved[names[tensor]] = (np.array(moved[names[tensor]]) + part).tolist()
         at += tensor.numel()

@@ -79,14 +79,16 @@ def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
     found = replace(fitted, data=data, vector=vector, search=search, draws={}, gap=None, built=built)
     gained, mixtures = np.zeros(1), dict[Laplace | Nuts, Mixture]()
     with one_thread(), torch.no_grad():
-        found.__dict__["_conditioned"] = extended = _extended(found.inference, found.gp, known)
+        found.__dict__["_conditioned"] = _extended(found.inference, found.gp, known)
         for kind, before in made.items():
             mixtures[kind], densities = _reweighted(before, found, units)
             gained = densities if before is mixture else gained
         found.gp.parameters.set(vector)
     found.__dict__["_mixtures"] = mixtures
     if mixture is None:
-        gained = np.array([extended.log_likelihood - known.log_likelihood])
+        # With a flat mean, the ratio of restricted likelihoods: the density of the new rows, coefficients unknown.
+        old, now = ([each.log_likelihood for each in of.settings("update", None)[0]] for of in (fitted, found))
+        gained = np.array(now) - np.array(old)
     learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
     object.__setattr__(found, "surprise", _surprise(fitted, new, gained, learnt_on))
     return found

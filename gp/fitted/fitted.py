@@ -26,8 +26,9 @@ from .laplace import Mode, find_modes
 from .mixture import Mixture, forecasts, mix
 from .optima import describe
 from .own_share import OwnShare, own_share
+from .settings import as_learnt
 from .shares import shares
-from .uncertainty import Hyperparameters, Laplace, Nuts, PlugIn, resolve
+from .uncertainty import FlatMean, Hyperparameters, Laplace, Nuts, Treatment, resolve
 
 if TYPE_CHECKING:
     from ..asked.joint import Joint
@@ -123,11 +124,11 @@ class Fitted(Asked):
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
         mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
-        share = self._own_share
         if mixture:
-            left_out = mixture.leave_one_out(share)
+            left_out = mixture.leave_one_out(self._own_share)
         else:
-            left_out = share.removed(Forecast.normal(*self._conditioned.leave_one_out()))
+            (one,) = (each.leave_one_out() for each in self.settings("leave out", hyperparameters)[0])
+            left_out = self._own_share.removed(Forecast.normal(*one))
         means = left_out.means * scale + self.gp.scope.y_offset
         return Forecast(means, left_out.sds * scale, left_out.weights, self.model.transform)
 
@@ -135,15 +136,15 @@ class Fitted(Asked):
     def _own_share(self) -> OwnShare:
         return own_share(self.gp, self.inference)
 
-    def treatment(self, hyperparameters: Chosen = None) -> tuple[PlugIn | Laplace | Nuts, str]:
+    def treatment(self, hyperparameters: Chosen = None) -> tuple[Treatment, str]:
         """Return how predictions treat the hyperparameters, and why where a rule decides."""
         chosen = parse(Hyperparameters, hyperparameters or {}, "hyperparameters")
         return resolve(chosen, self.gp, self.inference, by_adam=isinstance(self.train, Adam))
 
     def mixture(self, hyperparameters: Chosen = None) -> Mixture | None:
-        """Return the model at draws of the hyperparameters; None where they are plugged in."""
+        """Return the model at draws of the hyperparameters; None where predictions are made at those learnt."""
         treatment, _ = self.treatment(hyperparameters)
-        if isinstance(treatment, PlugIn) or not self.gp.parameters.names:
+        if not isinstance(treatment, Laplace | Nuts) or not self.gp.parameters.names:
             return None
         if treatment not in self._mixtures:
             self._mixtures[treatment] = mix(self.gp, self.inference, self._learnt_on, self.modes, treatment)
@@ -183,6 +184,7 @@ class Fitted(Asked):
             # Evaluations need an n × n matrix, so this factor is freed once a report needs nothing more of it.
             _ = self.log_marginal_likelihood
             del self.__dict__["_conditioned"]
+            self.__dict__.pop("_with_flat_mean", None)
         try:
             return certify(
                 Problem(gp, self.inference),
@@ -207,7 +209,7 @@ class Fitted(Asked):
         if path is not None:
             self.page(path)
         log_prior, _ = self.gp.parameters.log_prior(self.vector)
-        treatment, why = self.treatment()
+        (treatment, why), rows = self.treatment(), self.inference.effective_rows(self.gp)
         has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
         found = shares(self.gp, self._conditioned)
         return {
@@ -215,11 +217,7 @@ class Fitted(Asked):
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
                 **({"log_prior": log_prior} if has_prior else {}),
-                **(
-                    {"effective_rows": round(rows)}
-                    if (rows := self.inference.effective_rows(self.gp)) < self.data.n
-                    else {}
-                ),
+                **({"effective_rows": round(rows)} if rows < self.data.n else {}),
                 "hyperparameters": {**self.gp.parameters.by_name(), **power_of(self.model.transform)},
             },
             "ends": [
@@ -256,23 +254,27 @@ class Fitted(Asked):
         a rule decides.  Raises InputError for a wrong number of columns or a row that is not finite.
         """
         inputs = inputs_of(x, self.columns, self.data.levels)
-        internal, mixture, noise = self.gp.inputs(inputs), self.mixture(hyperparameters), None
+        internal, noise = self.gp.inputs(inputs), None
         if noise_sd is not None:
             self.model.refuse_noise_sd()
             known = Dataset(x=inputs, columns=self.columns, noise_sd=noise_sd)  # checks it as that of training rows
             noise = (np.asarray(known.noise_sd) / self.gp.scope.y_scale) ** 2
         if joint:
             return self.jointly(inputs, noise, hyperparameters)
-        if mixture:
-            return Posterior(inputs, self.columns, *mixture.forecasts(internal, noise))
-        return Posterior(
-            inputs, self.columns, *forecasts(self.gp, [self._conditioned], np.ones((1, 1)), internal, noise)
-        )
+        settings, weights = self.settings("predict", hyperparameters)
+        return Posterior(inputs, self.columns, *forecasts(self.gp, settings, weights[:, None], internal, noise))
 
     def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
         """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,)."""
         mixture = self.mixture(hyperparameters)
-        return (mixture.conditioned(label), mixture.weights[:, 0]) if mixture else ([self._conditioned], np.ones(1))
+        if mixture:
+            return mixture.conditioned(label), mixture.weights[:, 0]
+        is_flat = isinstance(self.treatment(hyperparameters)[0], FlatMean)
+        return self._with_flat_mean if is_flat else [self._conditioned], np.ones(1)
+
+    @cached_property
+    def _with_flat_mean(self) -> Iterable[Conditioned]:
+        return as_learnt(self.gp, self.inference, self._conditioned, FlatMean())
 
     def save(self, path: str | Path) -> None:
         """Write the model file (gp.fitted.file): training rows, learnt values, the specs, and all draws made so far.

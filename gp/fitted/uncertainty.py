@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..inference.flat_mean import integrable
 from ..inference.method import Method
 from ..model.model import GaussianProcess
 from ..spec import OneOf, Spec
@@ -21,6 +22,18 @@ class PlugIn(Spec):
 
     def __str__(self) -> str:
         return "at the learnt hyperparameters"
+
+
+class FlatMean(Spec):
+    """Hyperparameters are taken to be what was learnt, but mean coefficients are integrated out.
+
+    Those without bounds or a prior have a flat one (gp.inference.flat_mean).
+    """
+
+    kind: Literal["flat_mean"] = "flat_mean"
+
+    def __str__(self) -> str:
+        return "at the learnt hyperparameters, mean coefficients integrated out"
 
 
 class Laplace(Spec):
@@ -53,7 +66,10 @@ class Nuts(Spec):
 
 
 class Auto(Spec):
-    """laplace where it matters and costs less than the fit, else plug_in; fit.json says which, and why."""
+    """laplace where it matters and costs less than the fit, else flat_mean; fit.json says which, and why.
+
+    Where nothing is free, or adam has not come to an optimum, plug_in.
+    """
 
     kind: Literal["auto"] = "auto"
 
@@ -61,12 +77,11 @@ class Auto(Spec):
         return "by the default rule"
 
 
-Hyperparameters = Annotated[Auto | PlugIn | Laplace | Nuts, OneOf(default="auto")]
+Hyperparameters = Annotated[Auto | PlugIn | FlatMean | Laplace | Nuts, OneOf(default="auto")]
+Treatment = PlugIn | FlatMean | Laplace | Nuts
 
 
-def resolve(
-    chosen: Hyperparameters, gp: GaussianProcess, method: Method, *, by_adam: bool
-) -> tuple[PlugIn | Laplace | Nuts, str]:
+def resolve(chosen: Hyperparameters, gp: GaussianProcess, method: Method, *, by_adam: bool) -> tuple[Treatment, str]:
     """Return what `chosen` means for the model `gp` and its method, and why where it is not the user's own choice."""
     if not isinstance(chosen, Auto):
         return chosen, ""
@@ -75,13 +90,14 @@ def resolve(
         return PlugIn(), "no hyperparameter is free"
     if by_adam:
         return PlugIn(), "adam stops after its steps, which need not be at an optimum"
+    known: Treatment = FlatMean() if method.flattens and len(integrable(gp)) else PlugIn()
     # Parameters of each row are held: solved for at each draw they cost more than the fit, and many draws have none.
     if any(parameter.auxiliary for parameter in gp.parameters.free) and not (gp.noise.held and method.is_dense):
-        return PlugIn(), "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
+        return known, "the parameters of each row, or inducing inputs, would have to be learnt again at each draw"
     if not method.is_exact and method.grows:
-        return PlugIn(), "the method is approximate, for many rows"
+        return known, "the method is approximate, for many rows"
     if not method.grows:
         return Laplace(), "an evaluation costs the same for any number of rows"
     if n > ROWS:
-        return PlugIn(), f"n={n} is more than {ROWS}"
+        return known, f"n={n} is more than {ROWS}"
     return Laplace(), f"n={n} is at most {ROWS}"

@@ -13,12 +13,11 @@ from ..model.model import GaussianProcess
 from ..parallel import available_memory, one_thread
 from ..parameters.scope import spread
 from ..spec import Fault, InputError
-from .flat_mean import FlatMean
 from .information import average_information
 from .method import ByNoise, Method, Optimizer, Search
 from .orderings import pairs
 from .profile import Profile, profile_of
-from .solved import Solved, solve
+from .solved import Solved, solve, solve_flat
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
@@ -45,6 +44,7 @@ class Exact(Method):
 
     is_exact: ClassVar[bool] = True
     is_dense: ClassVar[bool] = True
+    flattens: ClassVar[bool] = True
 
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
@@ -173,26 +173,13 @@ class _Integrated(Exact):
     ) -> tuple[float, np.ndarray]:
         """Return the restricted log likelihood, nats, and its raw gradient: zero for what is integrated out."""
         with one_thread(), torch.set_grad_enabled(gradient):
-            solved = _with_flat_mean(gp)
+            solved = solve_flat(gp)
             return solved.log_likelihood, solved.pull_back() if gradient else np.zeros(0)
 
     def condition(self, gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
         """Return the model conditioned on its rows; it is left at the estimate of its mean coefficients."""
         with one_thread(), torch.no_grad():
-            return _with_flat_mean(gp, factor)
-
-
-def _with_flat_mean(gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
-    """Return the model solved with its mean coefficients integrated out, and move it to their estimate."""
-    profile = profile_of(gp)
-    solved = solve(gp.distinct, profile.design, factor)
-    flat = FlatMean.of(profile.tensors, profile.design, solved.whitened)
-    change = flat.change(solved.alpha)
-    vector = gp.parameters.vector
-    vector[profile.positions] += change / profile.reference
-    gp.parameters.set(vector)
-    alpha = solved.alpha - flat.whitened @ (flat.whitened.T @ solved.residual)
-    return replace(solved, residual=solved.residual - flat.design @ change, alpha=alpha, flat=flat)
+            return solve_flat(gp, factor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -208,6 +208,7 @@ class Method(Spec):
     profiles: ClassVar[bool] = False  # whether `evaluate` takes a profile
     is_exact: ClassVar[bool] = False  # whether all it says is that of the exact posterior, but for rounding
     is_dense: ClassVar[bool] = False  # whether `evaluate` is the exact likelihood of K + noise over all rows
+    flattens: ClassVar[bool] = False  # whether what `condition` returns has `with_flat_mean` (gp.inference.flat_mean)
     groups: ClassVar[bool] = False  # whether rows that share their inputs cost as much as one
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 

@@ -7,7 +7,7 @@ needs only the inverse's diagonal.  LAPACK is SciPy's.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,9 +22,10 @@ from ..matrices.symmetric import Symmetric, Tiled, symmetric
 from ..matrices.tiles import TILE, slices
 from ..model.model import GaussianProcess
 from ..parallel import keep_freed_memory, lapack_threads, one_thread
-from .flat_mean import FlatMean
+from .flat_mean import FlatMean, move
 from .left_out import leave_one_out
 from .method import ByNoise, Moments, moments_of_terms, positive_part, without_factor
+from .profile import profile_of
 from .together import Sites
 
 ROWS = 1024  # predicted at a time
@@ -88,6 +89,11 @@ class Solved:
             return {name: self._marginals(kernel, x, None if name else own) for name, kernel in kernels.items()}
 
         return moments_of_terms(self.gp, x, marginals)
+
+    def with_flat_mean(self) -> "Solved":
+        """Return it with mean coefficients integrated out, by the same factor; the model moves to their estimate."""
+        with one_thread(), torch.no_grad():
+            return solve_flat(self.gp, self.factor)
 
     def together(self) -> Sites:
         """Return the posterior of several inputs together."""
@@ -217,6 +223,17 @@ def solve(gp: GaussianProcess, design: np.ndarray | None = None, factor: np.ndar
     solved = matrix.solve(columns)  # line 3
     scatter = gp.repeats.scatter if gp.repeats else None
     return Solved(gp, matrix, noise, graph, log_determinant, residual, solved[:, 0], solved[:, 1:], scatter)
+
+
+def solve_flat(gp: GaussianProcess, factor: np.ndarray | None = None) -> Solved:
+    """Return the model solved with its mean coefficients integrated out, and move it to their estimate."""
+    profile = profile_of(gp)
+    solved = solve(gp.distinct, profile.design, factor)
+    flat = FlatMean.of(profile.tensors, profile.design.T @ solved.whitened, solved.whitened)
+    change = flat.change(profile.design.T @ solved.alpha)
+    move(gp, profile, change)
+    alpha = solved.alpha - flat.whitened @ (flat.whitened.T @ solved.residual)
+    return replace(solved, residual=solved.residual - profile.design @ change, alpha=alpha, flat=flat)
 
 
 def _noise(gp: GaussianProcess) -> tuple[np.ndarray, tuple[torch.Tensor, torch.Tensor | None] | None]:

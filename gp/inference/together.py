@@ -79,7 +79,8 @@ class Sites(Together):
     """The function at inputs x is m(x) + k(x, Z) L⁻ᵀ u + what Z does not tell, u ~ N(`mean`, `root` rootᵀ).
 
     `z` (n, d) are the sites, `factor` L (n, n) the Cholesky factor of k(Z, Z) + diag(`noise`), `mean` (n,), and `root`
-    (n, n), or None where u is known.  A flat mean's coefficients are unknown besides (gp.inference.flat_mean).
+    (n, n), or None where u is known.  A flat mean's coefficients are unknown besides (gp.inference.flat_mean): where
+    they are root z off, z ~ N(0, I), the function at x is (its columns there) root z − k(x, Z) `flat.whitened` z off.
     """
 
     z: torch.Tensor
@@ -102,7 +103,7 @@ class Sites(Together):
             spread = self.root.T @ whitened
             covariance += spread.T @ spread
         if self.flat:
-            unknown = self.flat.columns(self.gp, x) - cross.T @ self.flat.whitened
+            unknown = _unknown(self.gp, self.flat, x, torch.from_numpy(cross)).numpy()
             covariance += unknown @ unknown.T
         return mean, 0.5 * (covariance + covariance.T)
 
@@ -125,9 +126,7 @@ class Sites(Together):
         if self.root is not None:
             variance = variance + (torch.from_numpy(self.root).T @ whitened).square().sum(0)
         if self.flat:
-            columns = dict(gp.mean.columns(x))  # type: ignore[operator]
-            own = torch.hstack([columns[tensor] for tensor in self.flat.tensors]) @ torch.from_numpy(self.flat.root)
-            variance = variance + (own - cross.T @ torch.from_numpy(self.flat.whitened)).square().sum(1)
+            variance = variance + _unknown(gp, self.flat, x, cross).square().sum(1)
         return mean, variance
 
 
@@ -135,22 +134,27 @@ class Sites(Together):
 class Solves(Together):
     """The function at inputs x is m(x) + k(x, Z) K⁻¹(y − m) + what Z does not tell, K = k(Z, Z) + diag(`noise`).
 
-    `z` (n, d) are the rows, `alpha` (n,) is K⁻¹(y − m), `noise` (n,); `solve` returns K⁻¹V of columns V (n, q).
+    `z` (n, d) are the rows, `alpha` (n,) is K⁻¹(y − m), `noise` (n,); `solve` returns K⁻¹V of columns V (n, q).  A flat
+    mean is as in `Sites`; `alpha` is that at its estimate.
     """
 
     z: torch.Tensor
     alpha: np.ndarray
     noise: np.ndarray
     solve: Callable[[np.ndarray], np.ndarray]
+    flat: FlatMean | None = None
 
     def joint(self, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the posterior mean (m,) and covariance (m, m) of the function at internal inputs x (m, d).
 
-        R&W 2006 eqs. 2.23–2.24.
+        R&W 2006 eqs. 2.23–2.24; a flat mean adds eq. 2.42's term.
         """
         kernel = self.gp.kernel
         cross, prior = matrix(kernel, self.z, x).numpy(), matrix(kernel, x, x).numpy()
         covariance = prior - cross.T @ self.solve(cross)
+        if self.flat:
+            unknown = _unknown(self.gp, self.flat, x, torch.from_numpy(cross)).numpy()
+            covariance += unknown @ unknown.T
         return self.gp.mean(x).numpy() + self.alpha @ cross, 0.5 * (covariance + covariance.T)
 
     def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,6 +163,8 @@ class Solves(Together):
         # d(cᵀK⁻¹c) = 2 (K⁻¹c)ᵀdc, and K⁻¹c itself is none of autograd's.
         half = torch.from_numpy(self.solve(cross.detach().numpy()))
         variance = diagonal(gp.kernel, x) - ((2 * cross - cross.detach()) * half).sum(0)
+        if self.flat:
+            variance = variance + _unknown(gp, self.flat, x, cross).square().sum(1)
         return gp.mean(x) + torch.from_numpy(self.alpha) @ cross, variance
 
 
@@ -187,6 +193,13 @@ class Waves(Together):
         features = self._features(x)
         spread = features @ torch.from_numpy(self.root)
         return self.gp.mean(x) + features @ torch.from_numpy(self.mean), spread.square().sum(1)
+
+
+def _unknown(gp: GaussianProcess, flat: FlatMean, x: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
+    """Return by how much the function at x (m, d) is off, (m, r), where a flat mean is by its root; `cross` (n, m)."""
+    columns = dict(gp.mean.columns(x))  # type: ignore[operator]
+    own = torch.hstack([columns[tensor] for tensor in flat.tensors])
+    return own @ torch.from_numpy(flat.root) - cross.T @ torch.from_numpy(flat.whitened)
 
 
 def together(conditioned: Any) -> Sites | Solves | Waves:

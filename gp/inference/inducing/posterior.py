@@ -1,7 +1,8 @@
 """What sparse methods share: the posterior given q(u), leave-one-out in one more pass, a suitable starting noise."""
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,20 +13,26 @@ from ...matrices.cholesky import NotPositiveDefinite
 from ...matrices.tiles import diagonal, matrix, slices
 from ...model.model import GaussianProcess
 from ...parallel import one_thread
+from ..flat_mean import FlatMean, columns_of, move
 from ..method import Moments, moments_of_terms, positive_part
+from ..profile import profile_of
 from ..together import Sites
-from .bound import BLOCK, Gaussian, Inducing, optimum
-from .rows import ModelRows, blocks
+from .bound import BLOCK, Gaussian, Inducing, Projected, optimum
+from .rows import Batch, ModelRows, blocks
 
 
 @dataclass(frozen=True, eq=False)
 class SparsePosterior:
-    """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if already known."""
+    """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if already known.
+
+    With a `flat` mean its coefficients are integrated out, and the model holds their estimate.
+    """
 
     gp: GaussianProcess
     inducing: Inducing
     q: Gaussian
     bound: float | None = None
+    flat: FlatMean | None = None
     condition_number: None = None  # no n×n matrix is factorised
 
     @cached_property
@@ -34,18 +41,49 @@ class SparsePosterior:
         if self.bound is not None:
             return self.bound
         with one_thread(), torch.no_grad():
-            return bound_at(self.gp, self.inducing, self.q)
+            return bound_at(self.gp, self.inducing, self.q) + (self.flat.log_likelihood if self.flat else 0.0)
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d)  (Hensman et al. 2013, eq. 2)."""
-        return moments_of_terms(
-            self.gp, x, lambda kernels: {name: self._marginals(kernel, x) for name, kernel in kernels.items()}
-        )
+        own = self.flat.columns(self.gp, x) if self.flat else None
+
+        def marginals(kernels: Mapping[str, Kernel]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+            # A term of a sum has no mean function of its own.
+            return {name: self._marginals(kernel, x, None if name else own) for name, kernel in kernels.items()}
+
+        return moments_of_terms(self.gp, x, marginals)
+
+    def with_flat_mean(self) -> "SparsePosterior":
+        """Return it with its mean coefficients integrated out; the model moves to their estimate.
+
+        K is k(X, Z) K_ZZ⁻¹ k(Z, X) + noise.  With S the covariance of q(v), b = Σ a_i φ_iᵀ/σ_i² and M = S b, the mean
+        at x for the columns Φ as targets is a(x)ᵀM, and A = Σ φ_i φ_iᵀ/σ_i² − bᵀM.  Here b = L⁻¹ Σ k(Z, x_i) φ_iᵀ/σ_i².
+        """
+        gp, z, q, profile = self.gp, self.inducing.z.detach(), self.q, profile_of(self.gp)
+        count = len(profile.positions)
+        cross, gram, moment = np.zeros((len(z), count)), np.zeros((count, count)), np.zeros(count)
+        with one_thread(), torch.no_grad():
+            for batch in blocks(ModelRows(gp), BLOCK):
+                columns = columns_of(gp, profile.tensors, batch.x)
+                weighted = columns / gp.noise.of_rows(batch.x, batch.noise_sd)[0].numpy()[:, None]
+                cross += matrix(gp.kernel, z, batch.x).numpy() @ weighted
+                gram += columns.T @ weighted
+                moment += weighted.T @ (batch.y - gp.mean(batch.x)).numpy()
+            factor = self.inducing.factor
+            b = torch.linalg.solve_triangular(factor, torch.from_numpy(cross), upper=False)
+            means = q.factor @ (q.factor.T @ b)
+            whitened = torch.linalg.solve_triangular(factor.T, means, upper=True).numpy()
+            flat = FlatMean.of(profile.tensors, gram - (b.T @ means).numpy(), whitened)
+            moment -= (b.T @ q.mean).numpy()
+            change, bound = flat.change(moment), self.bound
+            moved = Gaussian(q.mean - means @ torch.from_numpy(change), q.factor)
+        move(gp, profile, change)
+        return replace(self, q=moved, flat=flat, bound=None if bound is None else bound + flat.gain(moment))
 
     def together(self) -> Sites:
         """Return the posterior of several inputs together."""
         factor, q = self.inducing.factor.numpy(), self.q
-        return Sites(self.gp, self.inducing.z.detach(), factor, q.mean.numpy(), root=q.factor.numpy())
+        return Sites(self.gp, self.inducing.z.detach(), factor, q.mean.numpy(), root=q.factor.numpy(), flat=self.flat)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the training rows, (n,), in internal units."""
@@ -61,7 +99,8 @@ class SparsePosterior:
 
         q(v) ∝ p(v) Π_i N(r_i | a_iᵀv, σ_i²) at its optimum.  Without the site of row i, and with h = |Fᵀa_i|²/σ_i², the
         function's mean is (μᵀa_i − h r_i)/(1 − h), and the contribution of q(v) to its variance h σ_i²/(1 − h) (Sherman
-        & Morrison).  Inducing inputs and hyperparameters are not refitted.  Raises ArithmeticError if q(v) is so far
+        & Morrison).  What a flat mean adds is that of K (`with_flat_mean`), whose precision of a row is (1 − h)/σ_i².
+        Inducing inputs and hyperparameters are not refitted.  Raises ArithmeticError if q(v) is so far
         from its optimum that it does not contain the site of a row.
         """
         q, means, variances = self.q, [], []
@@ -74,22 +113,40 @@ class SparsePosterior:
                         "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
                         "hyperparameters and has no leave-one-out: fit again"
                     )
-                mean = (q.mean @ rows.projected - share * rows.residual) / (1 - share)
-                means.append(batch.y - rows.residual + mean)
+                fitted = q.mean @ rows.projected
+                mean = (fitted - share * rows.residual) / (1 - share)
+                more_mean, more_variance = self._of_flat_mean(batch, rows, share, rows.residual - fitted)
+                means.append(batch.y - rows.residual + mean + more_mean)
                 unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
                 # A noise parameter of a row is unknown if that row is left out.
-                variances.append(unexplained + share * rows.noise / (1 - share) + self.gp.noise(batch.x))
+                unseen = share * rows.noise / (1 - share) + more_variance
+                variances.append(unexplained + unseen + self.gp.noise(batch.x))
         return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
 
-    def _marginals(self, kernel: Kernel, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance of the term that `kernel` is, each (m,)."""
+    def _of_flat_mean(
+        self, batch: Batch, rows: Projected, share: torch.Tensor, left: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what mean and variance of left-out rows gain, (b,) each; `left` (b,) is y less the posterior mean."""
+        if self.flat is None:
+            return torch.zeros(len(left)), torch.zeros(len(left))
+        unexplained = self.flat.columns(self.gp, batch.x) - rows.cross.value.numpy().T @ self.flat.whitened
+        precision, solved = ((1 - share) * rows.precision).numpy(), rows.precision.numpy()[:, None] * unexplained
+        mean, variance = self.flat.left_out((left * rows.precision).numpy(), precision, solved)
+        return torch.from_numpy(mean), torch.from_numpy(variance)
+
+    def _marginals(self, kernel: Kernel, x: torch.Tensor, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of the term that `kernel` is, each (m,); a flat mean has `columns` (m, r) at x."""
         means, variances = [], []
         for part in slices(len(x), BLOCK):
             cross, prior = matrix(kernel, self.inducing.z, x[part]), diagonal(kernel, x[part])
             projected = torch.linalg.solve_triangular(self.inducing.factor, cross, upper=False)
             means.append(self.q.mean @ projected)
             spread = self.q.factor.T @ projected
-            variances.append(positive_part(prior - projected.square().sum(0) + spread.square().sum(0), prior))
+            variance = positive_part(prior - projected.square().sum(0) + spread.square().sum(0), prior)
+            if self.flat:
+                unknown = (0.0 if columns is None else columns[part]) - cross.numpy().T @ self.flat.whitened
+                variance = variance + torch.from_numpy((unknown**2).sum(axis=1))
+            variances.append(variance)
         return torch.cat(means).numpy(), torch.cat(variances).numpy()
 
 

@@ -42,6 +42,7 @@ class Sgpr(Method):
     steps: Count = 500
 
     jitter: ClassVar[float] = JITTER
+    flattens: ClassVar[bool] = True
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError where the noise has parameters for each row."""

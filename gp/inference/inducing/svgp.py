@@ -46,6 +46,7 @@ class Svgp(Method):
     patience: Count = 5
 
     jitter: ClassVar[float] = JITTER
+    flattens: ClassVar[bool] = True
 
     def check(self, n: int) -> None:
         """Raise InputError where there are too few rows to hold some out."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -16,13 +16,15 @@ from ...model.model import GaussianProcess
 from ...parallel import one_thread
 from ...spec import InputError
 from ..exact import Exact
+from ..flat_mean import FlatMean, move
 from ..left_out import leave_one_out
 from ..method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
-from ..profile import Profile, least_squares
+from ..profile import Profile, least_squares, profile_of
 from ..together import Solves
 from .forms import blocks_of, column_of
 from .lanes import Backward, Forward, Lanes, Rows
 from .space import Space
+from .states import States
 
 FEW_ROWS = 500  # up to which a dense matrix is as quick
 COLUMNS = 16  # that are solved for at a time
@@ -42,6 +44,7 @@ class Markov(Method):
     profiles: ClassVar[bool] = True
     groups: ClassVar[bool] = True
     is_exact: ClassVar[bool] = True
+    flattens: ClassVar[bool] = True
 
     kind: Literal["markov"] = "markov"
 
@@ -82,10 +85,10 @@ class Filtered:
     """A model whose rows were filtered: likelihood, gradient, posterior and leave-one-out follow.
 
     `order` (n,) sorts the rows by their input; `noise` (n,) are variances of the rows as they come, and `innovation`
-    (q, n) and `spread` (n,) are v and S of the sorted rows.  Of the columns (y − m, and the mean's), `weights` (q, 1)
-    make what is explained.  `vector` is the raw one with scale and mean coefficients at their optimum, `shift` the log
-    of that scale, and `stopped` the element at whose bound it stopped, if any.  `kept` is the forward pass, if it was
-    small enough.
+    (q, n) and `spread` (n,) are v and S of the sorted rows.  Of the columns (y − m, and the mean's), the first of the
+    `weights` (q, w) make what is explained, and the others, where there is a `flat` mean, Φ root.  `vector` is the raw
+    one with scale and mean coefficients at their optimum, `shift` the log of that scale, and `stopped` the element at
+    whose bound it stopped, if any.  `kept` is the forward pass, if it was small enough.
     """
 
     gp: GaussianProcess
@@ -100,11 +103,15 @@ class Filtered:
     shift: float
     stopped: int | None
     kept: Forward | None
+    flat: FlatMean | None = None
     condition_number: None = None  # no n×n matrix is factorised
 
     @classmethod
-    def of(cls, gp: GaussianProcess, profile: Profile | None, *, gradient: bool) -> "Filtered":
-        """Return the model filtered, with scale and mean coefficients at their optimum where there is a profile."""
+    def of(cls, gp: GaussianProcess, profile: Profile | None, *, gradient: bool, settle: bool = True) -> "Filtered":
+        """Return the model filtered, with scale and mean coefficients at their optimum where there is a profile.
+
+        Without `settle` they stay, and the mean's columns are filtered only.
+        """
         column = column_of(gp.kernel)
         order = np.argsort(gp.scope.x[:, column], kind="stable")
         x = gp.scope.x[order, column]
@@ -117,12 +124,12 @@ class Filtered:
         with np.errstate(all="ignore"):  # what overflows is refused below
             lanes = Lanes(space, rows)
             innovation, spread, kept = lanes.innovations()
-        found = spread.min() > (10 * gp.n * np.finfo(float).eps * spread.max() if profile else 0.0)
+        found = spread.min() > (10 * gp.n * np.finfo(float).eps * spread.max() if profile and settle else 0.0)
         if not found or not np.isfinite(innovation).all():
             raise without_factor(gp, f"the covariance of n={gp.n} rows in order")
-        weights, vector = np.ones((1, 1)), gp.parameters.vector
+        weights, vector = np.eye(len(innovation), 1), gp.parameters.vector
         shift, stopped = 0.0, None
-        if profile:
+        if profile and settle:
             normal = (innovation / spread) @ innovation.T
             change = least_squares(normal[1:, 1:], normal[1:, 0]) if len(normal) > 1 else np.zeros(0)
             vector[profile.positions] += change / profile.reference
@@ -143,7 +150,7 @@ class Filtered:
         value = -0.5 * (fit + log_determinant + gp.n * math.log(2 * math.pi))
         if gp.repeats:
             value += float(gp.repeats.log_density(self.noise.detach().numpy(), self._scatter).sum())
-        return value
+        return value + self.flat.log_likelihood if self.flat else value
 
     @property
     def _scatter(self) -> np.ndarray:
@@ -192,11 +199,27 @@ class Filtered:
 
     @cached_property
     def _sites(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._unsorted([(backward.u[:, 0], backward.d) for _, _, backward in self._passes()])
+        # Of a flat mean, K⁻¹ − K⁻¹Φ A⁻¹ ΦᵀK⁻¹ stands for K⁻¹.
+        passes = ((backward.u, backward.d) for _, _, backward in self._passes())
+        return self._unsorted([(u[:, 0], d - (u[:, 1:] ** 2).sum(axis=1)) for u, d in passes])
+
+    def with_flat_mean(self) -> "Filtered":
+        """Return it with its mean coefficients integrated out, by one more pass; the model moves to their estimate."""
+        profile = profile_of(self.gp)
+        with one_thread():
+            both = Filtered.of(self.gp, profile, gradient=False, settle=False)
+        normal = (both.innovation / both.spread) @ both.innovation.T
+        flat = FlatMean.of(profile.tensors, normal[1:, 1:], np.zeros((0, len(normal) - 1)))
+        change, weights = flat.change(normal[1:, 0]), np.zeros((len(normal), 1 + flat.root.shape[1]))
+        weights[:, 0], weights[1:, 1:] = [1.0, *-change], flat.root
+        move(self.gp, profile, change)
+        return replace(both, weights=weights, flat=flat)
 
     def together(self) -> Solves:
         """Return the posterior of several inputs together."""
-        return Solves(self.gp, self.gp.x, self._sites[0], self.noise.detach().numpy(), self._solve)
+        gp, flat = self.gp, self.flat
+        flat = flat and replace(flat, whitened=self._solve(flat.columns(gp, gp.x)))
+        return Solves(gp, gp.x, self._sites[0], self.noise.detach().numpy(), self._solve, flat)
 
     def _solve(self, columns: np.ndarray) -> np.ndarray:
         """Return K⁻¹ `columns` (n, q) for the covariance K of the rows, noise included: α of each as y − m."""
@@ -227,7 +250,7 @@ class Filtered:
         terms = {"": slice(None)}
         for name, blocks, end in zip(self.gp.terms, kinds, ends, strict=False):
             terms[name] = slice(end - sum(one.count for one in blocks), end)
-        found = {name: (np.empty(len(at)), np.empty(len(at))) for name in terms}
+        found = {name: (np.empty((self.weights.shape[1], len(at))), np.empty(len(at))) for name in terms}
         prior = {name: np.empty(len(at)) for name in terms}
         row = np.searchsorted(self.x, at, side="right") - 1  # the last row not behind each input
         lane = np.maximum(row, 0) // self.lanes.length
@@ -238,10 +261,14 @@ class Filtered:
                     own = chosen[some]
                     states = self._states(at[own], row[own], part, forward, backward)
                     for name, which in terms.items():
-                        found[name][0][own], found[name][1][own], prior[name][own] = states.seen(which)
+                        found[name][0][:, own], found[name][1][own], prior[name][own] = states.seen(which)
         with torch.no_grad():
             prior_mean = self.gp.mean(x).numpy()
-        parts = {name: (mean, positive_part(variance, prior[name])) for name, (mean, variance) in found.items()}
+        parts = {name: (mean[0], positive_part(variance, prior[name])) for name, (mean, variance) in found.items()}
+        if self.flat:
+            own = self.flat.columns(self.gp, x)
+            for name, (_, variance) in parts.items():  # a term of a sum has no mean function of its own
+                variance += (((0.0 if name else own) - found[name][0][1:].T) ** 2).sum(axis=1)
         mean, variance = parts.pop("")
         return Moments(prior_mean + mean, variance, parts)
 
@@ -260,34 +287,7 @@ class Filtered:
         matrices, back = space.at(ahead), space.at(behind)
         mean, variance = space.turn(matrices, mean), lanes.onward(matrices, variance)
         r, n = lanes.behind(back, np.moveaxis(r, 0, -1), np.moveaxis(n, 0, -1))
-        return States(
-            space, np.einsum("mqk,qw->mwk", mean, self.weights)[:, 0], variance, r[:, 0], n, space.features(at)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class States:
-    """States at k inputs: `mean` (m, k) and `variance` (m, m, k) given the rows before, r (m, k) and N (m, m, k)."""
-
-    space: Space
-    mean: np.ndarray
-    variance: np.ndarray
-    r: np.ndarray
-    n: np.ndarray
-    features: np.ndarray | None
-
-    def seen(self, blocks: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return mean, variance and prior variance (k,) of what some of the blocks add to the function, given all rows.
-
-        They are hᵀ(a + Pr) and hᵀ(P − PNP)h.
-        """
-        seen = self.space.seen[blocks]
-        h = np.ones((len(seen), 1)) if self.features is None else self.features[blocks]
-        c = np.einsum("mbk,bk->mk", self.variance[:, seen], np.broadcast_to(h, (len(seen), self.mean.shape[1])))
-        mean = (h * self.mean[seen]).sum(axis=0) + (c * self.r).sum(axis=0)
-        variance = (h * c[seen]).sum(axis=0) - np.einsum("ik,ijk,jk->k", c, self.n, c)
-        prior = (h**2 * np.diagonal(self.space.variance)[seen, None]).sum(axis=0)
-        return mean, variance, np.broadcast_to(prior, mean.shape)
+        return States(space, np.einsum("mqk,qw->mwk", mean, self.weights), variance, r, n, space.features(at))
 
 
 def states_of(kernel: Kernel) -> int | None:

@@ -1,7 +1,8 @@
 """The posterior of any input given its nearest training rows and the inducing inputs, and leave-one-out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn
 
@@ -13,8 +14,11 @@ from scipy.spatial import KDTree
 from ...matrices.tiles import diagonal, slices
 from ...model.model import GaussianProcess
 from ...parallel import one_thread
+from ..flat_mean import FlatMean, columns_of, move
+from ..inducing.bound import Gaussian
 from ..method import Marginals, Moments, moments_of_terms, positive_part
 from ..orderings import nearest, nearest_others
+from ..profile import profile_of
 from ..together import apart
 from .conditionals import Pairs, factorised, lower_pairs
 from .full_scale import FullScale, FullScalePosterior, no_factor
@@ -23,17 +27,25 @@ from .groups import at_once
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """A function at b inputs given their nearest rows and v: N(mean + bᵀv, variance), b (b, m) being `features`."""
+    """A function at b inputs given their nearest rows and v: N(mean + bᵀv, variance), b (b, m) being `features`.
+
+    `weights` (b, k) are those of the nearest rows' residuals.
+    """
 
     mean: torch.Tensor
     features: torch.Tensor
     variance: torch.Tensor
     prior: torch.Tensor
+    weights: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class NearestPosterior:
-    """The posterior of each input given the low-rank part and its `near` nearest rows, in `tree` in `units` (d,)."""
+    """The posterior of each input given the low-rank part and its `near` nearest rows, in `tree` in `units` (d,).
+
+    With a `flat` mean its coefficients are integrated out, the model holds their estimate, and `of_flat` (n, r) is
+    Φ root.
+    """
 
     gp: GaussianProcess
     full_scale: FullScale
@@ -41,6 +53,8 @@ class NearestPosterior:
     tree: KDTree
     units: np.ndarray
     near: int
+    flat: FlatMean | None = None
+    of_flat: torch.Tensor | None = None
     condition_number: None = None  # no n×n matrix is factorised
 
     @property
@@ -52,15 +66,57 @@ class NearestPosterior:
         """Return the posterior's marginal moments at internal inputs x (m, d)."""
         return moments_of_terms(self.gp, x, lambda kernels: self._marginals(kernels, x))
 
+    def with_flat_mean(self) -> "NearestPosterior":
+        """Return it with its mean coefficients integrated out; the model moves to their estimate.
+
+        Of each column of Φ as the targets, e = uᵀφ is what neighbours leave.  With b = Σ b_i e_iᵀ/F_i and M = S b, v is
+        known as M, and A = Σ e_i e_iᵀ/F_i − bᵀM.
+        """
+        profile, q = profile_of(self.gp), self.solved.q
+        design = torch.from_numpy(columns_of(self.gp, profile.tensors, self.gp.x))
+        gram, moment = torch.zeros(design.shape[1], design.shape[1]), torch.zeros(design.shape[1])
+        b = torch.zeros(len(q.mean), design.shape[1])
+        with one_thread(), torch.no_grad():
+            for group in self.full_scale.blocks():
+                left = group.given.unexplained(design[torch.from_numpy(group.rows.T)])
+                weighted = left / group.given.variance[:, None]
+                gram, moment, b = gram + left.T @ weighted, moment + group.e @ weighted, b + group.b.T @ weighted
+            means = q.factor @ (q.factor.T @ b)
+            flat = FlatMean.of(profile.tensors, (gram - b.T @ means).numpy(), means.numpy())
+            found = (moment - b.T @ q.mean).numpy()
+            change = torch.from_numpy(flat.change(found))
+            moved = copy(self.full_scale)
+            moved.residual = moved.residual - design @ change
+        move(self.gp, profile, change.numpy())
+        known = replace(
+            self.solved,
+            model=moved,
+            q=Gaussian(q.mean - means @ change, q.factor),
+            log_likelihood=self.solved.log_likelihood + flat.gain(found),
+        )
+        of_flat = design @ torch.from_numpy(flat.root)
+        return replace(self, full_scale=moved, solved=known, flat=flat, of_flat=of_flat)
+
+    def _unknown(self, local: Local, near: np.ndarray, own: torch.Tensor | float) -> torch.Tensor:
+        """Return what is unknown at b inputs by their columns, `own` (b, r), and those of the rows `near` (b, k)."""
+        assert self.flat is not None
+        assert self.of_flat is not None
+        seen = (local.weights[:, None] @ self.of_flat[torch.from_numpy(near)])[:, 0]
+        return own - seen - local.features @ torch.from_numpy(self.flat.whitened)
+
     def _marginals(self, kernels: Mapping[str, Kernel], x: torch.Tensor) -> Marginals:
         found = {name: (np.empty(len(x)), np.empty(len(x))) for name in kernels}
         k, q, points = min(self.near, self.gp.n), self.solved.q, x.numpy() / self.units
         for part in self._parts(len(x), k):
-            local = self._given(kernels, x[part], nearest(self.tree, points[part], k))
+            near = nearest(self.tree, points[part], k)
+            local = self._given(kernels, x[part], near)
+            own = torch.from_numpy(self.flat.columns(self.gp, x[part])) if self.flat else 0.0
             for name, of in local.items():
                 spread = (of.features @ q.factor).square().sum(1)
                 found[name][0][part] = of.mean + of.features @ q.mean
                 found[name][1][part] = positive_part(of.variance + spread, of.prior)
+                if self.flat:  # a term of a sum has no mean function of its own
+                    found[name][1][part] += self._unknown(of, near, 0.0 if name else own).square().sum(1).numpy()
         return found
 
     def together(self) -> NoReturn:
@@ -91,11 +147,25 @@ class NearestPosterior:
                 mean[part] = local.mean + local.features @ q.mean - moved * weight[part]
                 spread = (local.features @ q.factor).square().sum(1) + moved.square() * own[part]
                 variance[part] = positive_part(local.variance + spread, local.prior)
+            if self.flat and self.of_flat is not None:
+                more = self.flat.left_out(weight.numpy(), own.numpy(), self._solved_columns(features))
+                mean, variance = mean + more[0], variance + more[1]
             mean, noise = gp.mean(gp.x).numpy() + mean, gp.noise_variance(gp.x)
             if gp.repeats:
                 mean, variance = gp.repeats.with_others(mean, variance, gp.training_noise()[0].numpy())
                 noise = noise[gp.repeats.group]
         return mean, np.sqrt(variance + noise)
+
+    def _solved_columns(self, features: torch.Tensor) -> np.ndarray:
+        """Return K⁻¹Φ root (n, r) of the rows, where `features` (n, m) are c = QA."""
+        assert self.flat is not None
+        assert self.of_flat is not None
+        found = torch.zeros_like(self.of_flat)
+        for group in self.full_scale.blocks():
+            rows, u = torch.from_numpy(group.rows.T), group.given.u
+            left = group.given.unexplained(self.of_flat[rows]) / group.given.variance[:, None]
+            found.index_add_(0, rows.reshape(-1), (u[:, :, None] * left[:, None]).flatten(0, 1))
+        return (found - features @ torch.from_numpy(self.flat.whitened)).numpy()
 
     @cached_property
     def _sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -137,5 +207,6 @@ class NearestPosterior:
                 features=own - (weights[:, None] @ features)[:, 0],
                 variance=prior - own.square().sum(1) - whitened.square().sum((1, 2)),
                 prior=prior,
+                weights=weights,
             )
         return found

@@ -48,6 +48,7 @@ class Vecchia(Method):
     """
 
     groups: ClassVar[bool] = True
+    flattens: ClassVar[bool] = True
 
     kind: Literal["vecchia"] = "vecchia"
     neighbours: Count = 20
