@@ -24,11 +24,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gp.spec import Fault, InputError, Spec, parse, suggest
-from gp.yaml import read_yaml
-from stages.wrapper import stamps
-from stages.wrapper.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
-from stages.wrapper.outputs import Refused, check_finite, replacing
+try:
+    from gp.spec import Fault, InputError, Spec, parse, suggest
+    from gp.yaml import read_yaml
+    from stages.wrapper import stamps
+    from stages.wrapper.inputs import PARAMS, VERSIONS, declaration, fingerprint, started
+    from stages.wrapper.outputs import Refused, check_finite, replacing
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] in ("gp", "stages"):
+        raise
+    sys.exit(
+        f"{error}: {sys.executable} is not the project's Python: `source .venv/bin/activate` (`make repro` makes it)"
+    )
 
 REASONS = "STAGES_REASONS"  # environment variable: the file in which failed stages leave their reasons
 SECTIONS = ("seed", "data", "model", "inference", "train", "predict", "plot")

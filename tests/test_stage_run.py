@@ -358,6 +358,14 @@ def test_a_package_that_is_not_the_recorded_one_is_refused_with_the_command_that
     assert (project.path / "versions.yaml").read_text(encoding="utf-8") == text
 
 
+def test_another_python_than_the_projects_is_told_in_one_line():
+    # -S: without site-packages, as the system's Python where the environment is not active.
+    command = [sys.executable, "-S", "-m", "stages.train", "sine"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 1
+    assert re.fullmatch(r"No module named '\w+': .* is not the project's Python: .*activate.*\n", found.stderr)
+
+
 def test_a_package_that_a_stage_does_not_use_does_not_stop_it_but_make_repro_tells(here):
     text = (here.path / "versions.yaml").read_text(encoding="utf-8")
     (here.path / "versions.yaml").write_text(re.sub(r'gpytorch: ".*"', 'gpytorch: "1.0"', text), encoding="utf-8")
