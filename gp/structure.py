@@ -1,10 +1,31 @@
-"""What a fitted sum of kernels found, in words: a sentence for each of its terms."""
+"""What a fitted sum of kernels found: a sentence for each of its terms, and a table of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 ROUGH = {0.5: "a rough change", 1.5: "a change with kinks", 2.5: "a fairly smooth change"}  # of Matérn kernels, by ν
 NOTHING = 5e-4  # share of the variance, below which a term is said to explain nothing
+DOUBT = 3.0  # nats of evidence: at equal odds before, a probability of 95 %
+
+
+def terms(fit: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each term of fit.json's sum of kernels over inputs `columns`; no rows where it is none.
+
+    `input` is the one input that the `term` reads, nothing where it reads several; `share` that of the variance;
+    `nats` how much the evidence with it is above that without it (gp.fitted.evidence), and `probability` that it is
+    there, at equal odds before, both nothing where that was not computed.
+    """
+    shares, nats, written = fit.get("shares", {}), fit.get("evidence", {}), fit.get("kernel", {}).get("terms", {})
+    rows = []
+    for name, share in shares.items():
+        read = written.get(name, {}).get("columns") or columns
+        gained = nats.get(name)
+        probable = None if gained is None else round(1 / (1 + math.exp(-max(gained, -500.0))), 4)
+        rows.append((name, read[0] if len(read) == 1 else "", share, gained, probable))
+    return pd.DataFrame(rows, columns=["term", "input", "share", "nats", "probability"])
 
 
 def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[str] = ()) -> list[str]:
@@ -21,8 +42,16 @@ def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[st
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         what = words.of(kernel["terms"][name], f"kernel.{name}")
         of = f"{100 * share:.2g} % of the variance" if share >= NOTHING else "next to nothing of the variance"
-        said.append(f"{name}: {what}; {of}.")
+        said.append(f"{name}: {what}; {of}{_doubted(fit.get('evidence', {}).get(name))}.")
     return said
+
+
+def _doubted(nats: float | None) -> str:
+    """Return in words that the data do without a term; nothing where they speak for it."""
+    if nats is None or nats >= DOUBT:
+        return ""
+    told = "the data speak against it" if nats < -DOUBT else "the data do not tell whether it is there"
+    return f"; {told} ({nats:+.1f} nats)"
 
 
 class _Words:

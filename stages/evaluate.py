@@ -3,7 +3,7 @@
 horizons.csv has the scores of forecasts from rolling origins by their horizon, beside those of simple methods.
 For `dvc plots`, residuals.csv has the left-out rows, and posterior.csv the curve over one input.  check.json has the
 sentences of the check of predictions, and one for each term of a sum of kernels.  If the stage synthesize wrote a
-baseline, it is scored too.
+baseline, it is scored too.  terms.csv has a row for each term of a sum of kernels (gp.structure.terms).
 """
 
 import json
@@ -23,7 +23,7 @@ from gp.posterior import BAND, Posterior
 from gp.scores import calibration, circle_scores, score, study_scores, trivial_forecast
 from gp.series import Plan, summary
 from gp.spec import Spec
-from gp.structure import sentences
+from gp.structure import sentences, terms
 from stages import folder, run, write_json
 
 STRUCTURES = 5  # of a search by a grammar; fit.json has all that were fitted
@@ -104,8 +104,13 @@ def main(study: str, params: Params, out: Path) -> None:
         # Of an input that changes next to nothing, rounding decides the digits.
         steps = dict(zip(moved["input"], moved["sensitivity"], strict=True))
         metrics["sensitivity"] = {name: round(value / sd, PLACES) * sd for name, value in steps.items()}
+    table = terms(fit, train.columns)
+    if len(table):
+        columns = table.set_index("term")[["share", "nats", "probability"]].dropna(axis="columns")
+        metrics["terms"] = columns.to_dict("index")
     metrics["check"], findings = check(judged)
     calibration(observed, judged.forecast).to_csv(out / "calibration.csv", index=False, lineterminator="\n")
+    table.to_csv(out / "terms.csv", index=False, lineterminator="\n")
     by_horizon.to_csv(out / "horizons.csv", index=False, lineterminator="\n")
     copyfile(predicted / "loo.csv", out / "residuals.csv")
     _curve(predicted / "grid.csv").to_csv(out / "posterior.csv", index=False, lineterminator="\n")

@@ -33,6 +33,8 @@ def main(study: str, params: Params, out: Path) -> None:
         names["forecast"] = params.data.forecast
     if train.dates:
         names["dates"] = list(train.dates)
+    if params.data.network:
+        names["network"] = params.data.network
     if params.data.periods:
         names["periods"] = params.data.periods
     if test is not None:

@@ -37,7 +37,7 @@ APPLY = {
     "levels": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
     "series": {"data", "loss", "posterior", "horizons", "predicted", "residuals", "calibration"},
     "circle": {"data", "coupling", "posterior", "predicted", "residuals", "autocorrelation"},
-    "circles": {"data", "coupling", "predicted", "residuals", "autocorrelation"},
+    "circles": {"data", "coupling", "network", "predicted", "residuals", "autocorrelation"},
 }
 
 
@@ -59,7 +59,9 @@ def test_draw_all_gives_the_figures_that_apply(kind):
 
 @pytest.mark.parametrize("plot", sorted(KNOWN - {"loss", "surface", "relevance", "horizons"}))
 def test_a_figure_names_the_target_as_the_table_does(plot):
-    kind = {"slices": "many", "coupling": "circle", "autocorrelation": "circle"}.get(plot, "terms")
+    kind = {"slices": "many", "coupling": "circle", "autocorrelation": "circle", "network": "circles"}.get(
+        plot, "terms"
+    )
     study = dataclasses.replace(STUDIES[kind](), target=TARGET)
     assert any(TARGET in text for text in texts(PLOTS[plot](study)))
 

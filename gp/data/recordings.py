@@ -102,6 +102,11 @@ class Phases(Format, PhaseSource):
         """Return the differences' names."""
         return names_of_differences(self._n, self.receiver - 1)
 
+    @property
+    def names(self) -> list[str]:
+        """Return the columns of each oscillator."""
+        return [self._name(i) for i in range(self._n)]
+
     def sample(self, seed: int) -> tuple[Dataset, Dataset | None]:
         """Return the training rows and the held-out ones; raises InputError where no phase can be found."""
         runs, dt = self._runs()

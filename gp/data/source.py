@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,14 @@ class Source(Spec):
     @property
     def periods(self) -> dict[str, float]:
         """Return the period of each input that is an angle."""
+        return {}
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Return the `nodes` of a network by name, the `receiver`, one of them, and the `senders`: input → node.
+
+        {} where the rows are of none.
+        """
         return {}
 
     @property

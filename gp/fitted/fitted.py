@@ -22,6 +22,7 @@ from .asked import Asked, Chosen
 from .certificate import Certificate, certify, noise_share
 from .columns import inputs_of
 from .draws import Draws
+from .evidence import evidence
 from .laplace import Mode, find_modes
 from .mixture import Mixture, forecasts, mix
 from .optima import describe
@@ -214,6 +215,7 @@ class Fitted(Asked):
         found = shares(self.gp, self._conditioned)
         return {
             **({"shares": found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
+            **({"evidence": gained} if (gained := evidence(self._learnt_on, self.inference)) else {}),
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
                 **({"log_prior": log_prior} if has_prior else {}),

@@ -4,8 +4,7 @@ Only sums of products of the features (gp.inference.waves) over the rows are nee
 evaluation costs the cube of the number of features.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..model.model import GaussianProcess
 from ..model.noise.gaussian import GaussianNoise
 from ..parallel import one_thread
 from ..spec import Fault, InputError
+from .harmonic_parts import Flat, Solved, Sums
 from .harmonic_posterior import Coefficients, HarmonicPosterior
 from .method import Method
 from .profile import Profile, profile_of
@@ -102,11 +102,18 @@ class Harmonic(Method):
         some = gp.subset(rows)
         return replace(some, scope=replace(some.scope, run=None, step=None))
 
+    def without(self, gp: GaussianProcess, term: str) -> GaussianProcess:
+        """Return the model without a term; what its sums over rows are is known, and how far noise depends stays."""
+        rest, sums = gp.without_term(term), self._prepared(gp)
+        own = np.repeat([name == term for name in gp.terms], 1 + 2 * self.harmonics)
+        rest.workspace["sums"] = sums.at(np.flatnonzero(~own))
+        return rest
+
     def effective_rows(self, gp: GaussianProcess) -> float:
         """Return as how many rows with independent noise the model's rows count."""
         return gp.n / self._prepared(gp).dependence
 
-    def _posterior(self, gp: GaussianProcess, solved: "_Solved", flat: "_Flat | None" = None) -> "HarmonicPosterior":
+    def _posterior(self, gp: GaussianProcess, solved: Solved, flat: Flat | None = None) -> "HarmonicPosterior":
         upper = solved.factor.T
         # w ~ N(μ, CCᵀ), C = D^½ L⁻ᵀ.
         spread = solved.root[:, None] * torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
@@ -117,7 +124,7 @@ class Harmonic(Method):
         value = value + flat.log_likelihood if flat else value
         return HarmonicPosterior(gp, self.harmonics, mean, spread.numpy(), value.item(), solved.dependence, unknown)
 
-    def _solve(self, gp: GaussianProcess) -> "_Solved":
+    def _solve(self, gp: GaussianProcess) -> Solved:
         sums = self._prepared(gp)
         noise = gp.noise(gp.x[:1])[0] * sums.dependence
         root = self._variances(gp).sqrt()
@@ -128,9 +135,9 @@ class Harmonic(Method):
         factor = torch.linalg.cholesky(precision)
         target = (root * moment / noise)[:, None]
         projected = torch.linalg.solve_triangular(factor, target, upper=False)[:, 0]
-        return _Solved(noise, root, factor, projected, square, gp.n, sums.dependence)
+        return Solved(noise, root, factor, projected, square, gp.n, sums.dependence)
 
-    def _prepared(self, gp: GaussianProcess) -> "_Sums":
+    def _prepared(self, gp: GaussianProcess) -> Sums:
         sums = gp.workspace.get("sums")
         if sums is None:
             sums = gp.workspace["sums"] = self._sums(gp)
@@ -152,7 +159,7 @@ class Harmonic(Method):
             parts += [kernel.outputscale * shape, kernel.outputscale * shape[1:]]
         return torch.cat(parts).clamp_min(1e-300)  # whose roots have a slope
 
-    def _sums(self, gp: GaussianProcess) -> "_Sums":
+    def _sums(self, gp: GaussianProcess) -> Sums:
         columns: Any = gp.mean.columns(gp.x)  # type: ignore[operator]
         design = torch.hstack([column for _, column in columns]).numpy()
         target, p = gp.y.numpy(), len(features(gp, gp.x[:1], self.harmonics)[0])
@@ -163,7 +170,7 @@ class Harmonic(Method):
             gram += found.T @ found
             moment += found.T @ target[rows]
             crossed += found.T @ design[rows]
-        return _Sums(
+        return Sums(
             gram=torch.from_numpy(gram),
             moment=torch.from_numpy(moment),
             crossed=torch.from_numpy(crossed),
@@ -214,7 +221,7 @@ class _Integrated(Harmonic):
             solved = self._solve(gp)
             return self._posterior(gp, solved, self._flat(gp, solved))
 
-    def _flat(self, gp: GaussianProcess, solved: "_Solved") -> "_Flat":
+    def _flat(self, gp: GaussianProcess, solved: Solved) -> Flat:
         sums, tensors = self._prepared(gp), profile_of(gp).tensors
         starts = np.cumsum([0, *(tensor.numel() for tensor in sums.coefficients)])
         places = {id(tensor): start for tensor, start in zip(sums.coefficients, starts, strict=False)}
@@ -226,66 +233,9 @@ class _Integrated(Harmonic):
         left = sums.by_target[at] - sums.squared[at] @ weights
         upper = torch.linalg.cholesky(information).T
         root = torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
-        return _Flat(tensors, root, projected, root.T @ (left / solved.noise - projected.T @ solved.projected))
+        return Flat(tensors, root, projected, root.T @ (left / solved.noise - projected.T @ solved.projected))
 
-    def _move(self, gp: GaussianProcess, flat: "_Flat") -> None:
+    def _move(self, gp: GaussianProcess, flat: Flat) -> None:
         profile, vector = profile_of(gp), gp.parameters.vector
         vector[profile.positions] += (flat.root @ flat.explained).detach().numpy() / profile.reference
         gp.parameters.set(vector)
-
-
-@dataclass(frozen=True, eq=False)
-class _Flat:
-    """Mean coefficients β (q,) that are integrated out: a root of their posterior covariance, L⁻¹D^½ΦᵀH/σ² (p, q), and
-    rootᵀHᵀK⁻¹r (q,).  `tensors` are the model's that hold them.
-    """
-
-    tensors: tuple[torch.Tensor, ...]
-    root: torch.Tensor
-    projected: torch.Tensor
-    explained: torch.Tensor
-
-    @property
-    def log_likelihood(self) -> torch.Tensor:
-        """Return what integrating adds to the log likelihood, nats."""
-        value: torch.Tensor = 0.5 * (self.explained @ self.explained) + self.root.diagonal().log().sum()
-        return value + 0.5 * len(self.root) * math.log(2 * math.pi)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """ΦᵀΦ, Φᵀy, ΦᵀH, Hᵀy, HᵀH and yᵀy of Fourier features Φ (n, p) and the mean's columns H (n, q).
-
-    `coefficients` are the mean's, in the order of its columns; `dependence` is ρ.
-    """
-
-    gram: torch.Tensor
-    moment: torch.Tensor
-    crossed: torch.Tensor
-    by_target: torch.Tensor
-    squared: torch.Tensor
-    square: float
-    coefficients: list[torch.Tensor]
-    dependence: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """ρσ², D^½ (p,), the factor L of I + D^½ΦᵀΦD^½/ρσ², L⁻¹D^½Φᵀr/ρσ² (p,), and rᵀr, r = y − m, of n rows."""
-
-    noise: torch.Tensor
-    root: torch.Tensor
-    factor: torch.Tensor
-    projected: torch.Tensor
-    square: torch.Tensor
-    n: int
-    dependence: float
-
-    @property
-    def log_likelihood(self) -> torch.Tensor:
-        """Return log N(r | 0, ΦDΦᵀ + σ²I) in nats, by the determinant lemma; with ρ, of the likelihood's power 1/ρ."""
-        fit = self.square / self.noise - self.projected @ self.projected
-        log_determinant = 2 * self.factor.diagonal().log().sum()
-        constant = self.n / self.dependence * (2 * math.pi * self.noise / self.dependence).log()
-        value: torch.Tensor = -0.5 * (fit + log_determinant + constant)
-        return value

@@ -250,6 +250,10 @@ class Method(Spec):
         some = gp.subset(rows)
         return some.with_auxiliary(gp.auxiliary) if gp.auxiliary else some
 
+    def without(self, gp: GaussianProcess, term: str) -> GaussianProcess:
+        """Return the model without a `term` of its sum of kernels; it shares the hyperparameters of all others."""
+        return gp.without_term(term)
+
     def n_auxiliary(self, gp: GaussianProcess) -> int:
         """Return how many numbers `prepare` adds to the raw vector."""
         return 0
@@ -283,10 +287,7 @@ class Method(Spec):
         raise NotImplementedError
 
     def evaluate_by_noise(self, gp: GaussianProcess) -> "ByNoise":
-        """Return the log marginal likelihood of a dense method, and its derivatives by the logs of the rows' noise.
-
-        Raises NotPositiveDefinite.
-        """
+        """Return a dense method's likelihood, and derivatives by logs of rows' noise.  Raises NotPositiveDefinite."""
         raise NotImplementedError
 
     def effective_rows(self, gp: GaussianProcess) -> float:

@@ -96,10 +96,10 @@ def profile_of(gp: GaussianProcess) -> Profile:
     free, parameters = gp.parameters.free, gp.parameters.all
     scales = [p for p in parameters if p.amplitude]
     bound = not gp.noise.scalable or any(p.fixed or p.prior or any(p.bounded) for p in scales)
-    amplitude = np.concatenate([np.full(p.size, 0.0 if bound else p.amplitude) for p in free])
+    amplitude = np.concatenate([np.zeros(0), *(np.full(p.size, 0.0 if bound else p.amplitude) for p in free)])
     columns = gp.design
     linear = [p.tensor in columns and not any(p.bounded) and not p.prior for p in free]
-    positions = np.flatnonzero(np.concatenate([np.full(p.size, yes) for p, yes in zip(free, linear, strict=True)]))
+    positions = np.flatnonzero(np.repeat(linear, [p.size for p in free])) if free else np.zeros(0, dtype=int)
     parts = [columns[p.tensor] for p, yes in zip(free, linear, strict=True) if yes]
     design = np.hstack(parts) if parts else np.zeros((gp.n, 0))
     if any(p.tensor in columns and not yes for p, yes in zip(free, linear, strict=True)):

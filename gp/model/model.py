@@ -233,6 +233,13 @@ class GaussianProcess:
         parameters = rest.parameters.joined([Auxiliary.of("noise.rows", tensor) for tensor in own])
         return replace(rest, noise=noise, parameters=parameters)
 
+    def without_term(self, name: str) -> "GaussianProcess":
+        """Return the model without a term of its sum of kernels, which has others; it shares the hyperparameters."""
+        terms = {other: kernel for other, kernel in self.terms.items() if other != name}
+        kept = [p for p in self.parameters.all if not p.name.startswith(f"kernel.{name}.")]
+        kernel = gpytorch.kernels.AdditiveKernel(*terms.values())
+        return replace(self, kernel=kernel, terms=terms, parameters=Parameters(kept), workspace={})
+
     def with_auxiliary(self, tensors: dict[str, torch.nn.Parameter]) -> "GaussianProcess":
         """Return the model with auxiliary `tensors` by name; it shares the hyperparameters."""
         extra = [Auxiliary.of(f"inference.{name}", tensor) for name, tensor in tensors.items()]

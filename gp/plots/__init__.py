@@ -10,13 +10,14 @@ for name, figure in figures.items():
 
 from matplotlib.figure import Figure
 
-from . import circles, curves, forecasts, inputs, several
+from . import circles, curves, forecasts, inputs, networks, several
 from .canvas import Plot, save
 from .study import Study
 
 __all__ = ["PLOTS", "Plot", "Study", "draw_all", "save"]
 
-PLOTS: dict[str, Plot] = {**inputs.FIGURES, **curves.FIGURES, **several.FIGURES, **circles.FIGURES, **forecasts.FIGURES}
+_ROOMS = (inputs, curves, several, circles, forecasts, networks)
+PLOTS: dict[str, Plot] = {name: plot for room in _ROOMS for name, plot in room.FIGURES.items()}
 
 
 def draw_all(study: Study) -> dict[str, Figure]:

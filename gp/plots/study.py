@@ -30,6 +30,8 @@ class Study:
     coverage of the held-out rows or, if no y is held out, of `folds`, or else of `loo`.  Inputs that are angles have
     `periods`, and `dates` names those that are decimal years.  `horizons` has the scores of forecasts from rolling
     origins, by `method` and number of rows `ahead`; `sensitivity` how far y depends on each `input` (gp.sensitivity).
+    `terms` has a row for each term of a sum of kernels (gp.structure.terms), `network` says of which nodes of a network
+    the rows tell (gp.data.source.Source.network).
     `hyperparameters` (by name) are in the data's units, and `intervals` are
     their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
     """
@@ -51,6 +53,8 @@ class Study:
     dates: tuple[str, ...] = ()
     horizons: pd.DataFrame | None = None
     sensitivity: pd.DataFrame | None = None
+    terms: pd.DataFrame | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     interval: float = 0.95
@@ -102,6 +106,8 @@ class Study:
             dates=tuple(names.get("dates", ())),
             horizons=_read(find("evaluate/horizons.csv"), pd.read_csv),
             sensitivity=_read(find("predict/sensitivity.csv"), lambda path: pd.read_csv(path, dtype={"input": str})),
+            terms=_read(find("evaluate/terms.csv"), lambda path: pd.read_csv(path, dtype={"term": str, "input": str})),
+            network=names.get("network", {}),
             intervals=fit.get("certificate", {}).get("intervals", {}),
             hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
             interval=interval,

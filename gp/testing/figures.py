@@ -100,6 +100,8 @@ def circle_study(d: int) -> Study:
     parts = {f"part {j}": (waves[:, j], np.full(len(grid), 0.1)) for j in range(d)}
     sd = np.full(len(grid), 0.2)
     known = np.sin(x).sum(axis=1)
+    terms = pd.DataFrame({"term": names, "input": names, "share": 0.3, "nats": 2.0, "probability": 0.88})
+    senders = dict(zip(names, ("left", "5"), strict=False))
     return Study(
         train=Dataset(x, names, y=known + rng.normal(size=500), run=np.repeat(np.arange(5.0), 100)),
         loo=Forecast.normal(known, np.ones(500)),
@@ -109,6 +111,8 @@ def circle_study(d: int) -> Study:
         baseline=Posterior.normal(grid, names, truth - 0.05, sd, 2 * sd),
         baseline_name="a Fourier series",
         periods=dict.fromkeys(names, 2 * np.pi),
+        terms=terms if d > 1 else None,
+        network={"nodes": ["the middle", *senders.values()], "receiver": "the middle", "senders": senders},
     )
 
 

@@ -23,7 +23,8 @@ GIVEN = {
     "table": [{**BIKE, "holdout": {"fraction": 0.2}}, {**BIKE, "holdout": {"fraction": 0.2, "along": "age"}}, BIKE],
     "phases": [{**RECORDING, "holdout": {"fraction": 0.3}}, RECORDING],
     "oscillators": [
-        {"system": {"kind": kind}, "trials": 2, "cycles": 3} for kind in ("van_der_pol", "fitzhugh_nagumo", "phase")
+        {"system": {"kind": kind}, "trials": 2, "cycles": 3}
+        for kind in ("van_der_pol", "fitzhugh_nagumo", "phase", "network")
     ],
 }
 SOURCES = examples(Data, GIVEN)

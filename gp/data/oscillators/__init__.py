@@ -38,7 +38,7 @@ class Oscillators(PhaseSource):
     every: PositiveFloat | None = None
     arc: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | None = None
     truth: Literal["simulation", "theory"] = "simulation"
-    test: Count | None = None  # points along each difference; 200 for one, 40 for two
+    test: Count | None = None  # points along each difference; 200 for one, 40 for two; of more, in all; 1000
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Oscillators":
@@ -57,6 +57,11 @@ class Oscillators(PhaseSource):
     def columns(self) -> tuple[str, ...]:
         """Return the differences' names."""
         return names_of_differences(self.system.n_oscillators, self.receiver - 1)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the oscillators' numbers."""
+        return [str(i + 1) for i in range(self.system.n_oscillators)]
 
     @property
     def _others(self) -> list[int]:
@@ -103,11 +108,24 @@ class Oscillators(PhaseSource):
         return np.asarray(self.system.frequencies[i] + np.sum(parts, axis=0))
 
     def _grid(self) -> np.ndarray:
-        """Return the midpoints of even steps around the circle, for each difference."""
+        """Return the midpoints of even steps around the circle, for each difference; of more than two, even points."""
         d = len(self._others)
+        if d > 2:
+            return TURN * (np.arange(1, (self.test or 1000) + 1)[:, None] * _irrationals(d) % 1.0)
         n = self.test or (200 if d == 1 else 40)
         axes = np.meshgrid(*([(np.arange(n) + 0.5) * TURN / n] * d), indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes])
+
+
+def _irrationals(d: int) -> np.ndarray:
+    """Return d numbers whose multiples, modulo 1, are even over the unit cube (Kronecker's sequence).
+
+    They are the powers of 1/g, g^(d + 1) = g + 1: of the golden ratio for d = 1.
+    """
+    g = 2.0
+    for _ in range(60):
+        g = (1 + g) ** (1 / (d + 1))
+    return np.asarray(g ** -np.arange(1.0, d + 1))
 
 
 @lru_cache(maxsize=16)

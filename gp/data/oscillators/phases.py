@@ -39,7 +39,8 @@ def names_of_differences(n: int, receiver: int) -> tuple[str, ...]:
     """Return the names of the phase differences from oscillator `receiver`, from 0, to each of the n − 1 others."""
     if n == 2:
         return ("phase_difference",)
-    return tuple(f"phase_difference_{receiver + 1}{j + 1}" for j in others(n, receiver))
+    between = "_" if n > 9 else ""  # 1 and 11, or 11 and 1
+    return tuple(f"phase_difference_{receiver + 1}{between}{j + 1}" for j in others(n, receiver))
 
 
 def velocity_rows(runs: Sequence[np.ndarray], receiver: int, every: float) -> Dataset:

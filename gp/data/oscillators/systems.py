@@ -1,18 +1,18 @@
 """Systems of coupled oscillators.  `System` is the registry.
 
 To add one, write a class here with a `kind` and its constants as fields, and add its name to `System`.  A planar pair
-defines `flow`, `jacobian` and `interaction` (gp.data.oscillators.planar.Pair).  Any other system defines
-`n_oscillators`, `is_phase`, `frequencies`, `coupling` and `phases` itself, as `Phase` does.  `dt`, `every` and
-`noise_sd` are its defaults.
+defines `flow`, `jacobian` and `interaction` (gp.data.oscillators.planar.Pair), one of phases what
+gp.data.oscillators.networks.PhaseModel names.  Any other system defines `n_oscillators`, `is_phase`, `frequencies`,
+`coupling` and `phases` itself.  `dt`, `every` and `noise_sd` are its defaults.
 """
 
-import math
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from ...spec import FiniteFloat, OneOf, PositiveFloat, Spec
+from ...spec import FiniteFloat, OneOf, PositiveFloat
+from .networks import Network, PhaseModel
 from .planar import Pair, Plane
 
 Pairwise = Field(min_length=2, max_length=2)
@@ -75,16 +75,12 @@ class FitzHughNagumo(Pair):
         return np.zeros_like(felt), felt
 
 
-class Phase(Spec):
+class Phase(PhaseModel):
     """Three oscillators, φ_i' = ω_i + Σ_j Γ_ij(φ_j − φ_i): up to three harmonics, one von-Mises-like, one zero."""
 
     kind: Literal["phase"] = "phase"
-    is_phase: ClassVar[bool] = True
     omega: Annotated[list[FiniteFloat], Trio] = Field(default=[1.0, 1.25, 0.8])
     strength: FiniteFloat = 0.05
-    dt: ClassVar[float] = 0.01
-    every: ClassVar[float] = 0.2
-    noise_sd: ClassVar[float] = 0.03
 
     @property
     def n_oscillators(self) -> int:
@@ -99,20 +95,6 @@ class Phase(Spec):
     def coupling(self, receiver: int, sender: int, difference: np.ndarray) -> np.ndarray:
         """Return Γ at ψ = φ_sender − φ_receiver."""
         return self.strength * SHAPES[receiver, sender](difference)
-
-    def phases(
-        self, rng: np.random.Generator, trials: int, steps: int, stride: int, dt: float, noise_sd: float
-    ) -> np.ndarray:
-        """Return simulated phases, shape (steps // stride + 1, 3, trials), from random initial phases."""
-        phase = rng.uniform(0, 2 * math.pi, (3, trials))
-        seen, size = np.empty((steps // stride + 1, 3, trials)), noise_sd * math.sqrt(dt)
-        for step in range(steps + 1):
-            if step % stride == 0:
-                seen[step // stride] = phase
-            kick = size * rng.normal(size=phase.shape)
-            slope = self._drift(phase)
-            phase = phase + 0.5 * dt * (slope + self._drift(phase + dt * slope + kick)) + kick
-        return seen
 
     def _drift(self, phase: np.ndarray) -> np.ndarray:
         slope = np.repeat(self.frequencies[:, None], phase.shape[1], axis=1)
@@ -131,4 +113,4 @@ SHAPES = {
     (2, 1): lambda psi: 0.6 * np.sin(psi) + 0.3 * np.cos(2 * psi) - 0.2 * np.sin(3 * psi),
 }
 
-System = Annotated[VanDerPol | FitzHughNagumo | Phase, OneOf()]
+System = Annotated[VanDerPol | FitzHughNagumo | Phase | Network, OneOf()]

@@ -1,0 +1,175 @@
+"""By how much each term of a sum is more probable to be there than not, beside dense matrices and quadrature."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal
+
+import gp
+import gp.fitted.evidence as module
+from gp.dataset import Dataset
+from gp.fitted.evidence import evidence
+from gp.fitted.priors import WIDTH
+from gp.inference.exact import Exact
+from gp.inference.harmonic import Harmonic
+from gp.model.model import Model
+from gp.spec import parse
+from gp.structure import sentences, terms
+
+TURN = 2 * math.pi
+N = 60
+RNG = np.random.default_rng(4)
+X = RNG.uniform(0, TURN, (N, 2))
+Y = 0.5 + np.sin(X[:, 0]) + 0.1 * np.sin(X[:, 1]) + 0.4 * RNG.normal(size=N)
+HARMONIC = {"kind": "harmonic", "harmonics": 12}
+NOISE, LENGTHS = 0.4, {"a": 1.1, "b": 0.9}
+
+
+def term(column, **size):
+    known = {"period_length": {"fixed": TURN}, "lengthscale": {"fixed": LENGTHS[column]}}
+    return {"kind": "periodic", "columns": [column], **known, **size}
+
+
+def built(mean="zero", second=None, y=Y, **keys):
+    """Return the model over the rows, where nothing is free but the size of the second term, and the mean's level."""
+    terms = {"one": term("a", outputscale={"fixed": 0.7}), "two": second or term("b", outputscale=0.02)}
+    written = {
+        "standardize": {"x": False, "y": False},
+        "mean": {"kind": mean},
+        "kernel": {"kind": "sum", "terms": terms},
+        "noise": {"kind": "gaussian", "sd": {"fixed": NOISE}},
+    }
+    return parse(Model, written, "model").build(Dataset(x=X, columns=("a", "b"), y=y, **keys))
+
+
+def matrix(j, length):
+    apart = X[:, None, j] - X[None, :, j]
+    return np.exp(-2 * (np.sin(apart / 2) / length) ** 2)
+
+
+def log_density(size, wide):
+    covariance = 0.7 * matrix(0, LENGTHS["a"]) + size * matrix(1, LENGTHS["b"]) + NOISE**2 * np.eye(N) + wide
+    return multivariate_normal(np.zeros(N), covariance).logpdf(Y)
+
+
+@pytest.mark.parametrize(("mean", "wide"), [("zero", 0.0), ("constant", 1e5)])
+@pytest.mark.parametrize("method", [Exact(), Harmonic()])
+def test_the_evidence_of_a_term_is_the_integral_over_its_size(method, mean, wide):
+    """A mean whose level is integrated out is one of very large variance."""
+    other = matrix(1, LENGTHS["b"])
+    spread = 1 - other.mean()  # of a unit of the term, its variance about its mean
+    centre = math.log(np.var(Y) / 2)
+
+    def integrand(a):
+        return math.exp(log_density(math.exp(a) / spread, wide) - without - 0.5 * ((a - centre) / WIDTH) ** 2)
+
+    without = log_density(0.0, wide)
+    total, _ = quad(integrand, centre - 12, centre + 12, limit=200)
+    expected = math.log(total / (WIDTH * math.sqrt(TURN)))
+    assert evidence(built(mean), method)["two"] == pytest.approx(expected, abs=0.06)  # it is rounded to a tenth
+
+
+def test_a_prior_of_the_users_is_that_of_the_size():
+    prior = {"kind": "log_normal", "median": 0.02, "sigma": 0.5}
+
+    def integrand(log_size):
+        z = (log_size - math.log(0.02)) / 0.5
+        return math.exp(log_density(math.exp(log_size), 0.0) - without - 0.5 * z * z) / (0.5 * math.sqrt(TURN))
+
+    without = log_density(0.0, 0.0)
+    expected = math.log(quad(integrand, -9, 2)[0])
+    second = term("b", outputscale={"start": 0.02, "prior": prior})
+    assert evidence(built(second=second), Exact())["two"] == pytest.approx(expected, abs=0.06)
+
+
+def test_a_lengthscale_is_integrated_over_too():
+    """Of known size, from the weak prior: N(start, 3²) of its log."""
+    start = 0.9
+
+    def integrand(log_length):
+        covariance = 0.7 * matrix(0, LENGTHS["a"]) + 0.3 * matrix(1, math.exp(log_length)) + NOISE**2 * np.eye(N)
+        z = (log_length - math.log(start)) / WIDTH
+        log = multivariate_normal(np.zeros(N), covariance, allow_singular=True).logpdf(Y)
+        return math.exp(log - without - 0.5 * z * z) / (WIDTH * math.sqrt(TURN))
+
+    without = log_density(0.0, 0.0)
+    expected = math.log(quad(integrand, math.log(start) - 9, math.log(start) + 9, limit=200)[0])
+    second = term("b", outputscale={"fixed": 0.3}) | {"lengthscale": start}
+    assert evidence(built(second=second), Exact())["two"] == pytest.approx(expected, abs=0.06)
+
+
+def test_a_term_of_known_size_is_there_or_not():
+    found = evidence(built(second=term("b", outputscale={"fixed": 0.02})), Exact())
+    assert found["two"] == pytest.approx(log_density(0.02, 0.0) - log_density(0.0, 0.0), abs=0.06)
+
+
+def test_a_model_without_a_term_is_that_of_the_other_terms():
+    whole = built(mean="constant")
+    kept = {"kind": "sum", "terms": {"one": term("a", outputscale={"fixed": 0.7})}}
+    written = whole.spec.model_dump(exclude_none=True) | {"kernel": kept}
+    alone = parse(Model, written, "model").build(Dataset(x=X, columns=("a", "b"), y=Y))
+    for method in (Exact(), Harmonic()):  # the latter's sums over rows are parts of the known ones
+        rest = method.without(whole, "two")
+        assert list(rest.terms) == ["one"]
+        assert rest.parameters.names == alone.parameters.names
+        assert method.evaluate(rest)[0] == pytest.approx(method.evaluate(alone)[0], rel=1e-10)
+
+
+def test_noise_depends_without_a_term_as_with_it():
+    """What the term explains would else be taken for noise that is correlated."""
+    x = np.column_stack([np.linspace(0, 70, 400) % TURN, np.linspace(0, 50, 400) % TURN])
+    y = np.sin(x).sum(axis=1) + 0.05 * RNG.normal(size=400)
+    wave = {"kind": "periodic", "period_length": {"fixed": TURN}}
+    kernel = {"kind": "sum", "terms": {name: {**wave, "columns": [name]} for name in ("a", "b")}}
+    data, method = Dataset(x=x, columns=("a", "b"), y=y, run=np.zeros(400)), Harmonic()
+    whole = parse(Model, {"kernel": kernel}, "model").build(data)
+    alone = parse(Model, {"kernel": kernel["terms"]["a"]}, "model").build(data)
+    assert method.effective_rows(alone) < 0.5 * method.effective_rows(whole)
+    assert method.effective_rows(method.without(whole, "b")) == method.effective_rows(whole)
+
+
+def test_the_model_stays_where_it_was():
+    made = built(mean="constant")
+    before = made.parameters.vector.copy()
+    evidence(made, Harmonic())
+    assert np.array_equal(made.parameters.vector, before)
+
+
+def test_where_there_is_no_such_evidence_none_is_said(monkeypatch):
+    single = parse(Model, {"kernel": {"kind": "sum", "terms": {"it": {"kind": "rbf"}}}}, "model")
+    data = Dataset(x=X, columns=("a", "b"), y=Y)
+    assert evidence(single.build(data), Exact()) == {}
+    assert evidence(Model().build(data), Exact()) == {}
+    robust = built().spec.model_dump(exclude_none=True) | {"noise": {"kind": "student_t"}}
+    assert evidence(parse(Model, robust, "model").build(data), Exact()) == {}
+    monkeypatch.setattr(module, "ROWS", N - 1)
+    assert evidence(built(), Exact()) == {}
+    assert evidence(built(), Harmonic()) != {}  # whose cost does not grow with the rows
+
+
+def test_terms_are_told_apart_by_a_fit():
+    """Of three terms of a fit one is not in the data; the table names the input that each reads."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, TURN, (300, 3))
+    y = np.sin(x[:, 0]) + 0.3 * np.cos(2 * x[:, 1]) + 0.3 * rng.normal(size=300)
+    wave = {"kind": "periodic", "period_length": {"fixed": TURN}}
+    kernel = {"kind": "sum", "terms": {f"from_{name}": {**wave, "columns": [name]} for name in ("x1", "x2", "x3")}}
+    report = gp.fit(x, y, model={"kernel": kernel}, inference=HARMONIC, train={"restarts": 0}).report()
+    table = terms(report, ["x1", "x2", "x3"])
+    assert list(table["input"]) == ["x1", "x2", "x3"]
+    assert (table["nats"] > 20).tolist() == [True, True, False]
+    assert (table["probability"] > 0.5).tolist() == [True, True, False]
+    assert table["share"].tolist() == [report["shares"][name] for name in kernel["terms"]]
+
+
+def test_words_say_what_the_data_do_without():
+    fit = {"shares": {"it": 0.001}, "kernel": {"kind": "sum", "terms": {"it": {"kind": "linear"}}}}
+    fit |= {"fit": {"hyperparameters": {}}}
+    for nats, words in ((-5.0, "; the data speak against it (-5.0 nats)."), (40.0, "variance.")):
+        (sentence,) = sentences(fit | {"evidence": {"it": nats}}, ["depth"])
+        assert sentence.endswith(words)
+    assert terms({}, ["depth"]).empty
+    assert terms(fit, ["depth", "width"])["input"].tolist() == [""]  # it reads both
+    assert terms(fit | {"evidence": {"it": -2000.0}}, ["depth"])["probability"].tolist() == [0.0]
