@@ -9,7 +9,7 @@ import pytest
 
 import gp
 from gp.fitted import structures
-from gp.model.grammar import Grammar, each_hyperparameter, kernel_of, outline, said
+from gp.model.grammar import STEP, Grammar, each_hyperparameter, kernel_of, outline, said
 from gp.model.kernels.composite import Product
 from gp.model.kernels.features import Linear
 from gp.model.kernels.periodic import Periodic
@@ -37,8 +37,8 @@ def wave():
 
 def test_a_line_and_a_cycle_are_found_and_go_on_beyond_the_data(wave):
     assert wave.ranking.index[0] == "linear + periodic"
-    assert set(wave.model.kernel.terms) == {"linear", "periodic"}
-    assert wave.hyperparameters["kernel.periodic.period_length"] == pytest.approx(1.7, abs=0.05)
+    assert set(wave.model.kernel.terms) == {"trend", "cycle"}
+    assert wave.hyperparameters["kernel.cycle.period_length"] == pytest.approx(1.7, abs=0.05)
     ahead = np.linspace(10, 12, 20)
     truth = 0.4 * ahead + np.sin(2 * np.pi * ahead / 1.7) ** 3
     assert np.abs(wave.predict(ahead).mean - truth).max() < 0.5
@@ -55,8 +55,8 @@ def test_all_that_was_fitted_is_ranked_by_evidence(wave):
 def test_what_was_found_is_said_in_words(wave):
     said_of = sentences(wave.report(), ["depth"])
     assert len(said_of) == 2
-    assert said_of[0].startswith("linear: a straight line; ")
-    assert said_of[1].startswith("periodic: a pattern that repeats every 1.71 units of depth; ")
+    assert said_of[0].startswith("trend: a straight line; ")
+    assert said_of[1].startswith("cycle: a pattern that repeats every 1.71 units of depth; ")
 
 
 def test_the_same_rows_give_the_same_bytes():
@@ -134,7 +134,8 @@ def test_what_follows_from_a_structure_is_each_once_and_builds():
 
 
 def test_terms_of_the_same_kinds_have_names_of_their_own():
-    assert list(kernel_of((Rbf(), Rbf(), Linear(), Rbf())).terms) == ["rbf", "rbf-2", "linear", "rbf-3"]
+    named = {"trend": Linear(), "level": Rbf(), "level-2": Matern(), "cycle": Periodic(), "change": STEP}
+    assert list(kernel_of(tuple(named.values())).terms) == list(named)
 
 
 def test_every_hyperparameter_of_a_kernel_is_reached():
@@ -142,13 +143,13 @@ def test_every_hyperparameter_of_a_kernel_is_reached():
     reached = []
     each_hyperparameter(kernel, lambda name, written: reached.append(name), "kernel")
     assert sorted(reached) == [
-        "kernel.linear.variance",
-        "kernel.periodic_rbf.a.lengthscale",
-        "kernel.periodic_rbf.a.outputscale",
-        "kernel.periodic_rbf.a.period_length",
-        "kernel.periodic_rbf.b.lengthscale",
-        "kernel.periodic_rbf.b.outputscale",
-        "kernel.periodic_rbf.outputscale",
+        "kernel.cycle.a.lengthscale",
+        "kernel.cycle.a.outputscale",
+        "kernel.cycle.a.period_length",
+        "kernel.cycle.b.lengthscale",
+        "kernel.cycle.b.outputscale",
+        "kernel.cycle.outputscale",
+        "kernel.trend.variance",
     ]
 
 
@@ -163,6 +164,6 @@ def test_a_step_of_a_month_quarter_week_or_day_suggests_a_year():
 def test_a_fixed_period_stays_fixed():
     cycle = Periodic(period_length=PositiveHyperparameter(fixed=[1.0]))
     model = gp.fitted.fit.Model(kernel=kernel_of((cycle,)))
-    started = structures.started(model, {"kernel.periodic.period_length": 1.0, "kernel.periodic.lengthscale": 2.0})
-    assert started.kernel.terms["periodic"].period_length.fixed == [1.0]
-    assert started.kernel.terms["periodic"].lengthscale.start == [2.0]
+    started = structures.started(model, {"kernel.season.period_length": 1.0, "kernel.season.lengthscale": 2.0})
+    assert started.kernel.terms["season"].period_length.fixed == [1.0]
+    assert started.kernel.terms["season"].lengthscale.start == [2.0]

@@ -21,7 +21,7 @@ from ..inference.method import Method
 from ..inference.orderings import neighbourhoods_first
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.choice import GrammarSearch
-from ..model.grammar import Grammar, Terms, each_hyperparameter, kernel_of, outline, said
+from ..model.grammar import Grammar, Terms, each_hyperparameter, extra_choices, kernel_of, outline, said
 from ..model.model import GaussianProcess, Model
 from ..model.noise import Gaussian, Known
 from ..parallel import fan_out, one_thread
@@ -41,7 +41,7 @@ TOLERANCE = 0.05  # nats, to which a structure is fitted
 GAIN = 0.5  # nats that a round gains, or it is the last
 BEAM, BEHIND = 2, 4.0  # structures from which others follow in a round, and nats behind the best within which they are
 CYCLES = 2.0  # of a period in the range of x, at least: fewer are no pattern that repeats
-ODDS = 1.0  # nats that each hyperparameter must gain: of structures of equal evidence the simplest is taken
+ODDS = 0.5  # nats that each hyperparameter must gain: of structures of equal evidence the simplest is taken
 LOG_ODDS = -3.0  # nats by which the log of y must be better than y: forecasts of the M3 competition were worse without
 STEPS_A_YEAR, NEAR = (4.0, 12.0, 365.25 / 7, 365.25), 0.02  # and how far a step may be off; months are of 28 to 31 days
 LONG = 10.0  # seconds of fits to come, from which workers pay
@@ -153,7 +153,7 @@ def fit_structure(data: Dataset, structure: Structure) -> Tried | None:
             return None
     odds, density = 0.0 if structure.model.transform is None else LOG_ODDS, 0.5 * ((gp.scope.y - mean) / sd) ** 2
     scores = {
-        "evidence": nats + share + odds - ODDS * len(vector),
+        "evidence": nats + share + odds - ODDS * (len(vector) + extra_choices(structure.terms)),
         "bic": nats - 0.5 * len(vector) * math.log(data.n) + odds,
         "log_marginal_likelihood": nats,
         "loo_nlpd": float(np.mean(density + np.log(sd) + 0.5 * math.log(2 * math.pi))) - gp.log_jacobian_of_a_row,

@@ -110,9 +110,20 @@ def outline(terms: Terms) -> str:
     return " + ".join(sorted(_said(term, smooth="smooth") for term in terms))
 
 
+def extra_choices(terms: Terms) -> float:
+    """Return how many choices a structure makes besides its hyperparameters.
+
+    Each Matérn kernel's ν is one of three.  A series is expected to have a line, which is half a choice, and not to
+    change its size in proportion to a line, which is two more.
+    """
+    lines = sum(isinstance(term, Linear) for term in terms)
+    slopes = sum(isinstance(factor, Polynomial) for term in terms for factor in getattr(term, "factors", {}).values())
+    return said(terms).count("matern") - 0.5 * lines + 2 * slopes
+
+
 def kernel_of(terms: Terms) -> Sum:
-    """Return the sum of the terms, each named by its kinds."""
-    return Sum(terms=_named(terms))
+    """Return the sum of the terms, each named by the part that it has in a time series."""
+    return Sum(terms=_named(terms, _part))
 
 
 def each_hyperparameter(kernel: Any, change: Callable[[str, Any], Any], path: str) -> Any:
@@ -144,7 +155,7 @@ def _factors(term: Term) -> list[Term]:
         return list(term.factors.values())
     if isinstance(term, Linear):
         return [SLOPE]
-    return [term if isinstance(term, Constant) else term.model_copy(update={"outputscale": None})]
+    return [term if isinstance(term, Constant | Changepoint) else term.model_copy(update={"outputscale": None})]
 
 
 def _amplitude(term: Term) -> Any:
@@ -155,25 +166,38 @@ def _amplitude(term: Term) -> Any:
 def _product(factors: Sequence[Term], amplitude: Any = None) -> Term:
     """Return the product of the factors, or the only one."""
     if len(factors) > 1:
-        return Product(factors=_named(factors), outputscale=amplitude)
+        named = _named(factors, lambda factor: kind_of(type(factor)))
+        return Product(factors=named, outputscale=amplitude)
     (factor,) = factors
     return Linear() if isinstance(factor, Polynomial) else factor.model_copy(update={"outputscale": amplitude})
 
 
-def _named(parts: Sequence[Term]) -> dict[str, Term]:
+def _named(parts: Sequence[Term], name_of: Callable[[Term], str]) -> dict[str, Term]:
     named: dict[str, Term] = {}
     for part in parts:
-        name, count = _name(part), 1
+        name, count = name_of(part), 1
         while (numbered := f"{name}-{count}" if count > 1 else name) in named:
             count += 1
         named[numbered] = part
     return named
 
 
-def _name(part: Term) -> str:
-    if isinstance(part, Product):
-        return "_".join(sorted(map(_name, part.factors.values())))
-    return "linear" if isinstance(part, Polynomial) else kind_of(type(part))
+def _part(term: Term) -> str:
+    cycles = [factor for factor in _factors(term) if isinstance(factor, Periodic)]
+    if cycles:
+        return "season" if any(_is_season(cycle) for cycle in cycles) else "cycle"
+    match term:
+        case Linear():
+            return "trend"
+        case Changepoint():
+            return "change"
+        case Constant():
+            return "constant"
+    return "level"
+
+
+def _is_season(cycle: Periodic) -> bool:
+    return cycle.period_length is not None and cycle.period_length.fixed is not None
 
 
 def _said(part: Term, smooth: str = "") -> str:
@@ -186,7 +210,7 @@ def _said(part: Term, smooth: str = "") -> str:
             return smooth
         case Matern():
             return f"matern-{round(2 * part.nu)}/2"
-        case Periodic() if part.period_length is not None and part.period_length.fixed is not None:
+        case Periodic() if _is_season(part):
             return "season"
         case Polynomial():
             return "linear"
