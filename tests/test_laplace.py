@@ -10,6 +10,7 @@ import gp
 from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, fit, smoothed, tempered
 from gp.fitted.priors import WIDTH
+from gp.forecast import Forecast
 from gp.spec import InputError
 from gp.training import Problem
 
@@ -275,6 +276,32 @@ def test_an_interval_of_the_level_is_students_where_all_else_is_noise():
     low, high = fit_.certificate.intervals["noise.sd"]
     ends = np.sqrt(11 * y.var(ddof=1) / stats.chi2(11).ppf([0.975, 0.025]))
     np.testing.assert_allclose([low, high], ends, rtol=0.06)
+
+
+def test_the_interval_of_a_mean_is_what_integration_over_a_grid_says():
+    """Nine rows, and one scale of the function unknown: its long tail is what the level's interval is wide by."""
+    x, rng = np.linspace(0, 1, 9), np.random.default_rng(2)
+    y = np.linalg.cholesky(np.exp(-((x[:, None] - x) ** 2) / 0.18) + 0.01 * np.eye(9)) @ rng.normal(size=9)
+    model = {"kernel": {"kind": "rbf", "lengthscale": {"fixed": 0.3}}, "standardize": {"x": False, "y": False}}
+    fit_ = gp.fit(x, y, model=model | {"noise": {"kind": "gaussian", "sd": {"fixed": 0.1}}})
+    low, high = fit_.certificate.intervals["mean.value"]
+    process, (method, places) = fit_.gp, fit_.inference.integrating(fit_.gp)
+    at = process.parameters.names.index("kernel.outputscale")
+    start, means, sds, logs = process.parameters.start[at], [], [], []
+    for value in np.linspace(-6, 12, 400):
+        vector = fit_.vector.copy()
+        vector[at] = value
+        process.parameters.set(vector)
+        conditioned = method.condition(process)
+        logs.append(conditioned.log_likelihood - 0.5 * ((value - start) / WIDTH) ** 2)
+        means.append(process.parameters.vector[places[0]] * process.parameters.reference[places[0]])
+        sds.append(conditioned.flat.root[0, 0])
+    weights = np.exp(np.array(logs) - max(logs))[:, None]
+    expected = Forecast(np.array(means)[:, None], np.array(sds)[:, None], weights / weights.sum()).interval(0.95)
+    np.testing.assert_allclose([low, high], np.ravel(expected), atol=0.02 * (high - low))
+    process.parameters.set(fit_.vector)
+    few = np.ravel(fit_.mixture(None).coefficients.interval(0.95)) * process.parameters.reference[0]
+    assert abs(np.ptp(few) / np.ptp(expected) - 1) > 0.1  # draws that predictions are made at do not see that tail
 
 
 def test_a_posterior_like_a_banana_raises_an_alarm():

@@ -8,7 +8,7 @@ import numpy as np
 from ..model.model import GaussianProcess
 from ..parameters.vector import Parameters
 from ..training import Problem
-from . import likelihood_ratio
+from . import likelihood_ratio, of_mean
 from .laplace import Mode
 from .mixture import Mixture
 from .priors import WIDTH
@@ -22,7 +22,7 @@ def integrated(gp: GaussianProcess, modes: Sequence[Mode], mixture: Mixture) -> 
 
     Those of the covariance are quantiles of the draws of chains.  Without chains they are by the likelihood ratio, mean
     coefficients being integrated out, so that plugging these in does not bias them.  Those of the coefficients are of
-    their mixture over the draws.
+    their mixture over these chains, or over wide draws (gp.fitted.of_mean).
     """
     parameters, mode, sampled, places = gp.parameters, modes[0], mixture.draws.sampled, mixture.places
     if sampled is None:
@@ -31,7 +31,10 @@ def integrated(gp: GaussianProcess, modes: Sequence[Mode], mixture: Mixture) -> 
     else:
         intervals, undetermined = of_draws(parameters, mode, sampled)
     if len(places):
-        ends = np.array(mixture.coefficients.interval(0.95))
+        drawn = mixture.coefficients
+        if sampled is None and mixture.method.is_dense:
+            drawn = of_mean.coefficients(gp, mixture.method, modes, places) or drawn
+        ends = np.array(drawn.interval(0.95))
         # To a thousandth of the width, which two machines agree on.
         step = 10.0 ** (np.floor(np.log10(np.maximum(ends[1] - ends[0], 1e-300))) - 3)
         low, high = mode.vector.copy(), mode.vector.copy()
