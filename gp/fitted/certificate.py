@@ -228,6 +228,7 @@ def certify(
         intervals, undetermined = integrated(gp, modes, mixture)
     else:
         intervals, undetermined = asymptotic(parameters, vector, inside, hessian)
+    parameters.set(vector)  # an interval leaves them at its end
     extents = dict(zip(data.columns, np.ptp(data.x, axis=0).tolist(), strict=True))
     irrelevant = irrelevant_inputs(parameters, gp.scope.reads, extents, float(np.std(gp.spec.transformed(data))))
     excused = {name for names in irrelevant.values() for name in names}
