@@ -41,7 +41,8 @@ def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[st
     said = []
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         what = words.of(kernel["terms"][name], f"kernel.{name}")
-        of = f"{100 * share:.2g} % of the variance" if share >= NOTHING else "next to nothing of the variance"
+        percent = f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
+        of = f"{percent} % of the variance" if share >= NOTHING else "next to nothing of the variance"
         said.append(f"{name}: {what}; {of}{_doubted(fit.get('evidence', {}).get(name))}.")
     return said
 

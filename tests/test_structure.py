@@ -33,6 +33,16 @@ def said(kernel, values, *, dates=(), share=0.25):
             "a pattern that repeats every 7 units of depth whose size changes in proportion to depth",
         ),
         (
+            {"kind": "product", "factors": {"p": {"kind": "polynomial", "power": 1}, "w": {"kind": "periodic"}}},
+            {"w.period_length": 7.0},
+            "a pattern that repeats every 7 units of depth whose size changes along a straight line in depth",
+        ),
+        (
+            {"kind": "changepoint", "before": {"kind": "constant"}, "after": {"kind": "constant"}},
+            {"location": 4.5},
+            "a step at depth 4.5",
+        ),
+        (
             {"kind": "changepoint", "before": {"kind": "constant"}, "after": {"kind": "linear"}},
             {"location": 4.5},
             "until depth 4.5 a constant, then a straight line",
@@ -49,6 +59,13 @@ def test_a_kernel_is_said_in_words(kernel, values, sentence):
 )
 def test_a_period_of_dates_has_its_unit(years, words):
     assert said({"kind": "periodic"}, {"period_length": years}, dates=["depth"]).endswith(words)
+
+
+@pytest.mark.parametrize(("share", "percent"), [(0.0312, "3.1"), (0.996, "100"), (1.234, "123")])
+def test_a_share_is_a_plain_number(share, percent):
+    fit = {"shares": {"it": share}, "kernel": {"kind": "sum", "terms": {"it": {"kind": "linear"}}}}
+    (sentence,) = sentences(fit | {"fit": {"hyperparameters": {}}}, ["depth"])
+    assert sentence == f"it: a straight line; {percent} % of the variance."
 
 
 def test_shares_are_those_of_the_parts_that_made_the_data():

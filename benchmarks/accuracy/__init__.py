@@ -7,7 +7,7 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, series, uci
+from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, series, structure, uci
 
 STUDIES: dict[str, ModuleType] = {
     "calibration": calibration,
@@ -18,4 +18,5 @@ STUDIES: dict[str, ModuleType] = {
     "large": large,
     "uci": uci,
     "series": series,
+    "structure": structure,
 }
