@@ -12,6 +12,7 @@ from review.page import number
 from review.results import Results
 
 LISTED = 4  # hyperparameters in one sentence
+STRUCTURES = 10  # that a grammar made, in the table of kernels
 FAR = 10  # nats by which an optimum is lower, from where on nobody needs to know where it is
 
 
@@ -178,8 +179,9 @@ def hyperparameters(results: Results) -> list[tuple[str, float, float | None, fl
 
 
 def ranking(results: Results) -> list[Ranked]:
-    """Return the kernels that a search tried, best first; [] without a search."""
+    """Return the kernels that a search tried, best first: all that were named, or a grammar's best; [] without one."""
     tried = results.fit.get("search", {})
+    tried = {name: found for name, found in tried.items() if "evidence" not in found or found["rank"] <= STRUCTURES}
     return [
         Ranked(name, found["loo_nlpd"], found["log_marginal_likelihood"], int(found["hyperparameters"]))
         for name, found in sorted(tried.items(), key=lambda item: item[1]["rank"])

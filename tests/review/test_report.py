@@ -116,6 +116,14 @@ def test_a_search_shows_its_kernels_best_first():
     assert "Kernels that were tried" not in words(report([study()]))
 
 
+def test_of_hundreds_of_structures_the_best_ten_are_shown():
+    scores = {"evidence": 70.0, "loo_nlpd": -0.5, "log_marginal_likelihood": 60.0, "hyperparameters": 3.0}
+    tried = {f"structure-{rank}": scores | {"rank": rank} for rank in range(1, 12)}
+    said = words(report([study(fit=FIT | {"search": tried})]))
+    assert "structure-10 " in said
+    assert "structure-11" not in said
+
+
 def test_what_has_not_run_is_said_in_its_place():
     said = words(report([Results("sine", missing=("synthesize", "train", "predict", "evaluate"))]))
     for what in (
