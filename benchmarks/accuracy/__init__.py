@@ -7,12 +7,24 @@ groups anew.
 
 from types import ModuleType
 
-from benchmarks.accuracy import bayesian, calibration, large, motorcycle, optimum, oscillators, series, structure, uci
+from benchmarks.accuracy import (
+    bayesian,
+    calibration,
+    large,
+    motorcycle,
+    network,
+    optimum,
+    oscillators,
+    series,
+    structure,
+    uci,
+)
 
 STUDIES: dict[str, ModuleType] = {
     "calibration": calibration,
     "bayesian": bayesian,
     "motorcycle": motorcycle,
+    "network": network,
     "optimum": optimum,
     "oscillators": oscillators,
     "large": large,

@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from gp.data import Data
+from gp.data.oscillators import neurons
 from gp.data.oscillators.fourier import fit_fourier
 from gp.data.oscillators.planar import POINTS, _phases_of
 from gp.data.oscillators.systems import SHAPES, FitzHughNagumo, System, VanDerPol
@@ -21,7 +22,9 @@ def source(kind, **keys):
     return parse(Data, {"kind": "oscillators", "system": {"kind": kind}, **keys}, "data")
 
 
-@pytest.mark.parametrize("kind", kinds(System))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "neurons")) for kind in kinds(System)]
+)
 def test_truth_is_periodic_and_rows_have_their_shapes(kind):
     made = source(kind, trials=2, cycles=3, test=12, truth="theory")
     train, test = made.sample(1)
@@ -168,6 +171,80 @@ def test_names_of_ten_oscillators_are_not_mistaken():
     names = [source("network", system={"kind": "network", "n": 12}, receiver=i).columns for i in (1, 11)]
     assert len(set(names[0] + names[1])) == 22
     assert source("network", receiver=2).network["senders"]["phase_difference_26"] == "6"
+
+
+NEURONS = parse(System, {"kind": "neurons"}, "system")
+
+
+def test_a_cell_alone_stays_on_its_cycle():
+    """Periods of 9.4 to 10.1 ms for all seven, as the bias currents are chosen for; the flow keeps to the states."""
+    for cell, cycle in enumerate(neurons._cycles()):
+        assert 9.3 < cycle.period < 10.2
+        kind = neurons._fast_spiking if cell in neurons.INHIBITORY else neurons._hodgkin_huxley
+        step = cycle.period / neurons.POINTS
+        slope = (np.roll(cycle.states, -1, axis=1) - np.roll(cycle.states, 1, axis=1)) / (2 * step)
+        expected = kind(cycle.states, neurons.BIAS[cell])
+        assert np.abs(slope - expected).max(axis=1) == pytest.approx(0, abs=3e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("cell", [0, 3])
+def test_the_phase_response_of_a_cell_is_what_a_kick_does(cell):
+    cycle, size = neurons._cycles()[cell], 1e-3
+    kind = neurons._fast_spiking if cell in neurons.INHIBITORY else neurons._hodgkin_huxley
+
+    def spike(_, state):
+        return state[0]
+
+    spike.direction = 1
+
+    def last_spike(state):
+        run = solve_ivp(
+            lambda _, s: kind(s, neurons.BIAS[cell]),
+            (0, 6.5 * cycle.period),
+            state,
+            events=spike,
+            method="LSODA",
+            rtol=1e-9,
+            atol=1e-11,
+        )
+        return run.t_events[0][-1]
+
+    for at in (1000, 2400, 3600):
+        state = cycle.states[:, at]
+        advance = (last_spike(state) - last_spike(state + np.array([size, 0, 0, 0]))) * TURN / cycle.period / size
+        assert advance == pytest.approx(cycle.response[at], rel=0.02, abs=2e-4)
+
+
+def test_a_synapse_along_the_cycle_is_what_the_simulation_steps():
+    for cell in (0, 2):
+        cycle = neurons._cycles()[cell]
+        step, bound = cycle.period / neurons.POINTS, np.full(7, cycle.bound[0])
+        for k in range(neurons.POINTS):
+            assert bound[cell] == pytest.approx(cycle.bound[k], abs=5e-3)
+            bound = neurons._bound_after(bound, np.full(7, (k + 0.5) * step < neurons.RELEASE), step)
+        assert bound[cell] == pytest.approx(cycle.bound[0], abs=5e-3)
+
+
+def test_thirteen_synapses_have_couplings_and_no_other_pair():
+    psi = np.linspace(0, TURN, 50)
+    sizes = np.array([[np.ptp(NEURONS.coupling(i, j, psi)) if i != j else 0 for j in range(7)] for i in range(7)])
+    assert np.array_equal(np.argwhere(sizes > 0).T, NEURONS.present)
+    assert NEURONS.present.shape == (2, 13)
+
+
+@pytest.mark.slow
+def test_weakly_coupled_neurons_move_as_the_theory_says():
+    """Without noise and at a hundredth of the conductance, each cell's gain in frequency is that of the couplings."""
+    gained = []
+    for strength in (1e-9, 0.01):
+        system = parse(System, {"kind": "neurons", "strength": strength}, "system")
+        phases = system.phases(np.random.default_rng(0), 6, 8000, 20, 0.01, 0.0)
+        gained.append((phases[-1] - phases[0]) / 80)
+    expected = np.zeros((7, 6))
+    for i, j in system.present.T:
+        expected[i] += system.coupling(i, j, phases[:, j] - phases[:, i]).mean(axis=0)
+    change = gained[1] - gained[0]
+    assert np.sqrt(np.mean((change - expected) ** 2)) < 0.15 * np.sqrt(np.mean(expected**2))
 
 
 def test_rows_are_means_along_the_way_of_the_phases():

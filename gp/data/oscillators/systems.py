@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ...spec import FiniteFloat, OneOf, PositiveFloat
 from .networks import Network, PhaseModel
+from .neurons import Neurons
 from .planar import Pair, Plane
 
 Pairwise = Field(min_length=2, max_length=2)
@@ -113,4 +114,4 @@ SHAPES = {
     (2, 1): lambda psi: 0.6 * np.sin(psi) + 0.3 * np.cos(2 * psi) - 0.2 * np.sin(3 * psi),
 }
 
-System = Annotated[VanDerPol | FitzHughNagumo | Phase | Network, OneOf()]
+System = Annotated[VanDerPol | FitzHughNagumo | Phase | Network | Neurons, OneOf()]
