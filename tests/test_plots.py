@@ -37,6 +37,7 @@ APPLY = {
     "levels": {"data", "loss", "slices", "relevance", "predicted", "residuals", "calibration"},
     "series": {"data", "loss", "posterior", "horizons", "predicted", "residuals", "calibration"},
     "circle": {"data", "coupling", "posterior", "predicted", "residuals", "autocorrelation"},
+    "angles": {"data", "coupling", "network", "slices"},
     "circles": {"data", "coupling", "network", "predicted", "residuals", "autocorrelation"},
 }
 

@@ -23,6 +23,7 @@ from .canvas import (
 from .study import Study
 
 BINS = 48  # around the circle
+ACROSS = 3  # panels side by side, of many angles
 
 
 @styled
@@ -30,12 +31,16 @@ def coupling(study: Study) -> Figure | None:
     """Return the function over each angle, with truth and baseline, and the data's density below (d ≤ 2).
 
     With two angles, each has its own part of the function.  Parts are centred, because a constant can be moved from one
-    to the other.  The test rows are then a product grid, and a part is the mean over the other angle.  Where the true
-    function is not known, it is drawn for one angle.
+    to the other.  The test rows are then a product grid, and a part is the mean over the other angle.  Of more angles,
+    the terms of a sum are drawn, each over its angle.
     """
     test, d, known = study.test, study.train.d, study.test is not None and study.test.f is not None
     prediction = study.prediction if known else study.grid
-    if prediction is None or d > (2 if known else 1) or set(study.periods) != set(study.train.columns):
+    if set(study.periods) != set(study.train.columns):
+        return None
+    if d > 2:
+        return _couplings(study)
+    if prediction is None:
         return None
     figure = new_figure(study, 4.6 * d + 1.8, 5, f"{study.target} given {' and '.join(study.train.columns)}")
     panels = figure.subplots(2, d, sharex="col", squeeze=False, height_ratios=[4, 1])
@@ -57,7 +62,7 @@ def coupling(study: Study) -> Figure | None:
         if known:
             draw_truth(axes, x, curves["true function"])
         others = {name: (x, curves[name]) for name in list(parts)[2:]}
-        if study.baseline is not None and not known:  # at the rows held out
+        if study.baseline is not None and not known and d == 1:  # at the rows held out
             order = np.argsort(study.baseline.x[:, j])
             others[study.baseline_name] = (study.baseline.x[order, j], study.baseline.mean[order])
         for name, curve in others.items():
@@ -69,6 +74,34 @@ def coupling(study: Study) -> Figure | None:
         axes.set_title("" if d == 1 else f"part of {column}, centred", loc="left")
     panels[0, 0].set_ylabel(study.target)
     legend_below(figure, panels[0, 0], title=study.integrated)
+    return figure
+
+
+def _couplings(study: Study) -> Figure | None:
+    """Return the term of each angle over that angle, with its band; None where there is none for each."""
+    slices, columns, terms = study.slices, study.train.columns, study.terms
+    if slices is None or terms is None or sorted(terms["input"]) != sorted(columns):
+        return None
+    across = min(len(columns), ACROSS)
+    rows = -(-len(columns) // across)
+    figure = new_figure(study, 3.4 * across, 2.6 * rows + 1.0, f"{study.target}: the part of each angle")
+    panels = figure.subplots(rows, across, sharey=True, squeeze=False).ravel()
+    size = len(slices.x) // len(columns)
+    called = dict(zip(terms["input"], terms["term"], strict=True))
+    for axes, (j, column) in zip(panels, enumerate(columns), strict=False):
+        own = np.arange(j * size, (j + 1) * size)
+        part, x = slices.components[called[column]].at(own), slices.x[own, j]
+        label = f"{study.percent} band of the function"
+        draw_band(axes, x, part.interval(study.interval), color=MID_BLUE, label=label)
+        axes.plot(x, part.mean, color=BLUE, linewidth=1.4, label="mean")
+        _ticks(axes, study.periods[column])
+        sender = study.network.get("senders", {}).get(column)
+        axes.set_title("" if sender is None else f"from {sender} to {study.network['receiver']}", loc="left")
+        axes.set_xlabel(f"{column} [rad]" if math.isclose(study.periods[column], 2 * math.pi) else column)
+    for axes in panels[len(columns) :]:
+        axes.remove()
+    figure.supylabel(study.target, fontsize=10)
+    legend_below(figure, panels[0], title=study.integrated)
     return figure
 
 

@@ -67,7 +67,8 @@ def _arrows(axes: Axes, edges: pd.DataFrame, nodes: list[str], unit: str) -> Non
     places = dict(zip(nodes, np.column_stack([np.cos(angles), np.sin(angles)]), strict=True))
     largest = float(edges["amplitude"].max()) or 1.0
     for edge in edges.sort_values("probability").itertuples():
-        likely, width = edge.probability >= LIKELY, THIN + (THICK - THIN) * edge.amplitude / largest
+        likely = edge.probability >= LIKELY
+        width = THIN + likely * (THICK - THIN) * edge.amplitude / largest
         faint = LIGHT * (1 - edge.probability) / (1 - LIKELY) if likely else LIGHT
         begin, end = places[edge.sender], places[edge.receiver]
         side = APART * np.array([begin[1] - end[1], end[0] - begin[0]])
@@ -78,7 +79,7 @@ def _arrows(axes: Axes, edges: pd.DataFrame, nodes: list[str], unit: str) -> Non
             connectionstyle=f"arc3,rad={-APART * 2}",
             arrowstyle=f"-|>,head_length={3 + width},head_width={2 + 0.7 * width}",
             mutation_scale=1,
-            linewidth=width if likely else THIN,
+            linewidth=width,
             linestyle="-" if likely else (0, (1, 2)),
             color=_paler(BLUE if likely else GREY, faint),
             shrinkA=0,

@@ -116,6 +116,30 @@ def circle_study(d: int) -> Study:
     )
 
 
+def angles_study() -> Study:
+    """Return a study over four angles, with a term for each, and the slices of a posterior instead of test rows."""
+    study, columns = circle_study(1), tuple(f"angle {j}" for j in range(4))
+    rng = np.random.default_rng(0)
+    train = Dataset(rng.uniform(0, 2 * np.pi, (200, 4)), columns, y=rng.normal(size=200))
+    at = slices(train)
+    parts = {f"part {j}": (np.sin(at[:, j]), np.full(len(at), 0.1)) for j in range(4)}
+    sd = np.full(len(at), 0.2)
+    names = {"term": list(parts), "input": columns, "share": 0.1, "nats": [9.0, -3.0, 1.0, 0.0]}
+    senders = dict(zip(columns, "BCDE", strict=True))
+    return dataclasses.replace(
+        study,
+        train=train,
+        loo=None,
+        test=None,
+        prediction=None,
+        baseline=None,
+        slices=Posterior.normal(at, columns, np.sin(at).sum(axis=1), sd, 2 * sd, parts),
+        terms=pd.DataFrame(names | {"probability": [0.999, 0.05, 0.7, 0.5]}),
+        periods=dict.fromkeys(columns, 2 * np.pi),
+        network={"nodes": list("ABCDE"), "receiver": "A", "senders": senders},
+    )
+
+
 def level_study() -> Study:
     """Return a study of numbers and of levels, where held-out rows have a level that no training row has."""
     study = many_study(3)
@@ -149,6 +173,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "series": series_study,
     "circle": lambda: circle_study(1),
     "circles": lambda: circle_study(2),
+    "angles": angles_study,
 }
 
 
