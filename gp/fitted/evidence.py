@@ -30,6 +30,7 @@ ROWS = 1000  # above which a method whose cost grows with the rows takes too lon
 REACH = 3.0  # sds of the weak prior, from start and optimum, over which is integrated
 STEEP, MATTERS, HALVED = 0.5, 7.0, 3  # nats along an interval, and below the largest, where it is halved, so often
 SURE = 10.0  # nats above what there is without a term, from where on nothing else is tried
+NARROW = 0.05  # of an interval, which is not halved: two nodes may be all but one
 NOTHING = 30.0  # nats below the largest
 NOWHERE = -1e10  # nats, where there is no likelihood
 SOME = 300  # rows over which a term's variance is taken
@@ -159,7 +160,7 @@ def _log_integral(density: Callable[[float], float], nodes: np.ndarray, here: fl
     kept = sorted(found)
     nodes, logs = nodes[kept], np.array([found[k] for k in kept])
     for _ in range(HALVED):
-        steep = np.abs(np.diff(logs)) > STEEP
+        steep = (np.abs(np.diff(logs)) > STEEP) & (np.diff(nodes) > NARROW)
         split = np.flatnonzero(steep & (np.maximum(logs[1:], logs[:-1]) > logs.max() - MATTERS))
         middles = 0.5 * (nodes[split] + nodes[split + 1])
         nodes, logs = (
