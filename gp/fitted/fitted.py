@@ -209,16 +209,14 @@ class Fitted(Asked):
         """
         if path is not None:
             self.page(path)
-        log_prior, _ = self.gp.parameters.log_prior(self.vector)
+        log_prior, found = self.gp.parameters.log_prior(self.vector)[0], shares(self.gp, self._conditioned)
         (treatment, why), rows = self.treatment(), self.inference.effective_rows(self.gp)
-        has_prior = any(parameter.prior for parameter in self.gp.parameters.free)
-        found = shares(self.gp, self._conditioned)
         return {
             **({"shares": found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
             **({"evidence": gained} if (gained := evidence(self._learnt_on, self.inference)) else {}),
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,
-                **({"log_prior": log_prior} if has_prior else {}),
+                **({"log_prior": log_prior} if self.gp.parameters.has_prior else {}),
                 **({"effective_rows": round(rows)} if rows < self.data.n else {}),
                 "hyperparameters": {**self.gp.parameters.by_name(), **power_of(self.model.transform)},
             },
