@@ -24,6 +24,7 @@ from stages.wrapper.outputs import write_whole
 EXACT = 2000  # rows; beyond, the inference method is chosen by `auto`
 CYCLES = 3  # years that a season must have been seen in
 A_YEAR = 4  # rows that show a season
+FEWEST = 20  # rows of a series whose structure is searched
 
 
 def main(arguments: list[str]) -> None:
@@ -51,6 +52,11 @@ def study_of(found: Survey) -> dict[str, Any]:
     elif not x:
         kernel = {"kind": "categorical"}
         found.choices.append("kernel: categorical, as no input is a number")
+    elif years is not None and not categorical and FEWEST <= found.n <= EXACT:
+        found.choices.append(
+            "kernel: a search for lines, smooth changes, cycles and change points, as in a time series"
+        )
+        return _sections(found, {"search": {"grammar": "time_series"}}, {})
     elif years is not None and (span := float(years.max() - years.min())) >= CYCLES and found.n >= A_YEAR * span:
         cycle = {"decay": {"kind": "rbf"}, "cycle": {"kind": "periodic", "period_length": {"fixed": 1}}}
         kernel = {"kind": "sum", "terms": {"trend": kernel, "season": {"kind": "product", "factors": cycle}}}
@@ -63,8 +69,13 @@ def study_of(found: Survey) -> dict[str, Any]:
     inference = {} if found.n <= EXACT else {"kind": "auto"}
     if inference:
         found.choices.append(f"inference: chosen by {found.n} rows (auto)")
+    return _sections(found, {"kernel": kernel}, inference)
+
+
+def _sections(found: Survey, model: dict[str, Any], inference: dict[str, Any]) -> dict[str, Any]:
+    """Return all sections of the study."""
     sections: dict[str, Any] = {key: {} for key in SECTIONS}
-    return sections | {"seed": 0, "data": found.data, "model": {"kernel": kernel}, "inference": inference}
+    return sections | {"seed": 0, "data": found.data, "model": model, "inference": inference}
 
 
 def block_of(name: str, study: dict[str, Any]) -> str:

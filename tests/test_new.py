@@ -86,11 +86,18 @@ def test_a_table_with_semicolons_commas_and_a_comment_is_read(project):
     assert parse(Data, made["data"], "data").sample(0)[0].n == 12
 
 
-def test_a_series_ends_in_a_forecast_and_has_a_season_where_years_were_seen(project):
-    for name, dates, season in (("long", months(60), True), ("short", months(30), False)):
+def test_a_series_ends_in_a_forecast_and_has_its_structure_searched(project):
+    for name, dates in (("long", months(60)), ("short", months(30))):
         made = study(write(f"{name}.csv", ["day", "b"], [(day, i % 7) for i, day in enumerate(dates)]), "b")
         assert made["data"]["holdout"] == {"last": len(dates) // 5, "along": "day"}
-        assert ("terms" in made["model"]["kernel"]) == season
+        assert made["model"] == {"search": {"grammar": "time_series"}}
+
+
+def test_a_long_series_has_a_season_where_years_were_seen(project):
+    days = [str(day) for day in np.arange("2000-01-01", "2006-01-01", dtype="M8[D]")]
+    for name, some, season in (("years", days, True), ("short", days[:1000] * 3, False)):
+        made = study(write(f"{name}.csv", ["day", "b"], [(day, i % 7) for i, day in enumerate(sorted(some))]), "b")
+        assert ("terms" in made["model"].get("kernel", {})) == season
 
 
 def test_what_is_written_is_what_the_stages_take(project):
