@@ -52,7 +52,7 @@ bench: $(INSTALLED)  ## measure speed and accuracy beside peers
 	$(RUN) python -m benchmarks $(BENCH_OPTIONS)
 	$(if $(BENCH_OPTIONS),,$(RUN) python -m benchmarks.accuracy large)
 
-bench-calibration bench-bayesian bench-motorcycle bench-network bench-optimum bench-oscillators bench-large bench-series bench-structure bench-uci: $(INSTALLED)  ## measure accuracy on one kind of data
+bench-calibration bench-bayesian bench-coverage bench-motorcycle bench-network bench-optimum bench-oscillators bench-large bench-series bench-structure bench-uci: $(INSTALLED)  ## measure accuracy on one kind of data
 	$(RUN) python -m benchmarks.accuracy $(@:bench-%=%) $(BENCH_OPTIONS)
 
 report: $(PIPELINE)  ## write report.html, one page over all studies

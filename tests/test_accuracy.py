@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gp
-from benchmarks.accuracy import STUDIES, large, optimum, uci
+from benchmarks.accuracy import STUDIES, coverage, large, optimum, uci
 from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy.options import Options
 from benchmarks.accuracy.uci import CASES, EXACT, ONE_KERNEL, PUBLISHED, Case, Fit
@@ -63,6 +63,17 @@ def test_a_table_that_is_not_there_is_named_before_anything_runs(tmp_path, folde
         uci.run(Options("uci", tables=tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"energy/data\.csv\.gz: is not there"):
         uci.run(Options("uci", tables=folder))
+
+
+def test_bands_of_a_table_are_measured_beside_an_exact_fit_to_the_same_rows(folder, monkeypatch):
+    monkeypatch.setattr(coverage, "TABLES", ("yacht",))
+    monkeypatch.setattr(coverage, "QUICK", 30)
+    monkeypatch.setattr(coverage, "METHODS", {"exact": EXACT, "sgpr": {"kind": "sgpr", "inducing": 20, "steps": 30}})
+    result = coverage.run(Options("coverage", quick=True, only=("yacht",), tables=folder))
+    exact, sgpr = result["rows"]
+    assert (exact["rows"], exact["group"], sgpr["method"]) == (30, "yacht/30", "sgpr")
+    assert exact["coverage_50"] < exact["coverage_95"] <= 1
+    assert f"| yacht | 30 | sgpr | {sgpr['coverage_50']:.3f} / " in coverage.tables(result)
 
 
 def test_every_table_has_published_figures():

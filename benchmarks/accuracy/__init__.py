@@ -10,6 +10,7 @@ from types import ModuleType
 from benchmarks.accuracy import (
     bayesian,
     calibration,
+    coverage,
     large,
     motorcycle,
     network,
@@ -23,6 +24,7 @@ from benchmarks.accuracy import (
 STUDIES: dict[str, ModuleType] = {
     "calibration": calibration,
     "bayesian": bayesian,
+    "coverage": coverage,
     "motorcycle": motorcycle,
     "network": network,
     "optimum": optimum,
