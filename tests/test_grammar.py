@@ -14,6 +14,7 @@ from gp.model.kernels.composite import Product
 from gp.model.kernels.features import Linear
 from gp.model.kernels.periodic import Periodic
 from gp.model.kernels.stationary import Matern, Rbf
+from gp.model.model import Model
 from gp.parallel import run_in_line
 from gp.parameters.hyperparameters import PositiveHyperparameter
 from gp.spec import InputError
@@ -70,6 +71,10 @@ def test_growth_whose_scatter_grows_is_searched_in_its_log_unless_the_model_says
     assert searched(X[:24], y, **few, transform=None).model.transform is None
 
 
+def test_noise_alone_has_no_structure():
+    assert searched(X[:40], np.random.default_rng(1).standard_normal(40)).ranking.index[0] == "constant"
+
+
 def test_no_more_structures_are_fitted_than_the_user_allows():
     assert len(searched(X[:30], WAVE[:30], search=SEARCH | {"candidates": 4}).ranking) == 4
 
@@ -77,7 +82,7 @@ def test_no_more_structures_are_fitted_than_the_user_allows():
 @pytest.mark.slow
 def test_workers_find_the_same():
     data = gp.Dataset(x=X[:20, None], y=WAVE[:20], columns=("x",))
-    tasks = [(data, structures.Structure(terms, gp.fitted.fit.Model())) for terms in Grammar(5.0).simplest()[1:4]]
+    tasks = [(data, structures.Structure(terms, Model())) for terms in Grammar(5.0).simplest()[1:4]]
     here = [structures.fit_structure(*task).scores for task in tasks]
     assert [found.scores for found in structures.fan_out(structures.fit_structure, tasks)] == here
 
@@ -130,7 +135,7 @@ def test_what_follows_from_a_structure_is_each_once_and_builds():
     assert {"linear", "linear + periodic", "linear × periodic + periodic × rbf"} <= set(names)
     assert {"linear + periodic × rbf + season", "(periodic × rbf | periodic × rbf) + linear"} <= set(names)
     for following in Grammar(5.0, season=1.0).following(terms):
-        gp.fitted.fit.Model(kernel=kernel_of(following)).build(data)
+        Model(kernel=kernel_of(following)).build(data)
 
 
 def test_terms_of_the_same_kinds_have_names_of_their_own():
@@ -163,7 +168,7 @@ def test_a_step_of_a_month_quarter_week_or_day_suggests_a_year():
 
 def test_a_fixed_period_stays_fixed():
     cycle = Periodic(period_length=PositiveHyperparameter(fixed=[1.0]))
-    model = gp.fitted.fit.Model(kernel=kernel_of((cycle,)))
+    model = Model(kernel=kernel_of((cycle,)))
     started = structures.started(model, {"kernel.season.period_length": 1.0, "kernel.season.lengthscale": 2.0})
     assert started.kernel.terms["season"].period_length.fixed == [1.0]
     assert started.kernel.terms["season"].lengthscale.start == [2.0]

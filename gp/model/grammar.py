@@ -114,11 +114,12 @@ def extra_choices(terms: Terms) -> float:
     """Return how many choices a structure makes besides its hyperparameters.
 
     Each Matérn kernel's ν is one of three.  A series is expected to have a line, which is half a choice, and not to
-    change its size in proportion to a line, which is two more.
+    change its size in proportion to a line, which is two more.  A constant is none: the mean is one already.
     """
+    constants = sum(isinstance(term, Constant) for term in terms)
     lines = sum(isinstance(term, Linear) for term in terms)
     slopes = sum(isinstance(factor, Polynomial) for term in terms for factor in getattr(term, "factors", {}).values())
-    return said(terms).count("matern") - 0.5 * lines + 2 * slopes
+    return said(terms).count("matern") - constants - 0.5 * lines + 2 * slopes
 
 
 def kernel_of(terms: Terms) -> Sum:
