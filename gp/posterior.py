@@ -21,7 +21,9 @@ class Posterior:
 
     Each is a Forecast, a normal at one setting of the hyperparameters or a mixture over several.  `mean`, `sd_f` and
     `sd_y` are the mean and the standard deviations of the whole, in y's units.  Where the model is of a transform of y,
-    `mean` is that of a new observation, and the components, which add up to the transform, are in its units.
+    `mean` is that of a new observation, and the components, which add up to the transform, are in its units.  Each
+    component is less its average over the rows that were fitted (gp.inference.centred), so that they add up but for a
+    constant.
     """
 
     x: np.ndarray

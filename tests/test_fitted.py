@@ -192,19 +192,19 @@ def test_with_everything_fixed_nothing_is_trained_and_all_else_works(tmp_path):
 # Components.
 
 
-def test_the_components_and_the_mean_function_sum_to_the_whole(fitted):
+def test_the_components_and_the_mean_function_sum_to_the_whole_but_for_a_constant(fitted):
     posterior, at = fitted.predict(NEW, hyperparameters=PLUG_IN), fitted.hyperparameters
     assert list(posterior.components) == ["trend", "season", "level"]
     about = NEW - X.mean(axis=0)  # where a linear mean of standardised inputs starts from
-    total = at["mean.bias"] + about @ at["mean.weights"]
+    rest = posterior.mean - about @ at["mean.weights"]
     for component in posterior.components.values():
-        total = total + component.mean
-    np.testing.assert_allclose(total, posterior.mean, rtol=1e-9)
+        rest = rest - component.mean
+    np.testing.assert_allclose(rest, rest[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-def test_a_component_is_the_dense_formula(standardize):
-    """mean_j = k_j K⁻¹ (y − m), cov_j = k_j − k_j K⁻¹ k_j (R&W 2006 sec. 2.4), in loops."""
+def test_a_component_is_the_dense_formula_about_its_average(standardize):
+    """mean_j = k_j K⁻¹ (y − m), cov_j = k_j − k_j K⁻¹ k_j (R&W 2006 sec. 2.4), in loops, less the average over rows."""
     scales = {"standardize": {"x": False, "y": standardize}}
     posterior = gp.fit(TABLE, Y, model=FIXED | scales).predict(NEW)
 
@@ -223,11 +223,51 @@ def test_a_component_is_the_dense_formula(standardize):
 
     K = sum(matrix(formula, X, X) for formula in formulas.values()) + 0.1**2 * np.eye(40)
     alpha = np.linalg.solve(K, Y - 4.0)
+    points = np.vstack([NEW, X])
+    less = np.hstack([np.eye(len(NEW)), np.full((len(NEW), 40), -1 / 40)])  # f(x) − f̄ of f at all points
     for name, formula in formulas.items():
-        cross, component = matrix(formula, NEW, X), posterior.components[name]
-        covariance = matrix(formula, NEW, NEW) - cross @ np.linalg.solve(K, cross.T)
-        np.testing.assert_allclose(component.mean, cross @ alpha, rtol=1e-8, atol=1e-8)
-        np.testing.assert_allclose(component.sd, np.sqrt(np.diagonal(covariance)), rtol=CLOSE)
+        cross, component = matrix(formula, points, X), posterior.components[name]
+        covariance = less @ (matrix(formula, points, points) - cross @ np.linalg.solve(K, cross.T)) @ less.T
+        np.testing.assert_allclose(component.mean, less @ cross @ alpha, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(component.sd, np.sqrt(np.diagonal(covariance).clip(min=0)), rtol=CLOSE, atol=1e-6)
+
+
+METHODS = {"markov": {}, "sgpr": {"inducing": 40}}  # every row is an inducing input
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_components_of_methods_that_are_exact_here_are_those_of_exact_inference(kind):
+    x, values = X[:, 0], {"lengthscale": {"fixed": 3.0}, "outputscale": {"fixed": 4.0}}
+    terms = {"slow": {"kind": "matern", "nu": 1.5, **values}, "fast": {"kind": "matern", "nu": 0.5}}
+    model = {"kernel": {"kind": "sum", "terms": terms}, "noise": {"sd": {"fixed": 0.3}}}
+    exact = gp.fit(x, Y, model=model, inference={"kind": "exact"}, train={"restarts": 0})
+    learnt = {"lengthscale": {"fixed": exact.hyperparameters["kernel.fast.lengthscale"]}}
+    learnt["outputscale"] = {"fixed": exact.hyperparameters["kernel.fast.outputscale"]}
+    model["kernel"]["terms"]["fast"] |= learnt
+    one, other = (
+        gp.fit(x, Y, model=model, inference=inference, train={"restarts": 0}).predict(
+            NEW[:, 0], hyperparameters=PLUG_IN
+        )
+        for inference in ({"kind": "exact"}, {"kind": kind, **METHODS[kind]})
+    )
+    for name, component in one.components.items():
+        np.testing.assert_allclose(other.components[name].mean, component.mean, atol=1e-6)
+        np.testing.assert_allclose(other.components[name].sd, component.sd, atol=1e-6)
+
+
+def test_the_band_of_a_component_does_not_hold_the_constant_that_others_may_have():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 10, 60)
+    y = np.sin(6 * x) + 0.1 * rng.normal(size=60) + 5
+    large = {"kind": "rbf", "lengthscale": {"fixed": 400.0}, "outputscale": {"fixed": 400.0}}
+    terms = {"level": large, "wave": {"kind": "rbf", "lengthscale": {"fixed": 0.3}, "outputscale": {"fixed": 1.0}}}
+    model = {"kernel": {"kind": "sum", "terms": terms}, "noise": {"sd": {"fixed": 0.1}}}
+    fitted = gp.fit(x, y, model=model)
+    parts = fitted.predict(x).components
+    assert parts["wave"].sd.max() < 0.3
+    assert parts["level"].sd.max() < 0.5  # though that of its constant is 20
+    for part in parts.values():
+        assert part.mean.mean() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_kernel_that_is_no_sum_has_no_components():

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from ..forecast import Forecast
+from ..inference.centred import centred
 from ..inference.method import Conditioned, Method, without_factor
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
@@ -151,7 +152,7 @@ def forecasts(
         means[s] = found.mean * scale + offset
         sd_f[s] = np.sqrt(found.variance) * scale
         sd_y[s] = np.sqrt(found.variance + (gp.noise_variance(x) if noise is None else noise)) * scale
-        for name, (mean, variance) in found.terms.items():
+        for name, (mean, variance) in centred(each, x, found.terms).items():
             part = terms.setdefault(name, (np.empty(shape), np.empty(shape)))
             part[0][s], part[1][s] = mean * scale, np.sqrt(variance) * scale
     parts = {name: Forecast(*part, weights) for name, part in terms.items()}

@@ -1,0 +1,81 @@
+"""Terms of a sum of kernels about their averages over the rows.
+
+Data cannot tell the constant of one term from those of the others and of the mean: the band of each would be as wide
+as what is unknown of its constant, however well its shape is known.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel
+from scipy.linalg import solve_triangular
+
+from ..matrices.tiles import matrix, slices
+from ..parallel import one_thread
+from .inducing.posterior import SparsePosterior
+from .markov.markov import Filtered
+from .method import Conditioned, Marginals
+from .solved import Solved
+from .together import Sites, Solves
+
+AVERAGED = 1000  # rows, at most, that a term is averaged over; of more, as many that are evenly apart
+ELEMENTS = 2**22  # of a kernel matrix at a time
+
+
+def centred(
+    conditioned: Conditioned, x: torch.Tensor, terms: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+    """Return mean and variance, (m,) each, of each of the `terms` at internal inputs x (m, d) less its average.
+
+    With f̄ the average of a term f over the rows, Var(f(x) − f̄) = Var f(x) − 2 Cov(f(x), f̄) + Var f̄.  Terms of
+    harmonic inference are centred as they come; vecchia, which has no covariance of several inputs, keeps its as
+    they are.
+    """
+    if not terms or not isinstance(conditioned, Solved | SparsePosterior | Filtered):
+        return terms
+    with one_thread(), torch.no_grad():
+        known, found = conditioned.together(), Marginals()
+        gp, n = known.gp, min(len(known.gp.x), AVERAGED)
+        is_all = known.z is gp.x and n == len(gp.x)  # then k(x, Z) gives its average too
+        rows = gp.x if is_all else gp.x[np.linspace(0, len(gp.x) - 1, n).round().astype(int)]
+        for name, (mean, variance) in terms.items():
+            kernel = gp.terms[name]
+            average = _averages(kernel, known.z, rows)
+            by_sites = _solved(known, average)  # Cov(f(x), f̄) is the average of k(x, rows) less k(x, Z) of it
+            level = average @ (known.weights if isinstance(known, Sites) else known.alpha)
+            within = average.mean() if is_all else _averages(kernel, rows, rows).mean()
+            shared = np.zeros(len(x)) if is_all else _averages(kernel, x, rows)
+            for part, block in _blocks(kernel, x, known.z):
+                shared[part] += block @ (1 / n - by_sites if is_all else -by_sites)
+            common = within - average @ by_sites
+            found[name] = mean - level, np.maximum(variance - 2 * shared + common, 0.0)
+    return found
+
+
+def _solved(known: Sites | Solves, average: np.ndarray) -> np.ndarray:
+    """Return what k(x, Z) is multiplied by to give the covariance of f(x) and f̄ that the sites Z tell, (n,)."""
+    if isinstance(known, Solves):
+        found = known.solve(average[:, None])[:, 0]
+    else:
+        whitened = solve_triangular(known.lower, average, lower=True)
+        if known.root is not None:
+            whitened = whitened - known.root @ (known.root.T @ whitened)
+        found = np.asarray(solve_triangular(known.lower, whitened, lower=True, trans=1))
+    if known.flat:  # a term has no mean function: it is off by −k(x, Z) `whitened` z
+        found = found - known.flat.whitened @ (known.flat.whitened.T @ average)
+    return found
+
+
+def _averages(kernel: Kernel, x: torch.Tensor, rows: torch.Tensor) -> np.ndarray:
+    """Return the average of k(x, row) over the rows, (m,)."""
+    found = np.empty(len(x))
+    for part, block in _blocks(kernel, x, rows):
+        found[part] = block.mean(axis=1)
+    return found
+
+
+def _blocks(kernel: Kernel, x: torch.Tensor, z: torch.Tensor) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield k(x, z) some rows of x at a time."""
+    for part in slices(len(x), max(1, ELEMENTS // len(z))):
+        yield part, matrix(kernel, x[part], z).numpy()
