@@ -253,6 +253,7 @@ def test_a_small_run_measures_ours_and_scikit_learn(name):
         prediction_size=60,
         new_points=200,
         repeat=0.02,
+        rounds=1,
     )
     result = json.loads(json.dumps(MEASURES[name](plan)))
     rows = [row for row in result["rows"] if row["peer"] == other]
