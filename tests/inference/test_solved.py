@@ -77,8 +77,8 @@ def test_what_draws_cost_is_needed_once(factors, tmp_path):
     fitted.leave_out()
     assert len(factors) == needed
     # The optimum and its gradient; the value at the centre of the draws, beside it; plain and restricted curvature by
-    # differences, a climb between; the draws, and those of the mean's interval; each end of an interval by the likelihood
-    # ratio takes some evaluations.
+    # differences, a climb between; the draws, and those of the mean's interval; each end of an interval by the
+    # likelihood ratio takes some evaluations.
     ends = 2 * len(fitted.vector)
     assert needed <= 3 + 4 * len(fitted.vector) + 2 * len(fitted.vector) + 10 + DRAWS + MOST + 10 * ends
 
