@@ -13,7 +13,7 @@ _KEPT = 1000  # distinct cells kept
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?P<mark>[,.'’ \u00a0\u202f_])\d{3}((?P=mark)\d{3})*", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 _BOTH = re.compile(r"[+-]?\d{1,3}(?P<thousands>[,.'’ \u00a0\u202f_])\d{3}((?P=thousands)\d{3})*(?P<decimal>[.,])\d*")
-_OTHER_MINUS = re.compile(r"[−–—‐‑﹣－]\d.*")  # noqa: RUF001: signs that are not ASCII's
+_OTHER_MINUS = re.compile(r"[−–—‐‑﹣－]\d.*")  # that are not the keyboard's
 _QUOTED = re.compile(r"([`'’‘“”«»]+)[+-]?[\d.,]+[`'’‘“”«»]+")
 _LIMIT = re.compile(r"[<>≤≥]=? ?[+-]?\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
 _UNIT = re.compile(r"([$€£¥]?) ?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? ?(\D{1,12})?", re.ASCII)
