@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -24,7 +25,7 @@ from stages.wrapper.outputs import write_whole
 EXACT = 2000  # rows; beyond, the inference method is chosen by `auto`
 CYCLES = 3  # years that a season must have been seen in
 A_YEAR = 4  # rows that show a season
-FEWEST = 20  # rows of a series whose structure is searched
+FEWEST = 20  # different dates of a series whose structure is searched
 
 
 def main(arguments: list[str]) -> None:
@@ -52,7 +53,7 @@ def study_of(found: Survey) -> dict[str, Any]:
     elif not x:
         kernel = {"kind": "categorical"}
         found.choices.append("kernel: categorical, as no input is a number")
-    elif years is not None and not categorical and FEWEST <= found.n <= EXACT:
+    elif years is not None and not categorical and found.n <= EXACT and len(np.unique(years)) >= FEWEST:
         found.choices.append(
             "kernel: a search for lines, smooth changes, cycles and change points, as in a time series"
         )

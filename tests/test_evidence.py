@@ -173,3 +173,9 @@ def test_words_say_what_the_data_do_without():
     assert terms({}, ["depth"]).empty
     assert terms(fit, ["depth", "width"])["input"].tolist() == [""]  # it reads both
     assert terms(fit | {"evidence": {"it": -2000.0}}, ["depth"])["probability"].tolist() == [0.0]
+
+
+def test_targets_that_are_constant_have_no_evidence():
+    terms = {"a": {"kind": "rbf"}, "b": {"kind": "matern", "nu": 0.5}}
+    fitted = gp.fit(np.arange(30.0), np.full(30, 2.0), model={"kernel": {"kind": "sum", "terms": terms}})
+    assert "evidence" not in fitted.report()

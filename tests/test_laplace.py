@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import gp
+from gp.fitted import mixture
 from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, fit, smoothed, tempered
 from gp.fitted.priors import WIDTH
@@ -312,3 +313,33 @@ def test_a_posterior_like_a_banana_raises_an_alarm():
     assert certificate.draws.pareto_k > 0.7
     assert any("is not near normal in their logs (Pareto k̂" in alarm for alarm in certificate.alarms)
     assert "integrated over the hyperparameters, 32 draws" in str(certificate)
+
+
+def test_draws_are_no_wider_than_a_period_that_many_cycles_tell():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 20, 240)
+    y = np.sin(2 * np.pi * x / 0.93) + 0.1 * rng.normal(size=240)
+    fitted = gp.fit(x, y, model={"kernel": {"kind": "periodic"}})
+    ahead = np.linspace(20, 22, 40)
+    truth = np.sin(2 * np.pi * ahead / 0.93)
+    assert np.sqrt(np.mean((fitted.predict(ahead).mean - truth) ** 2)) < 0.05
+    assert np.sqrt(np.mean((fitted.left_out.mean - y) ** 2)) < 0.12
+
+
+@pytest.mark.parametrize("kind", ["square", "sine"])
+def test_targets_without_noise_are_predicted_as_they_are(kind):
+    x = np.arange(60) / 12
+    y = {"square": (np.arange(60) % 10 < 5).astype(float), "sine": np.sin(2 * np.pi * x)}[kind]
+    fitted = gp.fit(x, y, model={"kernel": {"kind": "periodic"}})
+    np.testing.assert_allclose(fitted.predict(x).mean, y, atol=1e-3)
+
+
+def test_where_no_draw_comes_near_the_optimum_it_is_the_draw(monkeypatch):
+    fitted = gp.fit(np.arange(20.0), np.sin(np.arange(20.0)), train={"restarts": 0})
+    drawn = mixture.draw
+    monkeypatch.setattr(mixture, "LOST", 1.0)
+    monkeypatch.setattr(mixture, "draw", lambda *given: (drawn(*given)[0] + 30, drawn(*given)[1]))
+    treated = {"kind": "laplace", "draws": 8}
+    found = fitted.mixture(treated)
+    np.testing.assert_array_equal(found.vectors, [fitted.modes[0].vector])
+    assert np.isfinite(fitted.predict([0.5], hyperparameters=treated).sd_y).all()

@@ -14,6 +14,7 @@ from gp.fitted.evidence import evidence
 from gp.fitted.fit import fit_dataset
 from gp.inference.harmonic import Harmonic
 from gp.model.model import Model
+from gp.plots import study as plots_study
 from gp.plots.networks import edges_of, network
 from gp.spec import InputError, parse
 from gp.structure import DOUBT
@@ -93,6 +94,16 @@ def test_one_receiver_is_no_network(tmp_path, monkeypatch):
     written(tmp_path, "to-1", ["a", "b", "c"], "a", [0.5, 0.5])
     with pytest.raises(InputError, match="write one study for each receiver"):
         stages.network.main(tmp_path / "out")
+
+
+def test_a_term_of_several_inputs_is_no_edge(tmp_path):
+    path = tmp_path / "evaluate/terms.csv"
+    path.parent.mkdir()
+    path.write_text("term,input,share,nats,probability\nboth,,0.5,5,0.9\none,a,0.4,3,0.8\n")
+    terms = plots_study._terms(path)
+    assert terms["input"].tolist() == ["", "a"]
+    study = circle_study(2)
+    assert edges_of(type(study)(**{**vars(study), "terms": terms})).empty
 
 
 def test_without_evidence_there_are_no_edges():

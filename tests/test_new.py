@@ -93,6 +93,11 @@ def test_a_series_ends_in_a_forecast_and_has_its_structure_searched(project):
         assert made["model"] == {"search": {"grammar": "time_series"}}
 
 
+def test_few_different_dates_are_no_series(project):
+    made = study(write("t.csv", ["day", "b"], [(day, i % 7) for i, day in enumerate(sorted(months(3) * 10))]), "b")
+    assert "search" not in made["model"]
+
+
 def test_a_long_series_has_a_season_where_years_were_seen(project):
     days = [str(day) for day in np.arange("2000-01-01", "2006-01-01", dtype="M8[D]")]
     for name, some, season in (("years", days, True), ("short", days[:1000] * 3, False)):

@@ -47,7 +47,7 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
     """
     parameters = gp.parameters
     auxiliary = gp.auxiliary or gp.noise.by_row or any(parameter.auxiliary for parameter in parameters.free)
-    if len(gp.terms) < 2 or auxiliary or (method.grows and gp.n > ROWS):
+    if len(gp.terms) < 2 or auxiliary or (method.grows and gp.n > ROWS) or np.ptp(gp.scope.y) == 0:
         return {}
     before, found = parameters.vector, dict[str, float]()
     try:

@@ -25,6 +25,7 @@ from .priors import WIDTH, WeakPrior, log_factor
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
 MODES = 3  # at most that take part
 DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on, but for flat directions
+LONGEST = 0.05  # step of the differences that give the curvature
 GRID = 0.02  # sd of an element given the others: steps, at most, of the grid of centres, which machines agree on
 CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
@@ -50,8 +51,10 @@ class Mode:
     def root(self) -> np.ndarray:
         """Return a root (k, k) of the covariance (H + Λ)⁻¹ = root rootᵀ."""
         sizes, directions = np.linalg.eigh(self.curvature)
-        known = (directions * np.maximum(sizes, 0.0)) @ directions.T  # rounding may leave a flat direction negative
-        return np.linalg.cholesky(np.linalg.inv(known + np.eye(len(known)) / WIDTH**2))
+        # Rounding may leave a flat direction negative.  Of a root that any matrix has, the triangular one.
+        known = directions / np.sqrt(np.maximum(sizes, 0.0) + 1 / WIDTH**2)
+        upper = np.linalg.qr(known.T, mode="r")
+        return np.asarray((upper * np.sign(np.diagonal(upper))[:, None]).T)
 
     @property
     def log_volume(self) -> float:
@@ -121,7 +124,9 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     centre[drawn] = np.clip((start[drawn] / step).round() * step, *bounds[drawn].T)
     part = Part(problem, centre, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
-    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in fine_curvature(part, centre[drawn])])
+    # Steps are no longer than the optimum is wide: a period that many cycles tell is known to a thousandth.
+    measured = fine_curvature(part, centre[drawn], np.minimum(LONGEST, step / GRID))
+    curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measured])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
     return Mode(start, value, drawn, curvature, centre)
 

@@ -27,6 +27,7 @@ from .pareto import effective, smoothed, tempered
 from .priors import log_prior
 from .uncertainty import Laplace, Nuts
 
+LOST = 50.0  # nats, for each element and one more, below what an optimum is worth: draws there are of something else
 MIXED = 128  # of the draws of all chains, evenly spaced, at which a model predicts
 KEPT = 2**23  # numbers of all factors together up to which they are kept from one prediction to the next: 64 MB
 
@@ -178,19 +179,24 @@ def mix(
             draws = replace(draws, chains=chains, sampled=sampled)
         else:
             count = treatment.draws if isinstance(treatment, Laplace) else 2
-            draws, kept = _weighted(gp, integrating, learnt, *draw(modes, parameters, places, count))
+            draws, kept = _weighted(gp, integrating, learnt, *draw(modes, parameters, places, count), modes[0])
     finally:
         parameters.set(before)
     return Mixture(gp, integrating, draws, apart, kept)
 
 
 def _weighted(
-    gp: GaussianProcess, method: Method, learnt: GaussianProcess, vectors: np.ndarray, ratios: np.ndarray | None
+    gp: GaussianProcess,
+    method: Method,
+    learnt: GaussianProcess,
+    vectors: np.ndarray,
+    ratios: np.ndarray | None,
+    best: Mode | None = None,
 ) -> tuple[Draws, list[Kept]]:
     """Return those of the `vectors` (S, P) that have a factor with their weights, and the model conditioned at each.
 
     `ratios` (S,) are the log of the weak prior over the density that vectors were drawn from; None: they were drawn
-    from the posterior, and count alike.
+    from the posterior, and count alike.  Where none comes near the `best` optimum, as without noise, that is the one.
     """
     parameters, kept, logs, found = gp.parameters, [], [], []
     lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
@@ -212,6 +218,9 @@ def _weighted(
     if not logs:
         raise without_factor(gp, "the covariance of the rows, at every draw of the hyperparameters,")
     log_weights, k = smoothed(np.array(logs))
+    if best and max(logs) < best.nats + best.log_volume - LOST * (1 + len(best.drawn)):
+        draws, kept = _weighted(gp, method, learnt, best.vector[None], None)
+        return replace(draws, pareto_k=k), kept
     dropped, share = len(vectors) - len(logs), effective(log_weights) / len(logs)
     return Draws(np.array(found), tempered(log_weights), k, share, dropped), kept
 

@@ -106,7 +106,7 @@ class Study:
             dates=tuple(names.get("dates", ())),
             horizons=_read(find("evaluate/horizons.csv"), pd.read_csv),
             sensitivity=_read(find("predict/sensitivity.csv"), lambda path: pd.read_csv(path, dtype={"input": str})),
-            terms=_read(find("evaluate/terms.csv"), lambda path: pd.read_csv(path, dtype={"term": str, "input": str})),
+            terms=_read(find("evaluate/terms.csv"), _terms),
             network=names.get("network", {}),
             intervals=fit.get("certificate", {}).get("intervals", {}),
             hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
@@ -148,6 +148,11 @@ class Study:
 
 def _read(path: Path | None, load: Callable[[Path], T]) -> T | None:
     return None if path is None else load(path)
+
+
+def _terms(path: Path) -> pd.DataFrame:
+    """Return the terms; one that reads several inputs names none."""
+    return pd.read_csv(path, dtype={"term": str, "input": str}, na_values={"input": []}).fillna({"input": ""})
 
 
 def _json(path: Path) -> Any:

@@ -259,14 +259,14 @@ def measure_curvature(objective: Objective, vector: np.ndarray, *, central: bool
     return 0.5 * (curvature + curvature.T)
 
 
-def fine_curvature(objective: Objective, vector: np.ndarray) -> np.ndarray:
-    """Return −∂²(objective) at `vector`, (p, p), by differences of fourth order: 4p evaluations.
+def fine_curvature(objective: Objective, vector: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return −∂²(objective) at `vector`, (p, p), by differences of fourth order with `steps` (p,): 4p evaluations.
 
     They allow steps so long that a gradient's rounding tells in the eighth digit only.  Where one of them has no value,
     it is that of `measure_curvature`.
     """
-    step, rows = 0.05, []
-    for shift in step * np.eye(len(vector)):
+    rows = []
+    for step, shift in zip(steps.tolist(), np.diag(steps), strict=True):
         values, gradients = zip(*(_try(objective, vector + k * shift) for k in (-2, -1, 1, 2)), strict=True)
         if not np.isfinite(values).all():
             return measure_curvature(objective, vector)

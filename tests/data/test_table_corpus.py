@@ -68,6 +68,10 @@ READ = {
     "pandas' to_csv": Read(",depth,oxygen\n0,1,2.5\n1,-25,0.5\n2,3,0.0\n"),
     "unused columns of one name": Read("n,depth,n,oxygen\na,1,b,2.5\na,-25,b,0.5\n,3,,0\n"),
     "a name of odd signs beside": Read("µ:[%]\t,depth,oxygen\n?,1,2.5\n\x07,-25,0.5\n,3,0\n"),
+    "names that formats begin with": Read(
+        PLAIN.replace("depth", "RDA1").replace("oxygen", "PAR1"), {"x": "RDA1", "y": "PAR1"}
+    ),
+    "a name that a format begins with": Read(PLAIN.replace("depth", "BZh"), {"x": "BZh"}),
     "separators at the ends": Read(PLAIN.replace("\n", ",\n")),
     "blanks after commas": Read(PLAIN.replace(",", ", ")),
     "blanks around quoted names": Read(PLAIN.replace("depth,oxygen", '" depth ","oxygen "')),

@@ -26,10 +26,10 @@ _AS_TABLE = "write the table as CSV or Parquet"
 # What a file that is no text table is → what to do, and its first bytes.
 _SIGNATURES: dict[str, tuple[str, tuple[bytes, ...]]] = {
     "is compressed by gzip": ("end its name in .gz", (b"\x1f\x8b",)),
-    "is compressed by bzip2": ("end its name in .bz2", (b"BZh",)),
+    "is compressed by bzip2": ("end its name in .bz2", tuple(b"BZh%d1AY&SY" % size for size in range(1, 10))),
     "is compressed by xz": ("end its name in .xz", (b"\xfd7zXZ\0",)),
     "is compressed by Zstandard": ("end its name in .zst", (b"\x28\xb5\x2f\xfd",)),
-    "is a Parquet file": ("end its name in .parquet", (b"PAR1",)),
+    "is a Parquet file": ("end its name in .parquet", (b"PAR1\x15",)),
     "is a workbook of a spreadsheet or a ZIP archive": (
         "save the sheet as CSV, or unpack the archive",
         (b"PK\x03\x04",),
@@ -45,8 +45,8 @@ _SIGNATURES: dict[str, tuple[str, tuple[bytes, ...]]] = {
     "is an Arrow (Feather) file": (_AS_TABLE, (b"ARROW1", b"FEA1")),
     "is an array of NumPy": (_AS_TABLE, (b"\x93NUMPY",)),
     "is a pickle": (_AS_TABLE, tuple(b"\x80" + bytes([version]) for version in range(2, 6))),
-    "is a file of R": ("write the table there by write.csv", (b"RDX2", b"RDX3", b"X\n\0\0", b"RDA")),
-    "is a file of MATLAB": ("write the table there by writetable", (b"MATLAB ",)),
+    "is a file of R": ("write the table there by write.csv", (b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n", b"X\n\0\0")),
+    "is a file of MATLAB": ("write the table there by writetable", (b"MATLAB 5.0 MAT-file",)),
     "is a file of Stata": ("export the table as CSV", (b"<stata_dta>",)),
     "is a file of SPSS": ("export the table as CSV", (b"$FL2", b"$FL3")),
     "is ARFF": ("write the names into one line above the rows, and remove all else", (b"@relation", b"@RELATION")),
