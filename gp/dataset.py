@@ -86,6 +86,8 @@ class Dataset:
         for name, levels in self.levels.items():
             if name not in self.columns or len(set(levels)) < len(levels):
                 raise InputError(Fault("", f"levels of {name!r}: {list(levels)}", "name an input, and each level once"))
+            if self.step is not None and self.step[:, self.columns.index(name)].any():
+                raise InputError(Fault("", f"{name!r} holds levels, and has steps", "give it a step of 0 in each row"))
             check_numbers(name, self.x[:, self.columns.index(name)], len(levels))
 
     @property

@@ -20,6 +20,7 @@ from . import predictor
 from .asked.numbers import SIDES, Formula, formulas, kernel_numbers, mean_numbers, noise_numbers, transform_numbers
 from .fitted.asked import Chosen
 from .fitted.fitted import Fitted
+from .inference.refusals import refuse_steps
 from .inference.solved import solve, solve_flat
 from .inference.together import Sites, Solves, Waves, together
 from .parallel import one_thread
@@ -78,6 +79,7 @@ def _setting(known: Sites | Waves, used: dict[str, Formula]) -> dict[str, Any]:
     if isinstance(known, Waves):
         names = ("frequencies", "phases", "mean", "root")
         return found | {"waves": {name: getattr(known, name) for name in names}}
+    refuse_steps(gp, "the exported predictor")
     found["kernel"] = kernel_numbers(gp.spec.kernel, gp.kernel)
     found["sites"] = {"z": known.z.numpy(), "factor": known.lower, "mean": known.mean}
     if known.root is not None:

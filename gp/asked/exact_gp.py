@@ -9,6 +9,7 @@ from gpytorch.constraints import Positive
 from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood, Likelihood
 
 from ..inference.method import Method
+from ..inference.refusals import refuse_steps
 from ..model.kernels.categorical import Correlated
 from ..model.kernels.changepoint import Switch
 from ..model.model import GaussianProcess
@@ -92,6 +93,7 @@ def exact_gp(gp: GaussianProcess, method: Method) -> tuple[DataUnits, Likelihood
                 "fit with inference={'kind': 'exact'}, model={'noise': {'kind': 'gaussian'}}",
             )
         )
+    refuse_steps(gp, "gpytorch's ExactGP")
     x = torch.as_tensor(scope.x * scope.x_scale + scope.x_offset)
     y = torch.as_tensor(scope.y * scope.y_scale + scope.y_offset)
     with torch.no_grad(), gpytorch.settings.min_fixed_noise(double_value=0.0):

@@ -19,6 +19,7 @@ from scipy.linalg import solve_triangular
 
 from ..fitted.columns import inputs_of
 from ..inference.method import Conditioned
+from ..inference.refusals import refuse_steps
 from ..inference.together import ROWS, Sites, Solves, Waves, together
 from ..levels import Levels
 from ..matrices.tiles import slices
@@ -118,6 +119,7 @@ def _at_one_setting(known: Sites | Solves | Waves, count: int, rng: np.random.Ge
         drawn = known.mean + rng.standard_normal((count, known.root.shape[1])) @ known.root.T
         waves = [Terms((), known.frequencies, known.phases, row[None]) for row in drawn]
         return [Path(kernel, mean, formula, (wave,), np.zeros((0, d)), np.zeros(0)) for wave in waves]
+    refuse_steps(gp, "a draw that is a function")
     z, products = known.z.numpy(), _products(kernel)
     priors = [tuple(_draw(product, d, rng) for product in products) for _ in range(count)]
     prior = np.array([sum(terms(z) for terms in each) for each in priors]).T  # g(Z), (n, count)

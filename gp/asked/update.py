@@ -127,7 +127,9 @@ def _rows(fitted: Fitted, x: Any, y: Any, noise_sd: Any) -> tuple[Dataset, Datas
     x_scales, y_scales = np.array([scope.x_offset, scope.x_scale]), np.array([[scope.y_offset], [scope.y_scale]])
     scales = TableStatistics(old.n + new.n, x_scales, y_scales)
     rows, observed = np.vstack([old.x, new.x]), np.concatenate([old.observed, new.observed])
-    return Dataset(rows, old.columns, observed, None, known, scales, old.dates, old.levels), new
+    # New rows are the function at points, also where those so far are means along steps.
+    step = None if old.step is None else np.vstack([old.step, np.zeros_like(new.x)])
+    return Dataset(rows, old.columns, observed, None, known, scales, old.dates, old.levels, step=step), new
 
 
 def _extended(method: Method, gp: GaussianProcess, known: Conditioned) -> Solved:
@@ -142,7 +144,7 @@ def _extended(method: Method, gp: GaussianProcess, known: Conditioned) -> Solved
     n, old = known.gp.n, known.factor
     with torch.no_grad():
         noise = gp.training_noise()[0].numpy()
-        cross, own = matrix(gp.kernel, gp.x[:n], gp.x[n:]).numpy(), matrix(gp.kernel, gp.x[n:], gp.x[n:]).numpy()
+        cross, own = (matrix(gp.kernel, part, gp.sites[n:]).numpy() for part in (gp.sites[:n], gp.sites[n:]))
     below = solve_triangular(old, cross, lower=True, check_finite=False)
     factor = np.zeros((gp.n, gp.n))
     factor[:n, :n], factor[n:, :n] = old, below.T

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from ..dataset import Dataset, as_array, default_columns
 from ..forecast import Forecast
 from ..inference import Inference
-from ..inference.method import Choice, refuse_levels
+from ..inference.method import Choice
+from ..inference.refusals import refuse_inputs
 from ..model.choice import GrammarSearch
 from ..model.model import GaussianProcess, Model
 from ..parallel import fan_out
@@ -36,6 +37,7 @@ def fit(
     y: ArrayLike,
     *,
     noise_sd: ArrayLike | None = None,
+    step: ArrayLike | None = None,
     model: Model | Mapping[str, object] | None = None,
     inference: Inference | Mapping[str, object] | None = None,
     train: Train | Mapping[str, object] | None = None,
@@ -48,11 +50,13 @@ def fit(
 
     Columns of a DataFrame that hold text, or pandas' categories, are categorical inputs: a kernel of kind `categorical`
     reads them, as the default one does.  `noise_sd` (n,) is each y's standard deviation, for noise of kind known.
+    With a `step` of the shape of x, each y is the mean of the function from x − step/2 to x + step/2 (of a layer, of an
+    hour); predictions are at points.
     `model`, `inference` and `train` are as in params.yaml; each has a default.  The `seed` chooses rows where there are
     many.  Raises InputError if they, or the data, have faults.
     """
-    refuse(others, ("model", "inference", "train", "noise_sd", "seed"))
-    data = _dataset(x, y, noise_sd)
+    refuse(others, ("model", "inference", "train", "noise_sd", "step", "seed"))
+    data = _dataset(x, y, noise_sd, step)
     specs = parse_all(model=(Model, model), inference=(Inference, inference), train=(Train, train))
     check_noise_sd(data, specs["model"])
     return fit_dataset(data, seed=seed, **specs)
@@ -121,7 +125,7 @@ def _fit_by(
     if why and n < data.n:
         why = f"{why} (of {data.n} rows, those with the same inputs are one)"
     method.check(n if method.groups else data.n)
-    refuse_levels(method, gp)
+    refuse_inputs(method, gp)
     method.check_model(gp)
     search = method.learn(gp, Seeded(train, seed), seed, checkpoints)
     vector = search.vector if search else np.zeros(0)
@@ -172,7 +176,7 @@ def log_marginal_likelihood(
     gp = specs["model"].build(data)
     method = specs["inference"].choices(gp)[0].method
     method.check(gp.distinct.n if method.groups else data.n)
-    refuse_levels(method, gp)
+    refuse_inputs(method, gp)
     method.check_model(gp)
     gp = method.prepare(gp, 0)
     value, slope = method.evaluate(gp, gradient=gradient)
@@ -213,9 +217,13 @@ def parse_all(**sections: tuple[object, Written]) -> dict[str, Any]:
     return parsed
 
 
-def _dataset(x: ArrayLike | pd.DataFrame, y: ArrayLike, noise_sd: ArrayLike | None) -> Dataset:
+def _dataset(
+    x: ArrayLike | pd.DataFrame, y: ArrayLike, noise_sd: ArrayLike | None, step: ArrayLike | None = None
+) -> Dataset:
     columns = tuple(map(str, x.columns)) if isinstance(x, pd.DataFrame) else None
     inputs, levels = columns_of(x, None)
     names = columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
     sd = None if noise_sd is None else as_array("noise_sd", noise_sd)
-    return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names, levels=levels)
+    along = None if step is None else as_array("step", step)
+    along = along[:, None] if along is not None and along.ndim == 1 else along
+    return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names, levels=levels, step=along)

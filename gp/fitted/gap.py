@@ -1,7 +1,7 @@
 """The gap to exact: how far an approximate method's predictions are from those of exact inference."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,9 @@ def gap_to_exact(fitted: Fitted, seed: int) -> Gap | None:
     for rows, out in _splits(fitted.gp, scored, rng):
         some, others = fitted.inference.restrict(fitted.gp, rows), fitted.gp.subset(out)
         own = fitted.inference.condition(some).moments(others.x)
-        exact, steps, error = _exact(fitted.gp.subset(rows).distinct, others.x, own)
+        alone = fitted.gp.subset(rows)
+        alone = replace(alone, scope=replace(alone.scope, run=None, step=None))  # as harmonic inference restricts
+        exact, steps, error = _exact(alone.distinct, others.x, own)
         found.append((own, exact, others))
         if steps is not None and error is not None:
             counts.append(steps)

@@ -47,7 +47,7 @@ def own_share(gp: GaussianProcess, method: Method) -> OwnShare:
     shift, ratio = np.zeros(gp.n), np.ones(gp.n)
     most = np.argsort(-pull, kind="stable")[: int(WORK / gp.n**3)]
     for row in tqdm(most.tolist(), desc="leave out", disable=None, leave=False, delay=1.0):
-        others, at = gp.without(row), gp.x[row : row + 1]
+        others, at = gp.without(row), gp.sites[row : row + 1]
         settled = Settled(Problem(others, method), others.parameters.vector)
         try:
             others.parameters.set(settled.full(vector[: settled.p]))

@@ -70,8 +70,9 @@ class Auto(Method):
         if noise.by_row:
             why = f"noise of kind {noise.kind} learns something for each row, which exact alone takes"
             return [Choice(Exact(), why)]
-        if gp.scope.levels:
-            why = "a categorical input, which exact alone takes"
+        if gp.scope.levels or gp.scope.step is not None:
+            why = "a categorical input" if gp.scope.levels else "rows that are means along steps"
+            why = f"{why}, which exact alone takes"
             return [Choice(Exact(rows=EXACT_ROWS if n > EXACT_ROWS else None), why)]
         states = states_of(gp.kernel)
         if states and n > max(MARKOV_ROWS, ROWS_A_STATE * states) and n * states**2 <= STATES:

@@ -38,6 +38,7 @@ class Exact(Method):
 
     profiles: ClassVar[bool] = True
     groups: ClassVar[bool] = True
+    averages: ClassVar[bool] = True
 
     kind: Literal["exact"] = "exact"
     rows: Annotated[int, Field(ge=FEWEST)] | None = None

@@ -39,6 +39,7 @@ class Harmonic(Method):
     kind: Literal["harmonic"] = "harmonic"
     harmonics: Annotated[int, Field(ge=1, le=MOST)] = 30
     grows: ClassVar[bool] = False
+    averages: ClassVar[bool] = True
 
     def check_model(self, gp: GaussianProcess) -> None:
         """Raise InputError if the kernel has no such expansion, or the noise has more than one level."""
@@ -160,7 +161,7 @@ class Harmonic(Method):
         return torch.cat(parts).clamp_min(1e-300)  # whose roots have a slope
 
     def _sums(self, gp: GaussianProcess) -> Sums:
-        columns: Any = gp.mean.columns(gp.x)  # type: ignore[operator]
+        columns: Any = gp.mean.columns(gp.sites)  # type: ignore[operator]
         design = torch.hstack([column for _, column in columns]).numpy()
         target, p = gp.y.numpy(), len(features(gp, gp.x[:1], self.harmonics)[0])
         gram, moment, crossed = np.zeros((p, p)), np.zeros(p), np.zeros((p, design.shape[1]))

@@ -88,8 +88,9 @@ class HarmonicPosterior:
         return self._moments(x, None)
 
     def _moments(self, x: torch.Tensor, step: np.ndarray | None) -> Moments:
+        sites = x if step is None else self.gp.sites
         with torch.no_grad():
-            prior_mean = self.gp.mean(x).numpy()
+            prior_mean = self.gp.mean(sites).numpy()
         size = 1 + 2 * self.harmonics
         parts = {"": slice(0, len(self.mean))}
         for name, own in zip(self.gp.terms, slices(len(self.mean), size), strict=False):
@@ -101,7 +102,7 @@ class HarmonicPosterior:
                 found[name][0][rows] = waves[:, own] @ self.mean[own]
                 found[name][1][rows] = ((waves[:, own] @ self.spread[own]) ** 2).sum(axis=1)
                 if self.flat is not None:
-                    columns = self.flat.columns(self.gp, x[rows]) if name == "" else 0.0
+                    columns = self.flat.columns(self.gp, sites[rows]) if name == "" else 0.0
                     found[name][1][rows] += ((columns - waves[:, own] @ self.flat.weights[own]) ** 2).sum(axis=1)
         mean, variance = found.pop("")
         return Moments(prior_mean + mean, variance, found)

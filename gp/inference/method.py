@@ -13,7 +13,7 @@ from gpytorch.kernels import Kernel
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
 from ..parallel import one_thread
-from ..spec import Fault, InputError, Spec, kind_of
+from ..spec import Fault, Spec
 from .profile import Profile
 
 
@@ -96,27 +96,6 @@ def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
             "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
         )
     )
-
-
-def refuse_levels(method: "Method", gp: GaussianProcess) -> None:
-    """Raise InputError where there are categorical inputs, and the method's points lie between rows, or near them."""
-    if gp.scope.levels and not method.is_dense:
-        named = ", ".join(gp.scope.levels)
-        why = f"{named} is categorical, and inference of kind {kind_of(type(method))} knows no levels"
-        fix = "write `inference: {kind: exact}`, of many rows with `rows: 5000`"
-        raise InputError(Fault("inference", why, fix))
-
-
-def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
-    """Raise InputError if the noise has parameters for each row, which `method` cannot learn."""
-    if gp.noise.by_row:
-        raise InputError(
-            Fault(
-                "noise.kind",
-                f"{method} takes noise of kind gaussian or known, as others learn something for every row",
-                "choose one of the two, or inference: {kind: exact}",
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -210,6 +189,7 @@ class Method(Spec):
     is_dense: ClassVar[bool] = False  # whether `evaluate` is the exact likelihood of K + noise over all rows
     flattens: ClassVar[bool] = False  # whether what `condition` returns has `with_flat_mean` (gp.inference.flat_mean)
     groups: ClassVar[bool] = False  # whether rows that share their inputs cost as much as one
+    averages: ClassVar[bool] = False  # whether rows may be means along steps
     jitter: ClassVar[float] = 0.0  # what is added to the diagonal of a matrix before it is factorised, relative to it
 
     def choices(self, gp: GaussianProcess, optimizer: Optimizer | None = None) -> list["Choice"]:

@@ -98,7 +98,7 @@ class Solved:
     def together(self) -> Sites:
         """Return the posterior of several inputs together."""
         mean = self.alpha @ np.tril(self.factor)
-        return Sites(self.gp, self.gp.x, self.factor, mean, noise=self.noise, flat=self.flat)
+        return Sites(self.gp, self.gp.sites, self.factor, mean, noise=self.noise, flat=self.flat)
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
@@ -182,7 +182,7 @@ class Solved:
         mean, variance = np.empty(len(x)), np.empty(len(x))
         buffer = np.empty((min(ROWS, len(x)), self.gp.n))
         for rows in slices(len(x), ROWS):
-            blocks, cross = closed_form(kernel, x[rows], self.gp.x), buffer[: rows.stop - rows.start]
+            blocks, cross = closed_form(kernel, x[rows], self.gp.sites), buffer[: rows.stop - rows.start]
             for tile in _tiles(*cross.shape):
                 cross[tile], _ = blocks.block(*tile)
             mean[rows] = cross @ self.alpha
@@ -207,10 +207,10 @@ def solve(gp: GaussianProcess, design: np.ndarray | None = None, factor: np.ndar
     parameters = gp.parameters
     noise, graph = _noise(gp)
     if factor is None:
-        matrix = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
+        matrix = symmetric(gp.kernel, gp.sites, parameters.vector, lambda: parameters.places, gp.workspace)
         has_factor = matrix.factorise(noise)  # line 2
     else:
-        matrix, has_factor = Tiled(closed_form(gp.kernel, gp.x, gp.x), gp.n, factor), True
+        matrix, has_factor = Tiled(closed_form(gp.kernel, gp.sites, gp.sites), gp.n, factor), True
     # K = L Lᵀ, so log |K| = 2 Σ log L_ii.
     log_determinant = 2 * float(np.log(matrix.pivots).sum()) if has_factor else math.nan
     if not math.isfinite(log_determinant):

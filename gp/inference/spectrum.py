@@ -26,7 +26,7 @@ class Spectrum:
         self._n, self._total, self._profile, self._repeats = gp.n, gp.total, profile, gp.repeats
         self._share = gp.repeats.share if gp.repeats else np.ones(gp.n)
         with one_thread(), torch.no_grad():
-            residual = gp.y.numpy() - gp.mean(gp.x).numpy()
+            residual = gp.y.numpy() - gp.mean(gp.sites).numpy()
             design = profile.design if profile else np.zeros((gp.n, 0))
             turned, matrix = np.asfortranarray(np.column_stack([residual, design])), _matrix(gp)
             if gp.repeats:
@@ -78,7 +78,7 @@ class Spectrum:
 def _matrix(gp: GaussianProcess) -> np.ndarray:
     """Return the kernel matrix (n, n), its lower triangle filled, in LAPACK's order."""
     parameters = gp.parameters
-    kernel = symmetric(gp.kernel, gp.x, parameters.vector, lambda: parameters.places, gp.workspace)
+    kernel = symmetric(gp.kernel, gp.sites, parameters.vector, lambda: parameters.places, gp.workspace)
     return np.asfortranarray(kernel.covariance(np.zeros(gp.n)))
 
 

@@ -18,13 +18,21 @@ from gpytorch.kernels import Kernel
 
 from ..model.kernels.categorical import Differing
 from ..model.kernels.leaf import Scale
+from .averaged import Averaged, stacked
 from .levels import DifferingBlocks
 from .stationary import RationalQuadratic, matern, periodic, rbf
 from .tiles import Autograd, Blocks, Derivative, Gradients, Value, active, add_product
 
 
 def closed_form(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
-    """Return the blocks of k(x1, x2), by closed forms where they exist; pass one tensor twice for k(x, x)."""
+    """Return the blocks of k(x1, x2), by closed forms where they exist; pass one tensor twice for k(x, x).
+
+    Inputs (n, q, d) are the nodes of rows that are means along steps (gp.model.nodes).
+    """
+    if x1.dim() + x2.dim() > 4:
+        first = stacked(x1)
+        blocks = closed_form(kernel, first, first if x1 is x2 else stacked(x2))
+        return Averaged(kernel, blocks, x1, x2)
     x = active(kernel, x1)
     return _of_active(kernel, x, x if x1 is x2 else active(kernel, x2))
 

@@ -72,9 +72,9 @@ def symmetric(kernel: Kernel, x: torch.Tensor, vector: np.ndarray, places: Any, 
     """Return the matrix of k(x, x): packed if rows are few and the kernel has a packed form, else by tiles.
 
     `vector` is the kernel's current raw vector; `places` returns raw parameter → place in it.  The compiled kernel is
-    kept in `workspace`.
+    kept in `workspace`.  Nodes (n, q, d) of means along steps have no packed form.
     """
-    if len(x) <= FEW:
+    if len(x) <= FEW and x.dim() == 2:
         if "packed" not in workspace:
             compiler = Compiler(PACKED, places())
             try:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from gpytorch.kernels import Kernel
 from linear_operator import to_dense
 
 from ..model.kernels.leaf import LogConstraint
+from ..model.nodes import nodes
 
 # A tile of float64 takes 256 KiB: a few tiles fit into a core's level-2 cache, and torch uses one thread for a tile.
 TILE = (128, 256)
@@ -200,15 +202,21 @@ def autograd(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> Blocks:
 
 
 def matrix(kernel: Kernel, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
-    """Return k(x1, x2), within autograd's graph."""
+    """Return k(x1, x2), within autograd's graph; inputs (n, q, d) are nodes of means (gp.model.nodes)."""
+    if x1.dim() + x2.dim() > 4:
+        pairs = product(nodes(x1), nodes(x2))
+        return torch.stack([a * b * matrix(kernel, first, second) for (a, first), (b, second) in pairs]).sum(0)
     # Called directly: gpytorch's own call costs a millisecond of bookkeeping.
     return to_dense(kernel.forward(active(kernel, x1), active(kernel, x2)))
 
 
 def diagonal(kernel: Kernel, x: torch.Tensor) -> torch.Tensor:
-    """Return k(x, x) for each row of x (n, d), shape (n,)."""
-    columns = active(kernel, x)
-    return to_dense(kernel.forward(columns, columns, diag=True))
+    """Return k(x, x) for each row of x (n, d), or of nodes (n, q, d) of means, shape (n,)."""
+    each = [(weight, active(kernel, points)) for weight, points in nodes(x)]
+    parts = [
+        a * b * to_dense(kernel.forward(first, second, diag=True)) for (a, first), (b, second) in product(each, each)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 def lower_tiles(n: int) -> Iterator[tuple[slice, slice]]:

@@ -14,6 +14,7 @@ from ..parameters.hyperparameters import Real
 from ..parameters.scope import Scope
 from ..parameters.vector import Units
 from ..spec import OneOf, Spec
+from .nodes import averaged
 
 
 def polynomial_mean(x: np.ndarray, bias: Any, weights: Any, active: Any) -> np.ndarray:
@@ -36,20 +37,20 @@ class PolynomialFeatures(torch.nn.Module):
         self.weights = torch.nn.Parameter(torch.zeros(degree, d))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the mean at x (n, d), shape (n,)."""
+        """Return the mean at x (n, d), or its averages over nodes (n, q, d), shape (n,)."""
         mean, x = self.bias.expand(len(x)), self._read(x)
         for power, weights in enumerate(self.weights, start=1):
-            mean = mean + x**power @ weights
+            mean = mean + averaged(x**power) @ weights
         return mean
 
     def columns(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return (parameter, its columns (n, size) of the design matrix) for each linear parameter of the mean."""
-        powers = [self._read(x) ** power for power in range(1, len(self.weights) + 1)]
-        design = torch.hstack(powers) if powers else x[:, :0]
+        powers = [averaged(self._read(x) ** power) for power in range(1, len(self.weights) + 1)]
+        design = torch.hstack(powers) if powers else torch.zeros(len(x), 0)
         return [(self.bias, torch.ones(len(x), 1)), (self.weights, design)]
 
     def _read(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.active is None else x[:, self.active]
+        return x if self.active is None else x[..., self.active]
 
 
 class Zero(Spec):

@@ -17,6 +17,7 @@ from ..transforms import Transform
 from .choice import KernelSearch, Search
 from .kernels import Categorical, Kernel, Matern, Product, Sum
 from .means import Constant, Mean
+from .nodes import along
 from .noise import Gaussian, Noise
 from .noise.base import NoiseModel
 from .repeats import Repeats, find_repeats
@@ -96,7 +97,7 @@ class Model(Spec):
             step=None if data.step is None else data.step / x_scale,
         )
         kernel = self.kernel.build(scope, "kernel")
-        _refuse_unread(scope)
+        scope.refuse_unread()
         terms = dict(zip(self.kernel.terms, kernel.kernels, strict=True)) if isinstance(self.kernel, Sum) else {}
         noise = self.noise.build(scope, "noise")
         mean = self.mean.build(scope, "mean")
@@ -169,20 +170,24 @@ class GaussianProcess:
         scope, sd = self.scope, self._noise_sd
         weights = None if self.noise.by_row or self.repeats else self.noise.weights(self.n, sd)
         read = sorted({scope.columns.index(column) for _, column in scope.reads})
-        found = None if weights is None else find_repeats(scope.x[:, read], scope.y, weights)
+        inputs = np.hstack([part[:, read] for part in (scope.x, scope.step) if part is not None])
+        found = None if weights is None else find_repeats(inputs, scope.y, weights)
         if found is None:
             return self
         first, repeats = found
         slopes = None if scope.log_slopes is None else np.bincount(repeats.group, weights=scope.log_slopes)
-        groups = replace(
-            scope.at(first), y=repeats.mean, sd_of_rows=scope.y_spread, run=None, step=None, log_slopes=slopes
-        )
+        groups = replace(scope.at(first), y=repeats.mean, sd_of_rows=scope.y_spread, run=None, log_slopes=slopes)
         return replace(self, scope=groups, workspace={}, repeats=repeats)
 
     @cached_property
     def x(self) -> torch.Tensor:
         """Return the training inputs (n, d)."""
         return torch.from_numpy(np.ascontiguousarray(self.scope.x))
+
+    @cached_property
+    def sites(self) -> torch.Tensor:
+        """Return x, or, where targets are means along steps, the nodes (n, q, d) of these (gp.model.nodes)."""
+        return self.x if self.scope.step is None else along(self.x, self.scope.step)
 
     @cached_property
     def y(self) -> torch.Tensor:
@@ -192,13 +197,13 @@ class GaussianProcess:
     @cached_property
     def design(self) -> dict[torch.Tensor, np.ndarray]:
         """Return the columns (n, size) of the mean's design matrix for each of its parameters."""
-        return {tensor: columns.numpy() for tensor, columns in self.mean.columns(self.x)}  # type: ignore[operator]
+        return {tensor: columns.numpy() for tensor, columns in self.mean.columns(self.sites)}  # type: ignore[operator]
 
     def prior_mean(self) -> np.ndarray:
         """Return the mean at the training rows before any is seen, (n,), at the current hyperparameters."""
         if self._intercept is None:
             with torch.no_grad():
-                return self.mean(self.x).numpy()
+                return self.mean(self.sites).numpy()
         learnt = ((tensor, columns) for tensor, columns in self.design.items() if columns.shape[1])
         parts = (columns @ tensor.detach().numpy().reshape(-1) for tensor, columns in learnt)
         return sum(parts, start=self._intercept)
@@ -213,7 +218,7 @@ class GaussianProcess:
         with torch.no_grad():
             for tensor in tensors:
                 tensor.zero_()
-            intercept = self.mean(self.x).numpy().copy()
+            intercept = self.mean(self.sites).numpy().copy()
             for tensor, values in zip(tensors, held, strict=True):
                 tensor.copy_(values)
         return intercept
@@ -278,18 +283,6 @@ class GaussianProcess:
     def inputs(self, x: np.ndarray) -> torch.Tensor:
         """Return inputs in internal units, given in the data's units."""
         return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
-
-
-def _refuse_unread(scope: Scope) -> None:
-    """Raise InputError where no kernel so far reads a categorical input: other kernels read numbers only."""
-    unread = [name for name in scope.levels if name not in {column for _, column in scope.reads}]
-    if unread:
-        why = f"no kernel reads the categorical input {', '.join(unread)}"
-        fix = (
-            "write `kernel: {kind: product, factors: {numbers: …, levels: {kind: categorical}}}` with this kernel for "
-            "`numbers`, or take the column out of x"
-        )
-        raise InputError(Fault("kernel", why, fix))
 
 
 def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:

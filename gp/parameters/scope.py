@@ -71,6 +71,17 @@ class Scope:
                 raise InputError(Fault(f"{path}.columns", f"{name!r} holds levels, and this kernel reads numbers", fix))
         return [self.columns.index(name) for name in names]
 
+    def refuse_unread(self) -> None:
+        """Raise InputError where no kernel so far reads a categorical input: other kernels read numbers only."""
+        unread = [name for name in self.levels if name not in {column for _, column in self.reads}]
+        if unread:
+            why = f"no kernel reads the categorical input {', '.join(unread)}"
+            fix = (
+                "write `kernel: {kind: product, factors: {numbers: …, levels: {kind: categorical}}}` with this kernel "
+                "for `numbers`, or take the column out of x"
+            )
+            raise InputError(Fault("kernel", why, fix))
+
     def _lacks(self, reads: Reads) -> tuple[str, str]:
         """Return what is wrong where no input is of the kind that a part reads, and what to do."""
         if reads == "levels":

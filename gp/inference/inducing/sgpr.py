@@ -13,8 +13,9 @@ from ...model.model import GaussianProcess
 from ...parallel import one_thread
 from ...spec import Count
 from ..exact import Exact
-from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..method import Method, Optimizer, Search
 from ..profile import Profile
+from ..refusals import refuse_noise_by_row
 from .bound import BLOCK, JITTER, Inducing, optimum
 from .points import cluster_centres
 from .posterior import SparsePosterior, suit_noise

@@ -11,8 +11,9 @@ from ...model.model import GaussianProcess
 from ...parallel import one_thread
 from ...spec import Count, Fault, InputError, PositiveFloat
 from ..exact import Exact
-from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..method import Method, Optimizer, Search
 from ..profile import Profile
+from ..refusals import refuse_noise_by_row
 from .bound import BLOCK, JITTER, Gaussian, Inducing, optimum
 from .checkpoint import Checkpoint
 from .minibatches import Minibatches, State, Training, key_of

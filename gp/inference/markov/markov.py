@@ -18,8 +18,9 @@ from ...spec import InputError
 from ..exact import Exact
 from ..flat_mean import FlatMean, move
 from ..left_out import leave_one_out
-from ..method import Method, Moments, positive_part, refuse_noise_by_row, without_factor
+from ..method import Method, Moments, positive_part, without_factor
 from ..profile import Profile, least_squares, profile_of
+from ..refusals import refuse_noise_by_row
 from ..together import Solves
 from .forms import blocks_of, column_of
 from .lanes import Backward, Forward, Lanes, Rows

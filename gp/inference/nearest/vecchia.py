@@ -14,8 +14,9 @@ from ...parallel import one_thread
 from ...spec import Count
 from ..exact import Exact
 from ..inducing.bound import Natural
-from ..method import Method, Optimizer, Search, refuse_noise_by_row
+from ..method import Method, Optimizer, Search
 from ..profile import Profile
+from ..refusals import refuse_noise_by_row
 from .full_scale import FullScale
 from .groups import Groups, centres, find_groups
 from .posterior import NearestPosterior
