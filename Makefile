@@ -104,7 +104,8 @@ distclean: clean  ## clean, and remove the virtual environments
 	rm -rf .venv benchmarks/.venvs
 
 # A venv without a working pip was left half made: start again. The stamp comes last, so a broken installation is resumed.
-# Python compiles what it imports; pip would compile all there is, which is most of an installation's time.
+# Python compiles what it imports and keeps that; pip would compile all there is, which is most of an installation's time.
+# Where Python is told to keep nothing, every process would compile torch anew, for ten seconds: there pip does it once.
 define INSTALL
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || { \
 	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -112,7 +113,7 @@ define INSTALL
 	            "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }; \
 	    echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv --clear .venv; }
 	@echo "Installing $< into .venv"
-	@.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(PIP_OPTIONS) -r $< || { \
+	@.venv/bin/python -m pip install --quiet $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile) --disable-pip-version-check $(PIP_OPTIONS) -r $< || { \
 	    echo "$< could not be installed, for the reason above; what is done so far is kept." >&2; \
 	    echo "Behind a proxy: make PIP_OPTIONS=\"--proxy …\" …" >&2; \
 	    echo "Without a network, from a folder of wheels: make PIP_OPTIONS=\"--no-index --find-links FOLDER\" …" >&2; \
