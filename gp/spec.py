@@ -203,7 +203,8 @@ def _explain(found: Any, kind: Any) -> tuple[str, str]:
     got = _shorten(seen)
     match what:
         case "extra_forbidden":
-            known, fix = suggest(str(found["loc"][-1]), _known_keys(kind, found["loc"]))
+            cls = _class_at(kind, found["loc"][:-1])
+            known, fix = suggest(str(found["loc"][-1]), list(cls.model_fields) if cls else [])
             return f"unknown key{known}", fix
         case "missing":
             return "is required and was not given", ""
@@ -217,8 +218,9 @@ def _explain(found: Any, kind: Any) -> tuple[str, str]:
             fix = f"write {{kind: {seen}}}" if isinstance(seen, str) and seen else ""
             return f"must be a mapping such as {{kind: …}} or {{}} (got {got})", fix
         case "model_type" | "model_attributes_type":
-            keys = ", ".join(_known_keys(kind, (*found["loc"], "")))
-            return f"must be a mapping of {keys}, or {{}} (got {got})", ""
+            cls = _class_at(kind, found["loc"])
+            keys = f" of {', '.join(cls.model_fields)}{', or {}' if _has_defaults(cls) else ''}" if cls else ""
+            return f"must be a mapping{keys} (got {got})", ""
         case "int_type" | "float_type" | "finite_number":
             number = "a whole number" if what == "int_type" else "a finite number"
             whole = isinstance(seen, float) and seen.is_integer()
@@ -272,16 +274,24 @@ def _kind_of_tag(tag: str) -> str:
     return next(kind_of(cls) for cls in _subclasses() if tag_of(cls) == tag)
 
 
-def _known_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
-    """Return the keys of the class at `loc`, found by following the fault's location through the specs."""
-    classes = {tag_of(cls): cls for cls in _subclasses()}
-    here = _spec_in(kind)
-    for step in loc[:-1]:
+def _class_at(kind: Any, loc: Sequence[Any]) -> type[Spec] | None:
+    """Return the class at `loc`, found by following a fault's location through the specs."""
+    classes, here = {tag_of(cls): cls for cls in _subclasses()}, _spec_in(kind)
+    for step in loc:
         if step in classes:
             here = classes[step]
         elif here and step in here.model_fields:
             here = _spec_in(here.model_fields[step].annotation)
-    return list(here.model_fields) if here else []
+    return here
+
+
+def _has_defaults(cls: type[Spec]) -> bool:
+    """Return whether {} is a value of the class."""
+    try:
+        cls()
+    except (ValidationError, InputError):
+        return False
+    return True
 
 
 def _spec_in(annotation: Any) -> type[Spec] | None:

@@ -201,6 +201,23 @@ def test_scaled_x_gives_the_same_predictions(factor):
     same(predict(T * factor, S, AT * factor), predict(T, S, AT))
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "model", "seen"),
+    [
+        (1, 1e200, SMOOTH, "y has the standard deviation .*e\\+199, whose square"),
+        (1, 1e-200, SMOOTH, "y has the standard deviation .*e-201, whose square"),
+        (1e200, 1, SMOOTH | {"standardize": {"x": False}}, "'x' has the standard deviation .*e\\+200, whose square"),
+        (1e200, 1, {"kernel": {"kind": "linear"}}, "kernel.variance: no number of float64"),
+        (1e100, 1e-100, {"kernel": {"kind": "polynomial"}}, "kernel.outputscale: no number of float64"),
+        (1e-100, 1e120, {"mean": {"kind": "polynomial"}}, "mean.weights: no number of float64"),
+    ],
+)
+def test_numbers_whose_variances_are_no_floats_are_refused_in_one_line(x, y, model, seen):
+    with pytest.raises(InputError, match=seen) as refused:
+        predict(T * x, S * y, AT * x, model=model)
+    assert "\n" not in str(refused.value)
+
+
 def test_one_row_predicts_its_value():
     posterior = predict([1.0], [2.0], [1.0, 5.0])
     np.testing.assert_allclose(posterior.mean, 2.0, rtol=CLOSE)

@@ -4,6 +4,7 @@ Candidates are named one by one, or built up by a grammar.  `Search` is either.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import product
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -83,8 +84,10 @@ class GrammarSearch(Spec):
 
 
 def _kind_of_search(value: Any) -> str:
-    has_grammar = isinstance(value, GrammarSearch) or (isinstance(value, Mapping) and "grammar" in value)
-    return tag_of(GrammarSearch if has_grammar else KernelSearch)
+    """Return the tag of the search that is meant, a misspelt grammar being one."""
+    words = [str(key) for key in value] if isinstance(value, Mapping) else [value] if isinstance(value, str) else []
+    meant = any(get_close_matches(word.lower(), ["grammar", "time_series"], n=1) for word in words)
+    return tag_of(GrammarSearch if meant or isinstance(value, GrammarSearch) else KernelSearch)
 
 
 Search = Annotated[

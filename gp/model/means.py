@@ -125,7 +125,7 @@ def _polynomial(spec: Linear | Polynomial, degree: int, scope: Scope, path: str)
         for p in range(1, degree + 1)
         for name in scope.labels(active, per_column=True) or ()
     ]
-    unit = np.concatenate([scope.y_scale / scope.x_scale[active] ** power for power in range(1, degree + 1)])
+    unit = np.concatenate([scope.unit(1, -power, active, per_column=True) for power in range(1, degree + 1)])
     sizes = np.abs(design[:, 1:]).max(axis=0)
     scope.declare(
         f"{path}.weights",

@@ -13,6 +13,7 @@ from ..spec import Fault, InputError
 from .hyperparameters import Hyperparameter, RealHyperparameter
 from .vector import Auxiliary, Bounds, Parameter, Softplus, Units
 
+LARGE = 1e150  # squares of numbers beyond it overflow, and of those below its inverse vanish
 ANYWHERE, NO_UNITS, PLAIN = Bounds(), Units(), Softplus()
 # What a part of a model reads: inputs that are numbers, those that are levels, both; or none in truth, as a constant.
 Reads = Literal["numbers", "levels", "any", "none"]
@@ -94,20 +95,38 @@ class Scope:
         return [self.columns[j] for j in active] if per_column else None
 
     def x_spread(self, active: list[int]) -> np.ndarray:
-        """Return each active column's internal standard deviation (1 for a constant column)."""
-        return spread(self.x[:, active])
+        """Return each active column's internal standard deviation (1 for a constant column).
+
+        Raises InputError where its square is no float64: distances are made of them.
+        """
+        found = spread(self.x[:, active])
+        for j, size in zip(active, found, strict=True):
+            if not 1 / LARGE < size < LARGE:
+                why = f"{self.columns[j]!r} has the standard deviation {size:.3g}, whose square is no number of float64"
+                raise InputError(Fault("", why, "leave `standardize: {x: true}`, or write it in another unit"))
+        return found
 
     @property
     def y_spread(self) -> float:
-        """Return the internal standard deviation of y over the rows of the data (1 if y is constant)."""
-        if self.sd_of_rows is not None:
-            return self.sd_of_rows
-        return float(spread(self.y[:, None])[0])
+        """Return the internal standard deviation of y over the rows of the data (1 if y is constant).
+
+        Raises InputError if its square, in the data's units, is no float64: variances have that unit.
+        """
+        internal = float(spread(self.y[:, None])[0]) if self.sd_of_rows is None else self.sd_of_rows
+        if not 1 / LARGE < internal * self.y_scale < LARGE:
+            why = f"y has the standard deviation {internal * self.y_scale:.3g}, whose square is no number of float64"
+            raise InputError(Fault("", why, f"write y in another unit: divide it by {internal * self.y_scale:.0e}"))
+        return internal
 
     def x_unit(self, active: list[int], *, per_column: bool) -> np.ndarray:
         """Return data units per internal unit of x, for each active column or as their geometric mean (1,)."""
         scale = self.x_scale[active]
         return scale if per_column else np.exp(np.log(scale).mean(keepdims=True))
+
+    def unit(self, y: int, x: int, active: list[int], *, per_column: bool = False) -> np.ndarray:
+        """Return the unit yʸ·xˣ as `x_unit` does: data units per internal one; `declare` refuses what is no float64."""
+        with np.errstate(all="ignore"):
+            return np.float64(self.y_scale) ** y * self.x_unit(active, per_column=per_column) ** x
 
     def dimensionless(self) -> "Scope":
         """Return the scope for factors of a covariance: y has sd 1 and no unit, as the covariance carries y²."""
@@ -156,6 +175,10 @@ class Scope:
             high = internal(written.upper)
             low = np.minimum(low, high)
         start = internal(given) if given is not None else _between(full(default), low, high)
+        if not (np.isfinite(start).all() and np.isfinite(full(units.unit)).all() and np.all(units.unit)):
+            why = f"no number of float64 in units of the data: y's sd is {self.y_scale * self.y_spread:.3g}"
+            inputs = ", ".join(f"{size:.3g}" for size in self.x_scale * spread(self.x))
+            raise InputError(Fault(name, f"{why}, the inputs' {inputs}", "write the columns in other units"))
         hard = (
             written.lower is not None or (bounds.hard and bool((start > low).all())),
             written.upper is not None or (bounds.hard and bool((start < high).all())),
@@ -211,8 +234,7 @@ def _between(default: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarr
 def spread(values: np.ndarray) -> np.ndarray:
     """Return the population sd of each column of `values` (n, d); 1 for a constant one."""
     largest = np.abs(values).max(axis=0)
-    # Squares of values beyond 1e±154 overflow, or vanish.
-    extreme = (largest > 1e150) | (largest < 1e-150)
+    extreme = (largest > LARGE) | (largest < 1 / LARGE)
     unit = np.where(extreme & (largest > 0), largest, 1.0)
     sd = (values / unit).std(axis=0) * unit
     # The computed sd of equal values may be a rounding error instead of zero.

@@ -65,7 +65,7 @@ class Product(Spec):
         product = kernels.ProductKernel(*factors)
         if factor:
             return product
-        return scale(product, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
+        return scale(product, self.outputscale, scope, f"{path}.outputscale", share, per=self.unit(scope, path))
 
     def unit(self, scope: Scope, path: str) -> float:
         """Return the product of the factors' units: data units per internal unit."""

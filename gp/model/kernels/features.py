@@ -40,7 +40,7 @@ class Linear(Leaf):
 
     def unit(self, scope: Scope, path: str) -> float:
         """Return x²."""
-        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** 2
+        return float(scope.unit(0, 2, scope.active(self.columns, path))[0])
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base`, and declare its variance, in y²/x²."""
@@ -52,7 +52,7 @@ class Linear(Leaf):
             base.raw_variance,
             default=start,
             bounds=Bounds(1e-10 * float(np.min(start)), 1e8 * float(np.max(start))),
-            units=Units(scope.y_scale**2 / scope.x_unit(active, per_column=self.ard) ** 2),
+            units=Units(scope.unit(2, -2, active, per_column=self.ard)),
             labels=scope.labels(active, per_column=self.ard),
             amplitude=1,
         )
@@ -92,17 +92,17 @@ class Polynomial(Leaf):
             kernel.raw_offset,
             default=size,
             bounds=Bounds(1e-6 * size, 1e6 * size),
-            units=Units(scope.x_unit(active, per_column=False) ** 2),
+            units=Units(scope.unit(0, 2, active)),
         )
         return kernel
 
     def unit(self, scope: Scope, path: str) -> float:
         """Return x^(2 power)."""
-        return float(scope.x_unit(scope.active(self.columns, path), per_column=False)[0]) ** (2 * self.power)
+        return float(scope.unit(0, 2 * self.power, scope.active(self.columns, path))[0])
 
     def scaled(self, base: kernels.Kernel, scope: Scope, path: str, share: float, active: list[int]) -> kernels.Kernel:
         """Return `base` times an outputscale, in y²/x^(2 power)."""
-        return scale(base, self.outputscale, scope, f"{path}.outputscale", share, unit=1 / self.unit(scope, path))
+        return scale(base, self.outputscale, scope, f"{path}.outputscale", share, per=self.unit(scope, path))
 
 
 def constant(x1: np.ndarray, x2: np.ndarray, constant: Any) -> np.ndarray:

@@ -100,15 +100,15 @@ class Scale(kernels.ScaleKernel):
 
 
 def scale(
-    base: kernels.Kernel, written: Hyperparameter | None, scope: Scope, name: str, share: float, unit: float = 1.0
+    base: kernels.Kernel, written: Hyperparameter | None, scope: Scope, name: str, share: float, per: float = 1.0
 ) -> Scale:
-    """Return `base` times an outputscale, and declare that in y² · `unit`.
+    """Return `base` times an outputscale, and declare that in y² / `per`, the unit of `base`.
 
     It starts where the prior variance is `share` of y's variance, as a mean over the rows.
     """
     kernel = Scale(base, outputscale_constraint=log_constraint())
     start = share * scope.y_spread**2 / _mean_variance(base, scope)
-    declare_amplitude(scope, name, written, kernel.raw_outputscale, start, unit=unit)
+    declare_amplitude(scope, name, written, kernel.raw_outputscale, start, per=per)
     return kernel
 
 
@@ -119,17 +119,19 @@ def declare_amplitude(
     tensor: torch.nn.Parameter,
     start: float,
     *,
-    unit: float = 1.0,
+    per: float = 1.0,
     labels: list[str] | None = None,
 ) -> None:
-    """Declare factors of a covariance, or of its parts: variances in y² · `unit`, which start at `start`."""
+    """Declare factors of a covariance, or of its parts: variances in y² / `per`, which start at `start`."""
+    with np.errstate(all="ignore"):
+        unit = np.float64(scope.y_scale**2) / per
     scope.declare(
         name,
         written,
         tensor,
         default=start,
         bounds=Bounds(1e-8 * start, 1e8 * start),
-        units=Units(scope.y_scale**2 * unit),
+        units=Units(unit),
         labels=labels,
         amplitude=1,
     )
