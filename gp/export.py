@@ -25,6 +25,7 @@ from .inference.solved import solve, solve_flat
 from .inference.together import Sites, Solves, Waves, together
 from .parallel import one_thread
 from .spec import Fault, InputError
+from .transforms import mixed
 
 MOST_ROWS = 10_000  # of a model that has no dense factor of its own: one of 800 MB
 
@@ -36,19 +37,21 @@ def export(fitted: Fitted, folder: str | Path, *, hyperparameters: Chosen = None
     """
     gp, known = fitted.gp, formulas()
     conditioned, weights = fitted.settings("export", hyperparameters)
-    settings, used = [], dict[str, Formula]()
+    settings, used, transforms = [], dict[str, Formula](), []
+    units = dict[str, Any](x={"offset": gp.scope.x_offset, "scale": gp.scope.x_scale})
+    offsets, scales = [], []
     for each in conditioned:
+        offsets.append([each.gp.scope.y_offset])
+        scales.append([each.gp.scope.y_scale])
+        transforms.append(each.gp.spec.transform)
         known_there = together(each)
         settings.append(_setting(_with_factor(known_there) if isinstance(known_there, Solves) else known_there, used))
     for kind in {kind for setting in settings for part in (setting, setting["noise"]) for kind in _kinds(part)}:
         used[kind] = known[kind]
-    units: dict[str, Any] = {
-        "x": {"offset": gp.scope.x_offset, "scale": gp.scope.x_scale},
-        "y": {"offset": gp.scope.y_offset, "scale": gp.scope.y_scale},
-    }
-    if transform := gp.spec.transform:
+    units["y"] = {"offset": np.array(offsets), "scale": np.array(scales)}  # (S, 1), as the power may be each one's own
+    if transform := mixed(transforms):
         units["transform"] = transform_numbers(transform)
-        for formula in (type(transform).formula, type(transform).closed_moments):
+        for formula in (type(transform).formula, type(transform).closed_moments, type(transform).inward):
             if formula is not None:
                 used[formula.__name__] = formula
     levels = {name: list(texts) for name, texts in fitted.data.levels.items()}

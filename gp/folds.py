@@ -35,11 +35,17 @@ def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen
 def _joined(parts: list[Forecast], folds: np.ndarray) -> Forecast:
     """Return the forecasts of all rows; a part of fewer normals than another has more of weight zero."""
     most = max(len(part.means) for part in parts)
-    means, sds, weights = (np.zeros((most, len(folds))) for _ in range(3))
+    means, sds, weights, powers = (np.zeros((most, len(folds))) for _ in range(4))
+    transform, several = parts[0].transform, any(part.transform and part.transform.is_mixed for part in parts)
     for fold, part in enumerate(parts):
         rows, s = np.flatnonzero(folds == fold), len(part.means)
         for made, given in ((means, part.means), (sds, part.sds)):
             made[:, rows] = given[0]
             made[:s, rows] = given
         weights[:s, rows] = np.broadcast_to(part.weights, part.means.shape)
-    return Forecast(means, sds, weights if most > 1 else np.ones((1, 1)), parts[0].transform)
+        if several:
+            powers[:, rows] = part.transform.reference.power  # type: ignore[union-attr]
+            powers[:s, rows] = part.transform.power  # type: ignore[union-attr]
+    if several and transform:
+        transform = transform.model_copy(update={"power": powers})
+    return Forecast(means, sds, weights if most > 1 else np.ones((1, 1)), transform)

@@ -4,7 +4,6 @@ Everything that scores or draws a prediction asks the mixture itself: matching i
 what its tails say.  Where y was transformed, the normals are of z = g(y), and everything asked of the forecast is of y.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from .spec import Fault, InputError, parse
+from .spec import Fault, InputError
 from .transforms import Transform
+from .transforms.stored import stored_transform, transform_in
 
 BLOCK = 1 << 20  # numbers worked on at a time
 STEPS = 60  # of a search for a quantile, at most: bisection alone then has all digits
@@ -114,8 +114,8 @@ class Forecast:
             return None
         mean, sd = np.empty(self.n), np.empty(self.n)
         for rows in self._blocks():
-            means, variances = self.transform.moments(self.means[:, rows], self.sds[:, rows])
             part = self.at(rows)
+            means, variances = self.transform.part(rows).moments(part.means, part.sds)
             mean[rows] = part._pooled(means)
             sd[rows] = np.sqrt(part._pooled(variances + (means - mean[rows]) ** 2))
         return mean, sd
@@ -123,26 +123,34 @@ class Forecast:
     def at(self, rows: Any) -> "Forecast":
         """Return the forecasts of some of the numbers: a slice, indices or a mask."""
         weights = self.weights if self.weights.shape[1] == 1 else self.weights[:, rows]
-        return Forecast(self.means[:, rows], self.sds[:, rows], weights, self.transform)
+        transform = self.transform and self.transform.part(rows)
+        return Forecast(self.means[:, rows], self.sds[:, rows], weights, transform)
 
     @property
     def inner(self) -> "Forecast":
         """Return the forecast of z = g(y), or this one where y was not transformed."""
         return self if self.transform is None else Forecast(self.means, self.sds, self.weights)
 
+    @property
+    def _has_several(self) -> bool:
+        """Return whether the normals are of several transforms of y, so that there is no forecast of one z."""
+        return self.transform is not None and self.transform.is_mixed
+
     def _inward(self, value: np.ndarray) -> np.ndarray:
-        """Return z at values (m,) of y."""
+        """Return z at values (m,) of y; (S, m) where the normals are of several."""
         return value if self.transform is None else self.transform.forward(value)
 
     def log_density(self, observed: np.ndarray) -> np.ndarray:
         """Return the log density (m,) at `observed` (m,), in nats.  R&W 2006, eq. 2.34, for each normal."""
-        if self.transform is not None:
+        if self.transform is not None and not self._has_several:
             return self.inner.log_density(self._inward(observed)) + self.transform.log_slope(observed)
         density = np.empty(self.n)
         for rows in self._blocks():
             part = self.at(rows)
-            z = (observed[rows] - part.means) / part.sds
+            z = (part._inward(observed[rows]) - part.means) / part.sds
             each = -(0.5 * math.log(2 * math.pi) + np.log(part.sds) + 0.5 * z**2)
+            if part.transform is not None:
+                each = each + part.transform.log_slope(observed[rows])
             density[rows] = each[0] if self.is_normal else _log_sum(each, part.weights)
         return density
 
@@ -151,22 +159,25 @@ class Forecast:
 
         At an observation it is the probability integral transform, uniform if forecasts are calibrated.
         """
-        below, value = np.empty(self.n), self._inward(value)
+        return self._tail(value, 1.0)
+
+    def _tail(self, value: np.ndarray, sign: float) -> np.ndarray:
+        """Return the probability (m,) below `value` (m,), or of a `sign` of −1 above it."""
+        share = np.empty(self.n)
         for rows in self._blocks():
             part = self.at(rows)
             with np.errstate(over="ignore"):
-                below[rows] = part._pooled(ndtr((value[rows] - part.means) / np.maximum(part.sds, TINY)))
-        return below
+                apart = sign * (part._inward(value[rows]) - part.means)
+                share[rows] = part._pooled(ndtr(apart / np.maximum(part.sds, TINY)))
+        return share
 
     def normal_score(self, observed: np.ndarray) -> np.ndarray:
         """Return Φ⁻¹(cdf) at `observed` (m,), N(0, 1) if forecasts are calibrated: of a normal (observed − mean)/sd."""
-        if self.transform is not None:
+        if self.transform is not None and not self._has_several:
             return self.inner.normal_score(self._inward(observed))
         if self.is_normal:
             return np.asarray((observed - self.means[0]) / self.sds[0])
-        low = self.cdf(observed)
-        # Mirrored, so that a probability near one keeps its digits.
-        high = Forecast(-self.means, self.sds, self.weights).cdf(-observed)
+        low, high = self.cdf(observed), self._tail(observed, -1.0)  # a probability near one keeps its digits
         return np.where(low < 0.5, ndtri(np.maximum(low, TINY)), -ndtri(np.maximum(high, TINY)))
 
     def quantile(self, probability: float) -> np.ndarray:
@@ -175,6 +186,8 @@ class Forecast:
         Newton's method, kept by bisection between the lowest and the highest of its normals' quantiles.
         """
         z = float(ndtri(probability))
+        if self.transform is not None and self._has_several:
+            return self._between(probability, z, self.transform)
         if self.transform is not None:
             return self.transform.of(self.inner.quantile(probability))
         if self.is_normal:
@@ -204,13 +217,25 @@ class Forecast:
                 break
         return here
 
+    def _between(self, probability: float, z: float, transform: Transform) -> np.ndarray:
+        """Return the quantiles (m,) of y by bisection, between those of the normals, which are of several z."""
+        ends, one = transform.of(self.means + z * self.sds), transform.reference
+        counted = np.broadcast_to(self.weights > 0, ends.shape)
+        low = one.forward(np.min(ends, axis=0, initial=np.inf, where=counted))
+        high = one.forward(np.max(ends, axis=0, initial=-np.inf, where=counted))
+        for _ in range(STEPS):
+            middle = 0.5 * (low + high)
+            is_below = self.cdf(one.of(middle)) < probability
+            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+        return one.of(high)
+
     def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends (m,) of the central interval of probability `level`: as much is below it as above."""
         return self.quantile(0.5 * (1 - level)), self.quantile(0.5 * (1 + level))
 
     def outside(self, observed: np.ndarray, level: float) -> np.ndarray:
         """Return for each number whether `observed` (m,) is outside the central interval of probability `level`."""
-        if self.transform is not None:
+        if self.transform is not None and not self._has_several:
             return self.inner.outside(self._inward(observed), level)
         if self.is_normal:
             return np.asarray(np.abs(observed - self.mean) > ndtri((1 + level) / 2) * self.sd)
@@ -224,7 +249,10 @@ class Forecast:
         A(μ, σ²) is the mean of |N(μ, σ²)|: Grimit et al. 2006, eq. 5.  Where y was transformed, by quadrature.
         """
         if self.transform is not None:
-            return self.transform.crps(observed, self.inner.cdf, self.inner.quantile)
+            if not self._has_several:
+                return self.transform.crps(observed, self.inner.cdf, self.inner.quantile)
+            one = self.transform.reference
+            return one.crps(observed, lambda z: self.cdf(one.of(z)), lambda share: one.forward(self.quantile(share)))
         if self.is_normal:
             z, sd = (observed - self.means[0]) / self.sds[0], self.sds[0]
             return np.asarray(sd * (z * (2 * ndtr(z) - 1) + 2 * _density(z) - 1 / math.sqrt(math.pi)))
@@ -252,17 +280,6 @@ class Forecast:
 def draws_file(path: Path) -> Path:
     """Return the file of a mixture's normals that stands beside a table: test.csv → test.draws.npz."""
     return path.with_suffix(".draws.npz")
-
-
-def stored_transform(transform: Transform | None) -> dict[str, np.ndarray]:
-    """Return what `np.savez` keeps of a transform."""
-    return {} if transform is None else {"transform": np.array(transform.model_dump_json(exclude_none=True))}
-
-
-def transform_in(kept: Any) -> Transform | None:
-    """Return the transform that `stored_transform` put into an opened .npz."""
-    found: Transform | None = parse(Transform, json.loads(str(kept["transform"]))) if "transform" in kept else None
-    return found
 
 
 def _log_sum(logs: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from .dataset import input_names, stored_names
-from .forecast import Forecast, draws_file, stored_transform, transform_in
+from .forecast import Forecast, draws_file
+from .transforms.stored import stored_transform, transform_in
 
 BAND = {"q2.5": 0.025, "q97.5": 0.975}  # columns of a file, and up to which probability; .dvc/plots reads them
 

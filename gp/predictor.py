@@ -33,7 +33,8 @@ BLOCK = 64  # rows of a factor that are solved for at once
 class Prediction:
     """The mixture Σ_s weights_s N(means_s, sds_s²) at m inputs, in y's units; arrays (S, m), `weights` (S, 1).
 
-    If y was transformed to z, the normals are of z: `of` takes z, no less than `lowest`, to y.  All else is of y.
+    If y was transformed to z, the normals are of z: `of` takes z, no less than `lowest`, to y (`to`, of several z, y to
+    them).  All else is of y.
     """
 
     means: np.ndarray
@@ -41,9 +42,10 @@ class Prediction:
     sds_y: np.ndarray
     weights: np.ndarray
     of: Callable[[np.ndarray], np.ndarray] | None = None
-    lowest: float = -math.inf
+    lowest: Any = -math.inf
     kink: float = -math.inf
     closed: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None  # mean and variance of y, of those of z
+    to: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -96,26 +98,23 @@ class Prediction:
 
     def quantile(self, probability: float) -> np.ndarray:
         """Return the number (m,) up to which a new observation has `probability`: by Newton's method and bisection."""
-        z, sds = NormalDist().inv_cdf(probability), np.maximum(self.sds_y, 1e-300)
-        ends = self.means + z * self.sds_y
+        ends = self.means + NormalDist().inv_cdf(probability) * self.sds_y
+        sds, to = np.maximum(self.sds_y, 1e-300), self.to
+        ends = ends if to is None else self.back(ends)  # of several z y itself is searched, by bisection alone
         low, high = ends.min(axis=0), ends.max(axis=0)
-        mean = (self.weights * self.means).sum(axis=0)
-        spread = np.sqrt((self.weights * (self.sds_y**2 + (self.means - mean) ** 2)).sum(axis=0))
-        here = np.clip(mean + z * spread, low, high)
+        here, spread = 0.5 * (low + high), high - low
         for _ in range(100):
-            if (high - low <= 4e-16 * np.abs(here)).all():
-                break
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                beyond = (here - self.means) / sds
+                beyond = ((here if to is None else to(here)) - self.means) / sds
                 excess = (self.weights * normal_cdf(beyond)).sum(axis=0) - probability
                 slope = (self.weights * np.exp(-0.5 * beyond**2) / sds).sum(axis=0) / math.sqrt(2 * math.pi)
                 low, high = np.where(excess <= 0, here, low), np.where(excess > 0, here, high)
-                ahead = here - excess / slope
+                ahead = here - (excess / slope if to is None else math.inf)
             ahead = np.where((ahead >= low) & (ahead <= high), ahead, 0.5 * (low + high))
             moved, here = np.abs(ahead - here), ahead
-            if (moved <= 1e-13 * spread).all():
+            if (moved <= 1e-13 * spread + 4e-16 * np.abs(here)).all():
                 break
-        return np.asarray(self.back(here))
+        return np.asarray(self.back(here) if to is None else here)
 
 
 class Predictor:
@@ -169,7 +168,7 @@ class Predictor:
         means, known = means * scale + self._y["offset"], self._transform
         if known is None:
             return Prediction(means, sds_f, sds_y, self._weights)
-        of: Any = {name: self._formulas[known[name]] for name in ("of", "closed") if name in known}
+        of: Any = {name: self._formulas[known[name]] for name in ("of", "closed", "to") if name in known}
         parts: Any = {name: partial(formula, **known["values"]) for name, formula in of.items()}
         return Prediction(means, sds_f, sds_y, self._weights, **parts, **known["places"])
 

@@ -61,8 +61,8 @@ def _means(found: Forecast) -> np.ndarray:
     """Return the mean of y at each setting of the hyperparameters, (S, m)."""
     if found.transform is None:
         return found.means
-    one, parts = np.ones((1, 1)), zip(found.means, found.sds, strict=True)
-    return np.array([Forecast(mean[None], sd[None], one, found.transform).mean for mean, sd in parts])
+    one, parts = np.ones((1, 1)), enumerate(zip(found.means, found.sds, strict=True))
+    return np.array([Forecast(mean[None], sd[None], one, found.transform.each(s)).mean for s, (mean, sd) in parts])
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray) -> Sequence[float]:

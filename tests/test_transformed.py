@@ -50,11 +50,12 @@ def test_new_rows_are_those_of_conditioning_on_all(fitted, tmp_path):
     found, expected = (each.predict(AT, hyperparameters=PLUG_IN) for each in (later, anew))
     for name in ("mean", "sd_f", "sd_y"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-10, err_msg=name)
-    transform, joint = fitted.model.transform, fitted.joint(new_x)
-    z, slopes = transform.forward(new_y), transform.log_slope(new_y).sum()
-    parts = zip(joint.means, joint.covariances, joint.noise, strict=True)
-    each = [multivariate_normal(mean, covariance + np.diag(noise)).logpdf(z) for mean, covariance, noise in parts]
-    density = np.logaddexp.reduce(np.log(joint.weights) + each) + slopes
+    joint, each = fitted.joint(new_x), []
+    for s, (mean, covariance, noise) in enumerate(zip(joint.means, joint.covariances, joint.noise, strict=True)):
+        transform = joint.transform.each(s)
+        normal = multivariate_normal(mean, covariance + np.diag(noise))
+        each.append(normal.logpdf(transform.forward(new_y)) + transform.log_slope(new_y).sum())
+    density = np.logaddexp.reduce(np.log(joint.weights) + each)
     assert later.surprise.log_density == pytest.approx(density, abs=1e-7)
     assert later.surprise.lower < density < later.surprise.upper
     later.save(tmp_path / "model.safetensors")

@@ -1,5 +1,6 @@
 """Transforms of y: what is fitted and predicted with one, and what is said where it cannot be."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,10 @@ from scipy.special import ndtr
 from scipy.stats import boxcox_llf, lognorm, yeojohnson_llf
 
 import gp
+from gp.dataset import Dataset
+from gp.fitted.mixture import Mixture
 from gp.forecast import Forecast
+from gp.origins import predict_after
 from gp.parallel import run_in_line
 from gp.posterior import Posterior
 from gp.sklearn import GaussianProcessRegressor
@@ -117,6 +121,92 @@ def test_power_and_hyperparameters_are_an_optimum_of_both():
     slope, curvature = (values[2] - values[0]) / 0.04, (values[2] - 2 * values[1] + values[0]) / 0.02**2
     assert curvature < 0
     assert abs(slope / curvature) < 2e-3
+
+
+@pytest.fixture(scope="module")
+def of_power():
+    """A model whose power, outputscale and noise are unknown, by 256 draws."""
+    y = (2 + np.sin(2 * X[::3]) + 0.3 * RNG.standard_normal(20)) ** 2
+    kernel = {"kind": "rbf", "lengthscale": {"fixed": 0.7}}
+    fitted = gp.fit(X[::3], y, model={"kernel": kernel, "mean": {"kind": "zero"}, "transform": "box_cox"}, train=FAST)
+    return y, fitted, {"kind": "laplace", "draws": 256}
+
+
+def test_a_learnt_power_is_integrated_over_as_on_a_grid(of_power):
+    y, fitted, draws = of_power
+    at, shares = np.array([0.5, 2.2, 4.2]), (0.025, 0.5, 0.975)
+    start = fitted.gp.parameters.start
+    sizes, noises = (centre + np.linspace(-4, 4, 41) for centre in fitted.modes[0].vector)
+    prior = -0.5 * ((sizes[:, None] - start[0]) ** 2 + (noises - start[1]) ** 2) / 9
+    scale, noise = np.exp(sizes)[:, None, None], np.exp(2 * noises)[:, None]
+    apart = (X[::3, None] - np.append(X[::3], at)) / 0.7
+    R, r = np.split(np.exp(-0.5 * apart**2), [20], axis=1)
+    eigen, U = np.linalg.eigh(R)
+    spread = scale * eigen + noise  # (41, 41, 20)
+    logs, parts = [], []
+    for power in np.linspace(0.025, 1.975, 40):
+        transform = parse(Transform, {"kind": "box_cox", "power": power})
+        z = transform.forward(y)
+        target = U.T @ ((z - z.mean()) / z.std())
+        values = -0.5 * (np.log(spread) + target**2 / spread).sum(axis=2) - 20 * np.log(z.std())
+        logs.append(values + prior + transform.log_slope(y).sum())
+        mean = np.einsum("abi,ij->abj", scale * target / spread, U.T @ r) * z.std() + z.mean()
+        variance = scale - np.einsum("abi,ij->abj", scale**2 / spread, (U.T @ r) ** 2) + noise
+        parts.append((transform, mean, np.sqrt(variance) * z.std()))
+    weights = np.exp(logs - np.max(logs))
+    weights /= weights.sum()
+    found = fitted.predict(at, hyperparameters=draws)
+    for share in shares:
+        value = found.y.quantile(share)
+        below = [ndtr((of.forward(value) - mean) / sd) for of, mean, sd in parts]
+        np.testing.assert_allclose(np.einsum("pab,pabj->j", weights, below), share, atol=0.01)
+    plug_in = fitted.predict(at, hyperparameters={"kind": "plug_in"})
+    assert (np.diff(found.y.interval(0.95), axis=0) > np.diff(plug_in.y.interval(0.95), axis=0)).all()
+    powers = weights.sum(axis=(1, 2)) @ np.linspace(0.025, 1.975, 40)
+    low, high = fitted.certify(draws).intervals["transform.power"]
+    assert low < powers < high
+    drawn = fitted.mixture(draws).draws
+    assert np.exp(drawn.log_weights) @ drawn.units[:, 0] == pytest.approx(powers, abs=0.02)
+    assert drawn.effective > 0.75  # what is drawn is as wide as what is known
+
+
+def test_a_mixture_over_powers_says_all_of_one_density(of_power, tmp_path):
+    y, fitted, _ = of_power
+    seen, left_out = fitted.predict(np.array([0.5, 4.2])), fitted.left_out
+    seen.save(tmp_path / "test.csv")
+    left_out.save(tmp_path / "loo.csv", y)
+    again = Posterior.load(tmp_path / "test.csv").y
+    np.testing.assert_array_equal(again.quantile(0.9), seen.y.quantile(0.9))
+    np.testing.assert_array_equal(Forecast.load(tmp_path / "loo.csv").crps(y), left_out.crps(y))
+    for forecast in (*(seen.y.at([i]) for i in range(2)), left_out.at([3])):
+        t = np.geomspace(1e-7, 300, 6001)
+        rows = np.zeros(6001, dtype=int)
+        parts = [part[:, rows % part.shape[1]] for part in (forecast.means, forecast.sds, forecast.weights)]
+        copies = Forecast(*parts, forecast.transform)
+        density = np.exp(copies.log_density(t))
+        mean = np.trapezoid(density * t, t)
+        np.testing.assert_allclose(np.trapezoid(density, t), 1 - forecast.cdf(np.zeros(1)), atol=1e-5)
+        np.testing.assert_allclose(forecast.mean, mean, rtol=1e-3)
+        np.testing.assert_allclose(forecast.sd, np.sqrt(np.trapezoid(density * (t - mean) ** 2, t)), rtol=1e-2)
+        for share in (0.03, 0.8):
+            value = forecast.quantile(share)
+            np.testing.assert_allclose(forecast.cdf(value), share, rtol=1e-9)
+            np.testing.assert_allclose(ndtr(forecast.normal_score(value)), share, rtol=1e-9)
+            crps = np.trapezoid((copies.cdf(t) - (t >= value)) ** 2, t)
+            np.testing.assert_allclose(forecast.crps(value), crps, rtol=2e-2)
+
+
+def test_a_power_is_drawn_with_a_saved_model_and_a_forecast_after_more_rows(of_power, tmp_path):
+    fitted = replace(of_power[1])  # without the many draws
+    expected = fitted.predict(NEW)
+    fitted.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(gp.load(tmp_path / "model.safetensors").predict(NEW).mean, expected.mean)
+    new = Dataset(x=np.array([[4.1]]), y=np.array([3.0]), columns=fitted.columns)
+    after, update = predict_after(fitted, new, NEW[:, None]), fitted.update([4.1], [3.0])
+    assert after.y.transform.is_mixed
+    plain = replace(update.mixture().draws, log_weights=fitted.mixture().draws.log_weights)
+    kept = Mixture.of(update.gp, update.mixture().method, plain).forecasts(update.gp.inputs(NEW[:, None]), None)
+    np.testing.assert_allclose(after.y.quantile(0.9), kept.y.quantile(0.9), rtol=1e-9)
 
 
 def test_a_power_of_noise_with_rows_of_its_own_is_learnt_too():

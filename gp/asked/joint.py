@@ -12,7 +12,7 @@ from ..inference.together import together
 from ..model.model import GaussianProcess
 from ..parallel import available_memory, one_thread
 from ..spec import Fault, InputError, whole
-from ..transforms import Transform
+from ..transforms import Transform, mixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Joint:
             draws[which == s] = self.means[s] + white[which == s] @ root.T
         if noise:
             draws += np.sqrt(self.noise[which]) * rng.standard_normal(draws.shape)
-        return draws if self.transform is None else self.transform.of(draws)
+        return draws if self.transform is None else self.transform.each(which).of(draws)
 
 
 def joint(
@@ -101,11 +101,14 @@ def joint(
                 "give fewer rows, or hyperparameters={'kind': 'plug_in'}",
             )
         )
-    scale, means, covariances, noises = gp.scope.y_scale, [], [], []
+    means, covariances, noises, transforms = [], [], [], []
     for each in conditioned:
+        scope = each.gp.scope
+        scale = scope.y_scale
         with one_thread(), torch.no_grad():
             mean, covariance = together(each).joint(internal)
-        means.append(mean * scale + gp.scope.y_offset)
+        means.append(mean * scale + scope.y_offset)
+        transforms.append(each.gp.spec.transform)
         covariances.append(covariance * scale**2)
         noises.append((gp.noise_variance(internal) if noise is None else noise) * scale**2)
-    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noises), gp.spec.transform)
+    return Joint(x, weights, np.array(means), np.array(covariances), np.array(noises), mixed(transforms))

@@ -1,11 +1,11 @@
 """A built kernel and mean as plain numbers, from which gp.predictor computes without torch."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from gpytorch import kernels
 
@@ -89,8 +89,10 @@ def transform_numbers(transform: Base) -> dict[str, Any]:
     found = {"of": _formula_of(transform, "transform").__name__, "values": transform.numbers()}
     if transform.closed_moments is not None:
         found["closed"] = transform.closed_moments.__name__
+    if transform.is_mixed and type(transform).inward is not None:
+        found["to"] = type(transform).inward.__name__  # type: ignore[union-attr]
     places = {"lowest": transform.lowest, "kink": transform.kink}
-    return found | {"places": {name: at for name, at in places.items() if math.isfinite(at)}}
+    return found | {"places": {name: at for name, at in places.items() if np.isfinite(at).any()}}
 
 
 def _formula_of(module: Any, path: str) -> Formula:

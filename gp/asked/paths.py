@@ -26,7 +26,7 @@ from ..matrices.tiles import slices
 from ..model.model import GaussianProcess
 from ..predictor import Numbers, active, arrays, matrix
 from ..spec import Fault, InputError, whole
-from ..transforms import Transform
+from ..transforms import Transform, mixed
 from . import numbers
 
 COSINES = 1024  # of each path, for each product of kernels
@@ -75,14 +75,17 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """n draws of the function, in the data's units; each can be evaluated anywhere, as often as one likes."""
+    """n draws of the function, in the data's units; each can be evaluated anywhere, as often as one likes.
+
+    `y_units` are offset and scale of each, (n, 1), and `transform` that of y, of which the paths are.
+    """
 
     paths: tuple[Path, ...]
     columns: tuple[str, ...]
     levels: Levels
     x_units: tuple[np.ndarray, np.ndarray]  # offset and scale (d,)
-    y_units: tuple[float, float]
-    transform: Transform | None  # of y, of which the paths are
+    y_units: tuple[np.ndarray, np.ndarray]
+    transform: Transform | None
 
     def __call__(self, x: Any) -> np.ndarray:
         """Return the draws at x (m, d) or (m,), an array or a DataFrame, (n, m)."""
@@ -101,13 +104,16 @@ def sample_paths(
     """Return n draws of the function, each at one of S settings of the hyperparameters, drawn by `weights` (S,)."""
     n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
     counts = rng.multinomial(n, weights / weights.sum())
-    paths = list[Path]()
+    paths, models = list[Path](), list[GaussianProcess]()
     for each, count in zip(conditioned, counts.tolist(), strict=True):
         if count:
             paths += _at_one_setting(together(each), count, rng)
+            models += [each.gp] * count
     order = rng.permutation(n)
-    units = (gp.scope.x_offset, gp.scope.x_scale), (gp.scope.y_offset, gp.scope.y_scale)
-    return Paths(tuple(paths[k] for k in order), gp.scope.columns, gp.scope.levels, *units, gp.spec.transform)
+    offsets, scales = (np.array([[getattr(models[k].scope, of)] for k in order]) for of in ("y_offset", "y_scale"))
+    units = (gp.scope.x_offset, gp.scope.x_scale), (offsets, scales)
+    transform = mixed([models[k].spec.transform for k in order])
+    return Paths(tuple(paths[k] for k in order), gp.scope.columns, gp.scope.levels, *units, transform)
 
 
 def _at_one_setting(known: Sites | Solves | Waves, count: int, rng: np.random.Generator) -> list[Path]:

@@ -50,9 +50,9 @@ def gradient(
     gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
 ) -> Gradient:
     """Return the derivatives of the posterior at x (m, d); the arguments are those of gp.asked.joint.joint."""
-    transform, scale, offset = gp.spec.transform, gp.scope.y_scale, gp.scope.y_offset
     of_f, of_y = list[Moving](), list[Moving]()
     for each in conditioned:
+        transform, scale, offset = each.gp.spec.transform, each.gp.scope.y_scale, each.gp.scope.y_offset
         with one_thread():
             found = together(each).slopes(internal)
         mean, of_mean = found.mean * scale + offset, found.of_mean * scale

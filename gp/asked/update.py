@@ -27,6 +27,7 @@ from ..matrices.tiles import matrix
 from ..model.model import GaussianProcess
 from ..parallel import one_thread
 from ..spec import Fault, InputError, kind_of
+from ..transforms import Transform
 from .joint import Joint
 
 SIMULATED = 400  # sets of new rows, of which the expected range is
@@ -157,19 +158,24 @@ def _extended(method: Method, gp: GaussianProcess, known: Conditioned) -> Solved
 
 def _reweighted(before: Mixture, found: Fitted, units: np.ndarray) -> tuple[Mixture, np.ndarray]:
     """Return a mixture over all rows, and the log density (S,) of the new ones at each draw, internal units."""
-    after, method, kept, gained = found.gp, before.method, list[Kept](), list[float]()
-    for each, vector in zip(before.conditioned("update"), before.vectors, strict=True):
-        after.parameters.set(vector * units)
+    method, kept, gained = before.method, list[Kept](), list[float]()
+    later = Mixture(found.gp, method, before.draws, before.places)
+    for s, each in enumerate(before.conditioned("update")):
+        after = later.model(s)
+        after.parameters.set(before.vectors[s] * units)
         extended = _extended(method, after, each)
-        gained.append(extended.log_likelihood - each.log_likelihood)
+        # Where each draw has a power of its own, densities of the new rows' z are taken to those at the one learnt.
+        slopes = after.log_jacobian - each.gp.log_jacobian - (found.gp.log_jacobian - before.gp.log_jacobian)
+        of_z = 0.0 if before.draws.units is None else slopes
+        gained.append(extended.log_likelihood - each.log_likelihood + of_z)
         kept.append(Kept.of(after, extended, len(before.vectors)))
     logs = before.draws.log_weights + np.array(gained)
     logs -= np.logaddexp.reduce(logs)
     draws = before.draws
     sampled = None if draws.sampled is None else draws.sampled * units
     share = effective(logs) / len(logs)
-    later = replace(draws, vectors=draws.vectors * units, log_weights=logs, effective=share, sampled=sampled)
-    return Mixture(after, method, later, before.places, kept), np.array(gained)
+    draws = replace(draws, vectors=draws.vectors * units, log_weights=logs, effective=share, sampled=sampled)
+    return replace(later, draws=draws, kept=kept), np.array(gained)
 
 
 def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) -> Surprise:
@@ -190,7 +196,7 @@ def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) 
         logs = mixture.draws.log_weights
         density = float(np.logaddexp.reduce(logs + gained)) - unit
         joint = fitted.joint(new.x)
-        simulated = _densities(joint, _noise(joint, new))
+        simulated = _densities(joint, _noise(joint, new), transform)
         lower, upper = (float(end) for end in np.quantile(simulated, [0.025, 0.975]))
         probability = float((simulated <= density).mean())
         share = effective(logs + gained) / effective(logs)
@@ -208,16 +214,20 @@ def _noise(joint: Joint, new: Dataset) -> np.ndarray:
     return joint.noise if new.noise_sd is None else np.broadcast_to(new.noise_sd**2, joint.noise.shape)
 
 
-def _densities(joint: Joint, noise: np.ndarray) -> np.ndarray:
-    """Return the log densities of SIMULATED sets of new rows, drawn from the mixture, under it."""
-    rng, (s, k) = np.random.default_rng(0), joint.means.shape
+def _densities(joint: Joint, noise: np.ndarray, one: Transform | None) -> np.ndarray:
+    """Return the log densities of SIMULATED sets of new rows, drawn from the mixture, under it: those of `one` z."""
+    rng, (s, k), of = np.random.default_rng(0), joint.means.shape, joint.transform
     roots = [np.linalg.cholesky(joint.covariances[i] + np.diag(noise[i])) for i in range(s)]
     which = rng.choice(s, SIMULATED, p=joint.weights / joint.weights.sum())
     white = rng.standard_normal((SIMULATED, k))
     rows = np.array([joint.means[i] + roots[i] @ z for i, z in zip(which, white, strict=True)])
+    several = of if of is not None and of.is_mixed else None
+    y = several.each(which).of(rows) if several else rows
     each = []
-    for mean, root in zip(joint.means, roots, strict=True):
-        z = solve_triangular(root, (rows - mean).T, lower=True)
-        each.append(-0.5 * ((z**2).sum(axis=0) + k * math.log(2 * math.pi)) - np.log(np.diag(root)).sum())
+    for i, (mean, root) in enumerate(zip(joint.means, roots, strict=True)):
+        own = several.each(i) if several else None
+        z = solve_triangular(root, ((own.forward(y) if own else rows) - mean).T, lower=True)
+        density = -0.5 * ((z**2).sum(axis=0) + k * math.log(2 * math.pi)) - np.log(np.diag(root)).sum()
+        each.append(density + (own.log_slope(y) - one.log_slope(y)).sum(axis=1) if own and one else density)
     with np.errstate(divide="ignore"):
         return np.asarray(np.logaddexp.reduce(np.log(joint.weights)[:, None] + np.array(each), axis=0))

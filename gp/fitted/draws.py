@@ -19,7 +19,8 @@ class Draws:
     Where these are importance weights, `pareto_k` says how far they can be trusted (−inf: nothing is against them), and
     `effective` is the share of draws that had the weight before it was tempered.  Where they come from chains, `chains`
     says whether these agree, and `sampled` (N, P) are all of their draws, of which the vectors are some.  `dropped` is
-    how many had no Cholesky factor.
+    how many had no Cholesky factor.  Where the power of a transform of y was drawn too, `units` (S, 3) are each draw's
+    power, offset and scale of z (gp.model.powers).
     """
 
     vectors: np.ndarray
@@ -29,6 +30,7 @@ class Draws:
     dropped: int
     chains: Convergence | None = None
     sampled: np.ndarray | None = None
+    units: np.ndarray | None = None
 
     def alarms(self, *, plateaus: bool) -> list[str]:
         """Return a line for each reason to doubt the draws, with what to do about it.

@@ -23,6 +23,7 @@ from ..inference.method import Method, Screened, Search
 from ..model.model import GaussianProcess, Model
 from ..spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
 from ..training import Train
+from ..transforms import power_of
 from .convergence import Convergence
 from .draws import Draws
 from .uncertainty import Laplace, Nuts
@@ -144,6 +145,8 @@ def write(
         tensors |= {f"draws.{i}.vectors": drawn.vectors, f"draws.{i}.log_weights": drawn.log_weights}
         if drawn.sampled is not None:
             tensors[f"draws.{i}.sampled"] = drawn.sampled
+        if drawn.units is not None:
+            tensors[f"draws.{i}.units"] = drawn.units
     # One metadata key: with several, their order in the file changes from run to run.
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
 
@@ -196,7 +199,7 @@ def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
     expected, vector = len(built.parameters.start) + method.n_auxiliary(built), tensors["vector"]
     if len(vector) != expected:
         raise InputError(_fault(f"tensor 'vector' has {len(vector)} values, and its model has {expected}"))
-    drawn = _draws(tensors, read.draws)
+    drawn = _draws(tensors, read.draws, power_of(read.model.transform))
     vectors = [each for draws in drawn.values() for each in draws.vectors]
     for each in (vector, *tensors.get("optima.vectors", ()), *vectors):
         _refuse_overflow(built, each)
@@ -216,6 +219,8 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
         shapes |= {f"draws.{i}.log_weights": (-1,), f"draws.{i}.vectors": (n, p)}
         if of.chains:
             shapes[f"draws.{i}.sampled"] = (-1, p)
+        if f"draws.{i}.units" in tensors:
+            shapes[f"draws.{i}.units"] = (n, 3)
     if header.whole is not None:
         shapes |= {"whole.x": (2, d), "whole.y": (2, 1)}
     if odd := sorted(shapes.keys() ^ tensors.keys()):
@@ -231,9 +236,7 @@ def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
     if header.whole is not None:
         table = TableStatistics(header.whole, tensors["whole.x"], tensors["whole.y"])
         if table.n < len(tensors["y"]) or not (table.x[1] > 0).all() or not (table.y[1] > 0).all():
-            raise InputError(
-                _fault("header.whole is fewer rows than there are, or a standard deviation is not positive")
-            )
+            raise InputError(_fault("header.whole is fewer rows than there are, or a scale is not positive"))
     rows: dict[str, Any] = {name: tensors[name] for name in ("x", "y", *ROWS) if name in tensors}
     levels = {name: tuple(known) for name, known in header.levels.items()}
     return Dataset(**rows, columns=tuple(header.columns), table=table, levels=levels)
@@ -260,7 +263,7 @@ def _search(tensors: dict[str, np.ndarray], header: _Search | None) -> Search | 
     )
 
 
-def _draws(tensors: dict[str, np.ndarray], headers: Sequence[_Draws]) -> dict[Laplace | Nuts, Draws]:
+def _draws(tensors: dict[str, np.ndarray], headers: Sequence[_Draws], power: object) -> dict[Laplace | Nuts, Draws]:
     """Return the draws by how they were drawn.  Raises InputError for none, and for weights that do not sum to one."""
     drawn = {}
     for i, header in enumerate(headers):
@@ -268,16 +271,12 @@ def _draws(tensors: dict[str, np.ndarray], headers: Sequence[_Draws]) -> dict[La
         if not (log_weights <= 1e-9).all() or abs(np.exp(log_weights).sum() - 1) > 1e-6:
             raise InputError(_fault(f"tensor 'draws.{i}.log_weights' has weights that do not sum to one"))
         chains = Convergence(**header.chains.model_dump()) if header.chains else None
-        sampled = tensors.get(f"draws.{i}.sampled")
-        drawn[header.by] = Draws(
-            tensors[f"draws.{i}.vectors"],
-            log_weights,
-            -math.inf if k is None else k,
-            header.effective,
-            header.dropped,
-            chains,
-            sampled,
-        )
+        sampled, units = (tensors.get(f"draws.{i}.{name}") for name in ("sampled", "units"))
+        possible = units is None or (power and (abs(units[:, 0] - 1) <= 1).all() and (units[:, 2] > 0).all())
+        if not possible:
+            raise InputError(_fault(f"tensor 'draws.{i}.units' has powers or scales that cannot be"))
+        known = (-math.inf if k is None else k, header.effective, header.dropped, chains, sampled, units)
+        drawn[header.by] = Draws(tensors[f"draws.{i}.vectors"], log_weights, *known)
     return drawn
 
 

@@ -24,7 +24,7 @@ from .columns import inputs_of
 from .draws import Draws
 from .evidence import evidence
 from .laplace import Mode, find_modes
-from .mixture import Mixture, forecasts, mix
+from .mixture import Mixture, forecasts, in_units, mix
 from .optima import describe
 from .own_share import OwnShare, own_share
 from .settings import as_learnt
@@ -124,14 +124,12 @@ class Fitted(Asked):
 
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
-        mixture, scale = self.mixture(hyperparameters), self.gp.scope.y_scale
+        mixture = self.mixture(hyperparameters)
         if mixture:
-            left_out = mixture.leave_one_out(self._own_share)
-        else:
-            (one,) = (each.leave_one_out() for each in self.settings("leave out", hyperparameters)[0])
-            left_out = self._own_share.removed(Forecast.normal(*one))
-        means = left_out.means * scale + self.gp.scope.y_offset
-        return Forecast(means, left_out.sds * scale, left_out.weights, self.model.transform)
+            return mixture.leave_one_out(self._own_share)
+        (one,) = (each.leave_one_out() for each in self.settings("leave out", hyperparameters)[0])
+        left_out = self._own_share.removed(Forecast.normal(*one))
+        return Forecast(*in_units(self.gp, left_out.means, left_out.sds), left_out.weights, self.model.transform)
 
     @cached_property
     def _own_share(self) -> OwnShare:

@@ -8,7 +8,9 @@ import numpy as np
 from ..model.model import GaussianProcess
 from ..parameters.vector import Parameters
 from ..training import Problem
+from ..transforms import POWERS
 from . import likelihood_ratio, of_mean
+from .draws import Draws
 from .laplace import Mode
 from .mixture import Mixture
 from .priors import WIDTH
@@ -41,7 +43,19 @@ def integrated(gp: GaussianProcess, modes: Sequence[Mode], mixture: Mixture) -> 
         low[places], high[places] = np.round(ends / step) * step
         low_natural, high_natural = natural(parameters, low), natural(parameters, high)
         intervals |= {parameters.names[i]: (low_natural[i], high_natural[i]) for i in places}
-    return {name: intervals[name] for name in parameters.names if name in intervals}, undetermined
+    known = {name: intervals[name] for name in parameters.names if name in intervals}
+    return known | of_power(mixture.draws), undetermined
+
+
+def of_power(draws: Draws) -> Intervals:
+    """Return the interval of the power of y's transform, by mean and sd of its draws; {} if it was not drawn."""
+    if draws.units is None:
+        return {}
+    weights, powers = np.exp(draws.log_weights), draws.units[:, 0]
+    mean = float(weights @ powers)
+    half = 1.96 * float(np.sqrt(weights @ (powers - mean) ** 2))
+    low, high = POWERS
+    return {"transform.power": (max(round(mean - half, 3), low), min(round(mean + half, 3), high))}
 
 
 def _of_ends(

@@ -8,18 +8,21 @@ parameters are held.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from ..inference.method import Method, Search
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
+from ..model.powers import at_power, units_at
 from ..parameters.vector import Parameters
 from ..training import SAME, Problem
 from ..training.newton import climb, fine_curvature, measure_curvature
+from ..transforms import POWERS, BoxCox, YeoJohnson
 from .priors import WIDTH, WeakPrior, log_factor
 
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
@@ -29,7 +32,36 @@ LONGEST = 0.05  # step of the differences that give the curvature
 GRID = 0.02  # sd of an element given the others: steps, at most, of the grid of centres, which machines agree on
 CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
+POWER_STEP = 0.05  # of the differences of the likelihood by λ
+WIDEST = 1.0  # sd of λ, at most
 SEED = 0  # of the draws: a saved model has the same as the fitted one
+
+
+class Power(NamedTuple):
+    """What is known of the power λ of a transform of y: N(best, sd²) `between` two, and the optimum's slope by λ.
+
+    `slope` (k,) is of the elements that are drawn.
+    """
+
+    best: float
+    sd: float
+    slope: np.ndarray
+    between: tuple[float, float]
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Return the distribution function of N(best, sd²) at the ends."""
+        return np.asarray(ndtr((np.array(self.between) - self.best) / self.sd))
+
+    def quantile(self, shares: np.ndarray) -> np.ndarray:
+        """Return the λ up to which there are the `shares` of probability."""
+        low, high = self.ends
+        return np.clip(self.best + self.sd * ndtri(low + shares * (high - low)), *self.between)
+
+    def log_density(self, powers: np.ndarray) -> np.ndarray:
+        """Return the log density at each λ, but for that of N(best, sd²) at its mean."""
+        low, high = self.ends
+        return np.asarray(-0.5 * ((powers - self.best) / self.sd) ** 2 - math.log(high - low))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +70,7 @@ class Mode:
 
     Elements at a bound are not drawn, and mean coefficients that are integrated out are not either.  Draws have the
     mean `centre` (P,): the optimum, rounded to what every machine finds.  Their weights make up for the difference.
-    The curvature is that at the centre.
+    The curvature is that at the centre.  With a `power`, draws have that of a transform of y as a further element.
     """
 
     vector: np.ndarray
@@ -46,6 +78,7 @@ class Mode:
     drawn: np.ndarray  # (k,) places in the vector
     curvature: np.ndarray
     centre: np.ndarray
+    power: Power | None = None
 
     @cached_property
     def root(self) -> np.ndarray:
@@ -59,24 +92,36 @@ class Mode:
     @property
     def log_volume(self) -> float:
         """Return log ∫ exp(−½ (θ − θ̂)ᵀ(H + Λ)(θ − θ̂)) dθ."""
-        return 0.5 * len(self.drawn) * math.log(2 * math.pi) + float(np.linalg.slogdet(self.root)[1])
+        free = len(self.drawn) + bool(self.power)
+        sd = self.power.sd if self.power else 1.0
+        return 0.5 * free * math.log(2 * math.pi) + float(np.linalg.slogdet(self.root)[1]) + math.log(sd)
 
     def draw(self, count: int) -> np.ndarray:
-        """Return quasi-random draws (count, P): a scrambled Sobol sequence, always the same."""
+        """Return quasi-random draws (count, P), with λ P + 1: a scrambled Sobol sequence, always the same."""
         vectors, k = np.tile(self.centre, (count, 1)), len(self.drawn)
-        if k and count:
-            from scipy.stats import qmc  # noqa: PLC0415 - its import takes 0.3 s
+        if not (k and count):
+            return vectors
+        from scipy.stats import qmc  # noqa: PLC0415 - its import takes 0.3 s
 
-            points = qmc.Sobol(k, seed=SEED).random(1 << (count - 1).bit_length())[:count]
-            vectors[:, self.drawn] += ndtri(np.clip(points, 1e-12, 1 - 1e-12)) @ self.root.T
-        return vectors
+        points = qmc.Sobol(k + bool(self.power), seed=SEED).random(1 << (count - 1).bit_length())[:count]
+        points = np.clip(points, 1e-12, 1 - 1e-12)
+        vectors[:, self.drawn] += ndtri(points[:, :k]) @ self.root.T
+        if not self.power:
+            return vectors
+        powers = self.power.quantile(points[:, k])
+        vectors[:, self.drawn] += np.outer(powers - self.power.best, self.power.slope)
+        return np.column_stack([vectors, powers])
 
     def log_density(self, vectors: np.ndarray, hyperparameters: np.ndarray) -> np.ndarray:
-        """Return the log density (S,) of the draws at `vectors` (S, P); −inf where one held of these places differs."""
+        """Return the log density (S,) of draws, as `draw` returns them; −inf where one held of these places differs."""
         held = np.setdiff1d(hyperparameters, self.drawn)
-        shifts = (vectors - self.centre)[:, self.drawn]
+        shifts = vectors[:, self.drawn] - self.centre[self.drawn]
+        if self.power:
+            shifts -= np.outer(vectors[:, -1] - self.power.best, self.power.slope)
         z = np.linalg.solve(self.root, shifts.T)
         density = -0.5 * (z**2).sum(axis=0) - self.log_volume
+        if self.power:
+            density += self.power.log_density(vectors[:, -1])
         return np.where((vectors[:, held] == self.centre[held]).all(axis=1), density, -np.inf)
 
 
@@ -154,7 +199,7 @@ class Part:
 def draw(
     modes: Sequence[Mode], parameters: Parameters, hyperparameters: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return draws (S, P), about `count`, and (S,) the log of weak prior over density of what they were drawn from.
+    """Return draws, about `count`, and (S,) the log of weak prior over density of what they were drawn from.
 
     Each mode gets draws by its evidence.  `hyperparameters` are the places that are not integrated out.
     """
@@ -171,3 +216,39 @@ def draw(
         if n
     ]
     return vectors, weak(vectors) - np.logaddexp.reduce(logs, axis=0)
+
+
+def with_spread(gp: GaussianProcess, learnt: GaussianProcess, method: Method, modes: Sequence[Mode]) -> list[Mode]:
+    """Return the `modes` with what is known of the power of y's transform, if it was learnt; models are put back.
+
+    `learnt` is over the rows learnt on, `gp` over all.  By differences of the likelihood and its gradient by λ, the
+    density of λ and hyperparameters θ is normal at each optimum: the variance of λ is over θ, which leans on it.
+    """
+    transform, before = gp.spec.transform, gp.parameters.vector
+    if not (isinstance(transform, BoxCox | YeoJohnson) and transform.learnt):
+        return list(modes)
+    assert transform.power is not None
+    best = float(np.clip(transform.power, POWERS[0] + POWER_STEP, POWERS[1] - POWER_STEP))
+    between = transform.likely(transform.of(gp.scope.y * gp.scope.y_scale + gp.scope.y_offset))
+    models = [at_power(learnt, units_at(gp, best + step)) for step in (-POWER_STEP, 0.0, POWER_STEP)]
+    found = []
+    for mode in modes:
+        if not len(mode.drawn):
+            return list(modes)
+        parts = [Part(Problem(moved, method), mode.centre, mode.drawn) for moved in models]
+        try:
+            values, slopes = zip(*(part(mode.centre[mode.drawn]) for part in parts), strict=True)
+        except NotPositiveDefinite:
+            return list(modes)
+        nats = [value + moved.log_jacobian for value, moved in zip(values, models, strict=True)]
+        curvature, cross = (
+            -(nats[0] - 2 * nats[1] + nats[2]) / POWER_STEP**2,
+            -(slopes[2] - slopes[0]) / (2 * POWER_STEP),
+        )
+        slope = -mode.root @ (mode.root.T @ cross)
+        precision = max(curvature + float(cross @ slope), 1 / WIDEST**2)
+        sd = float(f"{precision**-0.5:.2g}")
+        rounded = np.array([float(f"{value:.3g}") for value in slope])  # as far as machines agree
+        found.append(replace(mode, power=Power(transform.power, sd, rounded, between)))
+    gp.parameters.set(before)
+    return found

@@ -5,6 +5,7 @@ their tail smoothed (gp.fitted.pareto) and no sharper than leaves half of the pl
 chains (gp.fitted.chains) count alike.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +20,11 @@ from ..inference.centred import centred
 from ..inference.method import Conditioned, Method, without_factor
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
+from ..model.powers import Units, at_power, units_at
+from ..transforms import mixed
 from .chains import run
 from .draws import Draws
-from .laplace import Mode, draw
+from .laplace import Mode, draw, with_spread
 from .own_share import OwnShare
 from .pareto import effective, smoothed, tempered
 from .priors import log_prior
@@ -101,19 +104,27 @@ class Mixture:
         return forecasts(self.gp, self.conditioned("predict"), self.weights, x, noise)
 
     def leave_one_out(self, share: OwnShare) -> Forecast:
-        """Return the forecast of each row's target from all others, in internal units, without the row's own `share`.
+        """Return the forecast of each row's y from all others, in y's units, without the row's own `share`.
 
         A draw's weight for row i is divided by p(y_i | other rows, θ): the hyperparameters have not seen the row
         either  (Vehtari, Gelman & Gabry 2017, PSIS-LOO; here p has a closed form at each draw).
         """
-        each = [conditioned.leave_one_out() for conditioned in self.conditioned("leave out")]
-        means, sds = (np.array(parts) for parts in zip(*each, strict=True))
-        found = share.removed(Forecast(means, sds, self.weights))
-        density = [
-            Forecast.normal(*pair).log_density(self.gp.scope.y) for pair in zip(found.means, found.sds, strict=True)
-        ]
-        logs = self.draws.log_weights[:, None] - np.array(density)
-        return replace(found, weights=np.exp(np.array([smoothed(column)[0] for column in logs.T])).T)
+        parts, logs = [], []
+        for s, conditioned in enumerate(self.conditioned("leave out")):
+            rows, one = self.model(s), share.removed(Forecast.normal(*conditioned.leave_one_out()))
+            density = one.log_density(rows.scope.y)
+            if self.draws.units is not None:  # densities of several z are compared as those of y
+                density = density + rows.scope.log_slopes - math.log(rows.scope.y_scale)
+            logs.append(self.draws.log_weights[s] - density)
+            parts.append((*in_units(rows, one.means[0], one.sds[0]), rows.spec.transform))
+        means, sds, transforms = zip(*parts, strict=True)
+        weights = np.exp(np.array([smoothed(column)[0] for column in np.array(logs).T])).T
+        return Forecast(np.array(means), np.array(sds), weights, mixed(transforms))
+
+    def model(self, s: int) -> GaussianProcess:
+        """Return the model over all rows at the power of the s-th draw; it shares its hyperparameters with others."""
+        units = self.draws.units
+        return self.gp if units is None else at_power(self.gp, Units(*units[s].tolist()))
 
     def conditioned(self, label: str) -> Iterator[Conditioned]:
         """Yield the model conditioned at each draw, and put it back to what it was."""
@@ -126,7 +137,7 @@ class Mixture:
                     yield kept.conditioned
                     continue
                 self.gp.parameters.set(vector)
-                conditioned = self.method.condition(self.gp)
+                conditioned = self.method.condition(self.model(s))
                 if s == len(self.kept):
                     self.kept.append(Kept.of(self.gp, conditioned, len(self.vectors)))
                 yield conditioned
@@ -145,20 +156,25 @@ def forecasts(
 
     `noise` (m,) are the internal variances of new observations where they are known.
     """
-    scale, offset, shape = gp.scope.y_scale, gp.scope.y_offset, (len(weights), len(x))
+    shape, transforms = (len(weights), len(x)), []
     means, sd_f, sd_y = (np.empty(shape) for _ in range(3))
     terms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for s, each in enumerate(conditioned):
-        found = each.moments(x)
-        means[s] = found.mean * scale + offset
-        sd_f[s] = np.sqrt(found.variance) * scale
+        found, scale = each.moments(x), each.gp.scope.y_scale
+        transforms.append(each.gp.spec.transform)
+        means[s], sd_f[s] = in_units(each.gp, found.mean, np.sqrt(found.variance))
         sd_y[s] = np.sqrt(found.variance + (gp.noise_variance(x) if noise is None else noise)) * scale
         for name, (mean, variance) in centred(each, x, found.terms).items():
             part = terms.setdefault(name, (np.empty(shape), np.empty(shape)))
             part[0][s], part[1][s] = mean * scale, np.sqrt(variance) * scale
     parts = {name: Forecast(*part, weights) for name, part in terms.items()}
-    f, y = (Forecast(means, sd, weights, gp.spec.transform) for sd in (sd_f, sd_y))
+    f, y = (Forecast(means, sd, weights, mixed(transforms)) for sd in (sd_f, sd_y))
     return Forecasts(f, y, parts)
+
+
+def in_units(gp: GaussianProcess, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a mean and an sd, of internal units, in those of y, or of the transform at the power of `gp`."""
+    return mean * gp.scope.y_scale + gp.scope.y_offset, sd * gp.scope.y_scale
 
 
 def mix(
@@ -179,6 +195,7 @@ def mix(
             draws = replace(draws, chains=chains, sampled=sampled)
         else:
             count = treatment.draws if isinstance(treatment, Laplace) else 2
+            modes = with_spread(gp, learnt, integrating, modes) if isinstance(treatment, Laplace) else modes
             draws, kept = _weighted(gp, integrating, learnt, *draw(modes, parameters, places, count), modes[0])
     finally:
         parameters.set(before)
@@ -195,26 +212,31 @@ def _weighted(
 ) -> tuple[Draws, list[Kept]]:
     """Return those of the `vectors` (S, P) that have a factor with their weights, and the model conditioned at each.
 
-    `ratios` (S,) are the log of the weak prior over the density that vectors were drawn from; None: they were drawn
-    from the posterior, and count alike.  Where none comes near the `best` optimum, as without noise, that is the one.
+    A further element of each is the power of y's transform, where the `best` optimum knows it.  `ratios` (S,) are the
+    log of the weak prior over the density that vectors were drawn from; None: they were drawn from the posterior, and
+    count alike.  Where none comes near the `best` optimum, as without noise, that is the one.
     """
-    parameters, kept, logs, found = gp.parameters, [], [], []
+    parameters, kept, logs, found, places = gp.parameters, list[Kept](), [], [], []
     lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
-    for s, vector in enumerate(_progress(vectors, "draws")):
+    units = [units_at(gp, power) for power in vectors[:, len(lower) :].ravel().tolist()]
+    for s, vector in enumerate(_progress(vectors[:, : len(lower)], "draws")):
         within = np.clip(vector, lower, upper)  # beyond a bound the model is that at the bound
         parameters.set(within)
+        model = at_power(gp, units[s]) if units else gp
         try:
-            conditioned = method.condition(gp)
-            keep, log = Kept.of(gp, conditioned, len(vectors)), 0.0
+            conditioned = method.condition(model)
+            keep, log = Kept.of(model, conditioned, len(vectors)), 0.0
             if ratios is not None:
-                alone = learnt is gp
-                log = conditioned.log_likelihood if alone else method.evaluate(learnt, gradient=False)[0]
+                on = model if learnt is gp else at_power(learnt, units[s]) if units else learnt
+                log = conditioned.log_likelihood if on is model else method.evaluate(on, gradient=False)[0]
                 log += log_prior(parameters, vector)[0] + ratios[s]
+                log += on.log_jacobian - learnt.log_jacobian if units else 0.0
         except NotPositiveDefinite:
             continue
         logs.append(log)
         found.append(within)
         kept.append(keep)
+        places.append(s)
     if not logs:
         raise without_factor(gp, "the covariance of the rows, at every draw of the hyperparameters,")
     log_weights, k = smoothed(np.array(logs))
@@ -222,7 +244,8 @@ def _weighted(
         draws, kept = _weighted(gp, method, learnt, best.vector[None], None)
         return replace(draws, pareto_k=k), kept
     dropped, share = len(vectors) - len(logs), effective(log_weights) / len(logs)
-    return Draws(np.array(found), tempered(log_weights), k, share, dropped), kept
+    of_z = np.array(units)[places] if units else None
+    return Draws(np.array(found), tempered(log_weights), k, share, dropped, units=of_z), kept
 
 
 def _sds(conditioned: Conditioned) -> np.ndarray:

@@ -47,7 +47,7 @@ def with_power(data: Dataset, model: Model, train: Train, seed: int) -> Model:
             problem = Problem(_at(tried, power).build(data), method)
             curvature = measure_curvature(problem, vector)
             vector = climb(problem, vector, curvature, problem.parameters.bounds, tolerance=ARRIVED).vector
-    return _at(model, round(power, DECIMALS))
+    return _at(model, round(power, DECIMALS), learnt=True)
 
 
 def _best_power(data: Dataset, model: Model, vector: np.ndarray) -> float:
@@ -64,7 +64,7 @@ def _best_power(data: Dataset, model: Model, vector: np.ndarray) -> float:
     return float(found.x)
 
 
-def _at(model: Model, power: float) -> Model:
+def _at(model: Model, power: float, *, learnt: bool = False) -> Model:
     """Return the model with the power λ."""
-    transform = model.transform and model.transform.model_copy(update={"power": power})
+    transform = model.transform and model.transform.model_copy(update={"power": power, "learnt": learnt})
     return model.model_copy(update={"transform": transform})

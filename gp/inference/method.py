@@ -33,6 +33,11 @@ class Conditioned(Protocol):
     """
 
     @property
+    def gp(self) -> GaussianProcess:
+        """Return the model."""
+        ...
+
+    @property
     def log_likelihood(self) -> float:
         """Return the log marginal likelihood (or its bound) of the internal targets in nats."""
         ...

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import ndtr
 
-from ..spec import Fault, InputError, Spec, kind_of
+from ..spec import Fault, FiniteFloat, InputError, Spec, kind_of
 
 REACH = 10.0  # sds of a normal over which moments are integrated
 TAIL = 1e-8  # probability beyond which a distribution function is taken as 0 or 1
@@ -27,6 +27,9 @@ class Base(Spec):
 
     formula: ClassVar[Callable[..., np.ndarray]]
     closed_moments: ClassVar[Callable[..., tuple[np.ndarray, np.ndarray]] | None] = None
+    inward: ClassVar[Callable[..., np.ndarray] | None] = (
+        None  # z of y and the numbers, where a mixture may have several
+    )
     kink: ClassVar[float] = -math.inf  # a z where y is no smooth function of it: integrals have an end there
 
     @property
@@ -38,6 +41,24 @@ class Base(Spec):
     def lowest(self) -> float:
         """Return the lowest value of z."""
         return -math.inf
+
+    @property
+    def is_mixed(self) -> bool:
+        """Return whether the parts of a mixture have functions of their own: those here then return (S, m)."""
+        return False
+
+    @property
+    def reference(self) -> Self:
+        """Return one function that stands for all."""
+        return self
+
+    def part(self, rows: Any) -> Self:
+        """Return the transform of some of m numbers: a slice, indices or a mask."""
+        return self
+
+    def each(self, parts: Any) -> Self:
+        """Return the transform of some parts of a mixture: that of one is not mixed."""
+        return self
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return z = g(y), of the shape of y; at and beyond an end of the domain, what z tends to."""
@@ -134,3 +155,20 @@ class Base(Spec):
     def fix(self, smallest: float) -> str:
         """Return what to do where the smallest y is outside the domain."""
         return f"write an `offset` above {-smallest:g} below transform, or `yeo_johnson`, which takes any y"
+
+
+class Offset(Base):
+    """A function of y + offset, which must be positive."""
+
+    offset: FiniteFloat = 0.0
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Return the open interval of what y can be."""
+        return 0.0 - self.offset, math.inf
+
+    def _shifted(self, y: np.ndarray) -> np.ndarray:
+        return np.maximum(y + self.offset, 0.0)
+
+    def _argument(self, target: str) -> str:
+        return f"{target} {'+' if self.offset > 0 else '−'} {abs(self.offset):g}" if self.offset else target
