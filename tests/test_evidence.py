@@ -14,6 +14,8 @@ from gp.fitted.evidence import evidence
 from gp.fitted.priors import WIDTH
 from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
+from gp.inference.markov.markov import Markov
+from gp.inference.nearest.vecchia import Vecchia
 from gp.model.model import Model
 from gp.spec import parse
 from gp.structure import sentences, terms
@@ -69,6 +71,32 @@ def test_the_evidence_of_a_term_is_the_integral_over_its_size(method, mean, wide
     total, _ = quad(integrand, centre - 12, centre + 12, limit=200)
     expected = math.log(total / (WIDTH * math.sqrt(TURN)))
     assert evidence(built(mean), method)["two"] == pytest.approx(expected, abs=0.06)  # it is rounded to a tenth
+
+
+@pytest.mark.parametrize("method", [Markov(), Vecchia(), Harmonic(harmonics=20)])
+def test_the_evidence_of_a_term_is_that_of_exact_inference(method, monkeypatch):
+    """Whatever has learnt the hyperparameters; a linear mean, whose coefficients are integrated out."""
+    monkeypatch.setattr("gp.inference.markov.markov.FEW_ROWS", 0)
+    x = np.sort(X[:30, :1], axis=0)
+    kinds = [{"kind": "matern", "nu": 0.5}, {"kind": "matern", "nu": 1.5}]
+    if not method.grows:
+        kinds = [{"kind": "periodic", "period_length": {"fixed": length}} for length in (3.0, TURN)]
+    sizes = {"fast": 0.1, "slow": {"fixed": 1.0}}
+    terms = {
+        name: {**kind, "lengthscale": {"fixed": 1.0}, "outputscale": sizes[name]}
+        for name, kind in zip(sizes, kinds, strict=True)
+    }
+    written = {
+        "standardize": {"x": False, "y": False},
+        "kernel": {"kind": "sum", "terms": terms},
+        "mean": {"kind": "linear"},
+        "noise": {"kind": "gaussian", "sd": {"fixed": 0.3}},
+    }
+    y = 1.0 + 0.3 * x[:, 0] + 2 * np.sin(x[:, 0]) + 0.3 * RNG.normal(size=len(x))
+    data = Dataset(x=x, columns=("a",), y=y)
+    exact, other = (evidence(parse(Model, written, "model").build(data), each) for each in (Exact(), method))
+    assert abs(exact["slow"]) > 1
+    assert other == pytest.approx(exact, abs=0.11)  # each is rounded to a tenth
 
 
 def test_a_prior_of_the_users_is_that_of_the_size():

@@ -5,8 +5,9 @@ the log of its variance about its mean over the training rows; p(a) is the user'
 N(log(v/m), WIDTH²) of y's variance v and m terms.  Lengthscales and the like each take off −log ∫ p(y | φ, …) p(φ) dφ /
 p(y | φ̂, …), one after the other, with the user's prior or the weak one (gp.fitted.priors).  Without the term, the other
 hyperparameters are at their new optimum; with it at that or at the one with all terms, whichever gives more.  Mean
-coefficients are integrated out on both sides.  At their maximum alone, the likelihood with a term is never below that
-without it, as a term can vanish; what integrals take off is Occam's factor (MacKay 2003, sec. 28.1).
+coefficients are integrated out on both sides: `vecchia`, which cannot, gives way to exact inference, as rows are few.
+At their maximum alone, the likelihood with a term is never below that without it, as a term can vanish; what integrals
+take off is Occam's factor (MacKay 2003, sec. 28.1).
 """
 
 import math
@@ -46,6 +47,7 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
     likelihood is no function of the hyperparameters alone, or takes too long (ROWS).
     """
     parameters = gp.parameters
+    method = method.for_rows(gp.n)  # exact: of up to ROWS rows, that costs an approximation too little
     auxiliary = gp.auxiliary or gp.noise.by_row or any(parameter.auxiliary for parameter in parameters.free)
     if len(gp.terms) < 2 or auxiliary or (method.grows and gp.n > ROWS) or np.ptp(gp.scope.y) == 0:
         return {}

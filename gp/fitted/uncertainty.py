@@ -39,7 +39,7 @@ class FlatMean(Spec):
 class Laplace(Spec):
     """Predictions are mixtures over `draws` of the hyperparameters (gp.fitted.laplace, gp.fitted.mixture).
 
-    Exact inference also integrates out mean coefficients that have neither bounds nor a prior.
+    Methods that are exact also integrate out mean coefficients that have neither bounds nor a prior.
     """
 
     kind: Literal["laplace"] = "laplace"

@@ -14,7 +14,7 @@ from scipy.linalg import solve_triangular
 from ..matrices.tiles import matrix, slices
 from ..parallel import one_thread
 from .inducing.posterior import SparsePosterior
-from .markov.markov import Filtered
+from .markov.filtered import Filtered
 from .method import Conditioned, Marginals
 from .solved import Solved
 from .together import Sites, Solves

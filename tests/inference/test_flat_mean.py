@@ -17,6 +17,7 @@ N, WIDE = 60, 1e5
 X = RNG.uniform(size=(N, 2))
 MEAN = {"kind": "linear"}
 TERMS = {"kind": "sum", "terms": {"slow": {"kind": "rbf"}, "fast": {"kind": "matern", "lengthscale": 0.2}}}
+ROUGH = {"kind": "sum", "terms": {"slow": {"kind": "matern"}, "fast": {"kind": "matern", "lengthscale": 0.2}}}
 
 
 def build(mean=MEAN, x=X, kernel=TERMS):
@@ -70,13 +71,14 @@ def test_predictions_and_likelihood_are_those_of_a_very_wide_prior(x):
     )
 
 
-@pytest.mark.parametrize("few", [0, 512], ids=["by tiles", "packed"])
+@pytest.mark.parametrize("kind", ["by tiles", "packed", "markov"])
 @pytest.mark.parametrize("x", [X, np.round(3 * X) / 3], ids=["distinct", "repeated"])
-def test_the_gradient_is_that_of_the_restricted_likelihood(x, few, monkeypatch):
-    monkeypatch.setattr("gp.matrices.symmetric.FEW", few)
-    gp = build(x=x)
-    method, places = Exact().integrating(gp)
-    assert [gp.parameters.names[i] for i in places] == ["mean.bias", "mean.weights.a", "mean.weights.b"]
+def test_the_gradient_is_that_of_the_restricted_likelihood(x, kind, monkeypatch):
+    monkeypatch.setattr("gp.matrices.symmetric.FEW", 0 if kind == "by tiles" else 512)
+    gp = build(x=x[:, :1], kernel=ROUGH) if kind == "markov" else build(x=x)
+    method, places = (Markov() if kind == "markov" else Exact()).integrating(gp)
+    named = ["mean.bias", "mean.weights.a", "mean.weights.b"]
+    assert [gp.parameters.names[i] for i in places] == named[: 1 + gp.x.shape[1]]
     start = gp.parameters.vector
     _, slope = method.evaluate(gp)
     for i, shift in enumerate(1e-5 * np.eye(len(start))):
@@ -114,7 +116,15 @@ def test_what_is_fixed_bounded_or_has_a_prior_is_not_integrated_out(bias):
 
 
 def test_a_method_without_a_form_for_it_draws_no_covariance_around_it():
-    assert not len(Markov().integrating(build())[1])
+    assert not len(Vecchia().integrating(build())[1])
+
+
+def test_methods_that_are_exact_integrate_out_alike():
+    gp, new = build(x=X[:, :1], kernel=ROUGH), torch.linspace(-1, 2, 5)[:, None]
+    found = [method.integrating(gp)[0].condition(gp) for method in (Exact(), Markov())]
+    seen = [(one.log_likelihood, *one.leave_one_out(), one.moments(new).variance) for one in found]
+    for exact, other in zip(*seen, strict=True):
+        np.testing.assert_allclose(other, exact, rtol=1e-7)
 
 
 # --- the covariance as learnt, by every method ------------------------------------------------------------------------
@@ -132,7 +142,6 @@ FEW = {  # that are not
     "vecchia": Vecchia(neighbours=6, inducing=8),
     "vecchia, neighbours alone": Vecchia(neighbours=8, inducing=0),
 }
-ROUGH = {"kind": "sum", "terms": {"slow": {"kind": "matern"}, "fast": {"kind": "matern", "lengthscale": 0.2}}}
 
 
 @pytest.mark.parametrize("repeated", [False, True], ids=["distinct", "repeated"])
