@@ -61,6 +61,12 @@ def test_smoothed_weights_are_quantiles_of_the_tails_distribution():
     np.testing.assert_allclose(found[-10:] / found[0], expected / weights[0])
 
 
+def test_a_tail_of_one_weight_among_none_is_smoothed():
+    found, k = smoothed(-np.exp(np.random.default_rng(2).uniform(4, 25, 256)))
+    assert k > 100
+    assert np.logaddexp.reduce(found) == pytest.approx(0)
+
+
 def test_no_smoothed_weight_is_above_the_largest():
     logs = 3 * np.random.default_rng(4).normal(size=100)
     found, _ = smoothed(logs)

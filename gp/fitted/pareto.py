@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 FEWEST = 5  # weights in a tail to which a distribution can be fitted
+LARGEST = 700.0  # exponent, of what is a float
 PLAUSIBLE = 10.0  # nats; of a normal of 11 dimensions, 95 % lie within so much of the mode
 RELIABLE = 0.7  # shape k̂ above which a mean by these weights cannot be trusted (sec. 3)
 
@@ -26,7 +27,9 @@ def smoothed(logs: np.ndarray) -> tuple[np.ndarray, float]:
         cut = float(np.exp(logs[order[s - tail - 1]]))
         k, sigma = fit(np.exp(logs[last]) - cut)
         probabilities = (np.arange(tail) + 0.5) / tail
-        ends = -np.log1p(-probabilities) if abs(k) < 1e-8 else np.expm1(-k * np.log1p(-probabilities)) / k
+        # A tail of all but one or two weights, as without noise, has a shape that overflows.
+        scores = np.minimum(-np.log1p(-probabilities), LARGEST / max(k, 1.0))
+        ends = scores if abs(k) < 1e-8 else np.expm1(k * scores) / k
         logs[last] = np.minimum(np.log(cut + sigma * ends), 0.0)  # none above the largest
     return logs - np.logaddexp.reduce(logs), k
 
