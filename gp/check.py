@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr, bdtrc, ndtr, ndtri, pdtrc
 
+from .autocorrelation import FOLLOWS, Order, is_ordered
 from .baselines import features
 from .dataset import Dataset
 from .forecast import Forecast
@@ -26,7 +27,6 @@ OFF = 0.04  # of a coverage
 FAR = 4.0  # sd
 BINS, IN_A_BIN = 8, 10  # of an input's values; rows
 SHIFTED = 0.5  # mean residual of a bin, in sd
-FOLLOWS = 0.25  # correlation of residuals in the order of rows
 WORSE = 0.02  # nats a row
 PLACES = 6  # decimal places of what may be near zero, whatever a machine's rounding
 LEVELS = 4  # distinct values below which an input has no gaps to speak of
@@ -129,7 +129,8 @@ def calibration(judged: Judged, level: float) -> Result:
 def tails(judged: Judged, level: float) -> Result:
     """Judge how many rows are beyond four standard deviations, and the furthest; outliers do not follow one another."""
     score = judged.forecast.normal_score(judged.observed)
-    z, follows = np.abs(score), _follows(score[along(features(judged.train, judged.x))])
+    ordered, z = score[along(features(judged.train, judged.x))], np.abs(score)
+    follows = Order.of(ordered - score.mean()).follows
     count, m, furthest = int((z > FAR).sum()), len(z), float(z.max())
     expected = 2 * m * float(ndtr(-FAR))
     one = -math.expm1(m * math.log1p(-2 * float(ndtr(-furthest))))
@@ -170,22 +171,20 @@ def structure(judged: Judged, level: float) -> Result:
 
 
 def order(judged: Judged, level: float) -> Result:
-    """Judge whether the residual of a row follows that of the row before it in the table.
+    """Judge whether residuals of rows follow those of the rows before them, in the table or in their recording.
 
     Harmonic inference allows for this in recordings, whose rows have runs.
     """
-    z = judged.left_out.normal_score(judged.train.observed)
-    follows = _follows(z)
-    values = {"follows": round(follows, PLACES)}
-    recorded = judged.train.run is not None
-    allowed_for = recorded and judged.inference["kind"] == "harmonic"
-    if allowed_for or follows <= FOLLOWS or follows * math.sqrt(len(z)) <= -ndtri(level):
+    z, run = judged.left_out.normal_score(judged.train.observed), judged.train.run
+    found = Order.of(z - z.mean(), run)
+    values = {"follows": round(found.follows, PLACES), "effective_rows": found.effective}
+    allowed_for = run is not None and judged.inference["kind"] == "harmonic"
+    if allowed_for or not found.matters(level):
         return Result(values)
-    what = f"residuals follow those of the row before (correlation {follows:.2f}), so that time or order matters"
-    remedy = f"name the date or the row's number as an input in `data.x`{judged.by_auto}"
-    if recorded:
-        remedy = "write `inference: {kind: harmonic}`, which counts such rows as fewer"
-    return Result(values, f"{what}: {remedy}")
+    what = f"residuals follow those of the row before (correlation {found.follows:.2f}), and {found.n} rows count as "
+    what = f"{what}{found.effective:.0f}, so that time or order matters"
+    known = "recorded" if run is not None else "ordered" if is_ordered(judged.train.x) else "unknown"
+    return Result(values, f"{what}: {_IN_ORDER[known]}{judged.by_auto if run is None else ''}")
 
 
 def support(judged: Judged, level: float) -> Result:
@@ -231,12 +230,6 @@ def linear(judged: Judged, level: float) -> Result:
         return Result(values)
     what = f"a linear model predicts the {judged.rows} rows better, by {mean:.2g} nats a row"
     return Result(values, f"{what}: write `mean: {{kind: linear}}` below model")
-
-
-def _follows(z: np.ndarray) -> float:
-    """Return the correlation of successive residuals z (m,)."""
-    z = z - z.mean()
-    return float(z[1:] @ z[:-1] / max(float(z @ z), 1e-300))
 
 
 def along(x: np.ndarray) -> np.ndarray:
@@ -287,6 +280,11 @@ _DRIFT = (
     "which no noise mends: try a `sum` with a `linear` or `periodic` term, or `transform: log` if y grows by shares"
 )
 _SHAPE = "try a smaller lengthscale's start, another kernel, or a `sum` of two (`model.search` compares several)"
+_IN_ORDER = {
+    "recorded": "write `inference: {kind: harmonic}`, which counts such rows as fewer",
+    "ordered": "add what they follow to the kernel, as a term `{kind: matern, nu: 0.5}` of a `sum`",
+    "unknown": "name the date or the row's number as an input in `data.x`",
+}
 # To add a check, write a function and add an entry here.  Metrics, table and report read this registry.
 CHECKS: dict[str, Callable[[Judged, float], Result]] = {
     "calibration": calibration,

@@ -1,5 +1,6 @@
 """The check of predictions: each finding provoked alone, silence on data from the model; linear baselines."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 import gp
+from gp.autocorrelation import Order, is_ordered
 from gp.baselines import Linear, by_fold
 from gp.check import CHECKS, Judged, check, structure
 from gp.dataset import Dataset
@@ -190,6 +192,44 @@ def test_the_check_names_the_level_that_is_missed():
     said = structure(replace(rows, train=levels), 0.01).sentence
     assert said is not None
     assert said.startswith("where time is Gentoo, rows are 2.0 sd above")
+
+
+def slow(share, n=400, seed=0):
+    """Return noise of sd 1, of whose variance a share is an autoregression that forgets in some thirty rows."""
+    white, drawn = np.random.default_rng(seed).normal(size=(2, n))
+    for k in range(1, n):
+        drawn[k] = 0.97 * drawn[k - 1] + math.sqrt(1 - 0.97**2) * drawn[k]
+    return math.sqrt(1 - share) * white + math.sqrt(share) * drawn
+
+
+def test_of_independent_residuals_few_seem_to_follow_each_other():
+    for n in (30, 100, 400):
+        drawn = np.random.default_rng(n).normal(size=(400, n))
+        found = [Order.of(z - z.mean()) for z in drawn]
+        assert sum(order.matters(0.01) for order in found) <= 8
+        assert sum(order.matters(0.5) for order in found) >= 4
+        assert np.mean([order.effective / n for order in found]) > 0.75
+
+
+def test_residuals_that_follow_each_other_a_little_for_long_are_found():
+    z = slow(0.2)
+    found = Order.of(z - z.mean())
+    assert found.follows < 0.25  # too little by itself
+    assert found.matters(0.001)
+    assert found.effective < 400 / 2
+    rows = judged(np.arange(400.0), z, 0.0, 1.0)
+    metrics, findings = check(rows)
+    assert metrics["effective_rows"] == pytest.approx(found.effective)
+    said = next(finding for finding in findings if "so that time or order matters" in finding)
+    assert f"400 rows count as {found.effective:.0f}" in said
+    assert said.endswith("as a term `{kind: matern, nu: 0.5}` of a `sum`")
+
+
+def test_the_order_of_rows_is_that_of_an_input_or_unknown():
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    assert not is_ordered(x)
+    assert not is_ordered(np.zeros((5, 1)))
+    assert is_ordered(np.column_stack([x, -np.arange(50)]))
 
 
 @pytest.mark.parametrize(("inference", "remedy"), [("harmonic", ""), ("exact", "write `inference: {kind: harmonic}`")])

@@ -324,7 +324,23 @@ def test_correlations_are_within_recordings():
     assert found[0] == pytest.approx(250 / 495, abs=0.1)  # of neighbours in a recording, half are pairs
     assert np.abs(found[1:]).max() < 0.25
     assert len(found) == 40
-    assert PLOTS["autocorrelation"](observed_study(1)) is None
+
+
+def test_correlations_of_residuals_are_drawn_where_rows_have_an_order():
+    rng, drawn = np.random.default_rng(1), PLOTS["autocorrelation"]
+    x, z = rng.uniform(size=(60, 1)), rng.normal(size=60)
+    judged = dataclasses.replace(observed_study(1), loo=Forecast.normal(np.zeros(60), np.ones(60)))
+
+    def study(x, z):
+        return dataclasses.replace(judged, train=Dataset(x, judged.train.columns, z))
+
+    assert drawn(observed_study(1)) is None  # without left-out rows
+    assert drawn(study(x, z)) is None
+    assert drawn(study(np.sort(x, axis=0), z)) is not None
+    follow = drawn(study(x, np.repeat(z[:20], 3)))  # in no order that is known, and yet in one
+    assert follow.axes[0].lines[0].get_ydata()[0] > 0.4
+    assert len(follow.axes[0].lines[0].get_ydata()) == 15
+    assert any("60 rows count as 47" in text for text in texts(follow))
 
 
 def test_one_angle_keeps_its_constant():

@@ -12,6 +12,7 @@ import torch
 from gpytorch.kernels import PeriodicKernel, ScaleKernel
 from pydantic import Field
 
+from ..autocorrelation import dependence
 from ..matrices.cholesky import NotPositiveDefinite
 from ..matrices.tiles import slices
 from ..model.model import GaussianProcess
@@ -22,7 +23,7 @@ from .harmonic_parts import Flat, Solved, Sums
 from .harmonic_posterior import Coefficients, HarmonicPosterior
 from .method import Method
 from .profile import Profile, profile_of
-from .waves import ROWS, dependence, features, fourier_series, terms_of
+from .waves import ROWS, features, fourier_series, terms_of
 
 MOST = 10_000  # harmonics of a kernel: with as many, its features of one row take 160 kB
 TAIL = 1e-9  # largest share of a kernel's variance in the harmonics that are left out
@@ -33,7 +34,7 @@ class Harmonic(Method):
     """Sums of periodic kernels over one column each, with fixed periods; Fourier features up to order `harmonics`.
 
     Where rows are means along steps, so are their features.  Where the noise of rows that follow each other in a run
-    is correlated, n rows count as n/ρ (gp.inference.waves.dependence): the likelihood is taken to the power 1/ρ.
+    is correlated, n rows count as n/ρ (gp.autocorrelation): the likelihood is taken to the power 1/ρ.
     """
 
     kind: Literal["harmonic"] = "harmonic"

@@ -1,4 +1,4 @@
-"""Fourier features of periodic functions: a kernel's expansion, features of rows, and how far their noise depends.
+"""Fourier features of periodic functions: a kernel's expansion, and features of rows.
 
 exp(−2 sin²(πd/p)/ℓ²) = Σ_m c_m cos(2πmd/p) with c₀ = e^{−κ}I₀(κ), c_m = 2e^{−κ}I_m(κ), κ = 1/ℓ² (Abramowitz & Stegun
 1964, 9.6.34).
@@ -14,7 +14,6 @@ from scipy.special import ive
 from ..model.model import GaussianProcess
 
 ROWS = 8192  # whose features are computed at a time
-LAGS = 12  # of residuals' autocorrelations
 
 
 def terms_of(kernel: Kernel) -> list[Kernel]:
@@ -64,18 +63,3 @@ def waves(angle: np.ndarray, step: np.ndarray | None, orders: np.ndarray) -> tup
         share = np.sinc(step[:, None] * orders / (2 * math.pi))
         cos, sin = cos * share, sin * share
     return cos, sin
-
-
-def dependence(residual: np.ndarray, run: np.ndarray | None) -> float:
-    """Return by how much correlation between rows of a run raises the variance of a mean of residuals (n,), at least 1.
-
-    This is 1 + 2 Σ_k (1 − k/(LAGS + 1)) r_k with autocorrelations r_k, k = 1 … LAGS, within runs (Bartlett's weights:
-    Newey & West 1987, eq. 5).  n rows then tell as much of a smooth function as n over this factor of independent ones.
-    """
-    if run is None:
-        return 1.0
-    total, variance = 1.0, float(residual @ residual)
-    for lag in range(1, min(LAGS, len(residual) - 1) + 1):
-        same = run[lag:] == run[:-lag]
-        total += 2 * (1 - lag / (LAGS + 1)) * float(residual[lag:][same] @ residual[:-lag][same]) / variance
-    return max(total, 1.0)

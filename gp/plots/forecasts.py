@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..autocorrelation import Order, is_ordered
 from . import values
 from .canvas import (
     BLACK,
@@ -24,7 +25,8 @@ from .canvas import (
 from .study import Study
 from .values import chosen
 
-LAGS = 40  # rows, up to which residuals are compared
+LAGS, FEWEST = 40, 20  # rows, up to which residuals are compared; fewer are not
+CHANCE = 0.01  # that independent residuals are taken for such that follow each other
 BARS_AT_MOST = 500  # error bars; more could not be told apart
 
 
@@ -86,19 +88,22 @@ def residuals(study: Study) -> Figure | None:
 
 @styled
 def autocorrelation(study: Study) -> Figure | None:
-    """Return correlations of left-out residuals with those some rows later in the same recording, if rows have runs."""
+    """Return correlations of left-out residuals with those some rows later, where rows have an order.
+
+    They have one in recordings, along an input, or where residuals show that the table's own order matters.
+    """
     run = study.train.run
-    if run is None or study.loo is None or not study.loo.sds.all():
+    if study.loo is None or not study.loo.sds.all() or study.train.n < FEWEST:
         return None
     z = study.loo.normal_score(study.train.observed)
-    pairs = [(z[lag:] * z[:-lag])[run[lag:] == run[:-lag]] for lag in range(1, min(LAGS, len(z) - 1) + 1)]
-    found = np.array([part.mean() / np.mean(z**2) for part in pairs if len(part)])
-    if not len(found):
+    order = Order.of(z - z.mean(), run, min(LAGS, study.train.n // 4))
+    if not len(order.pairs) or (run is None and not is_ordered(study.train.x) and not order.matters(CHANCE)):
         return None
-    figure = new_figure(study, 7, 3.8, "do residuals of one recording follow each other?")
-    axes, lags = figure.subplots(), np.arange(1, len(found) + 1)
-    half = 1.96 / np.sqrt([len(part) for part in pairs[: len(found)]])
-    label = f"where 95 % of independent residuals lie (n = {len(z)})"
+    where = "one recording" if run is not None else "successive rows"
+    figure = new_figure(study, 7, 3.8, f"do residuals of {where} follow each other?")
+    found, axes, lags = order.correlations, figure.subplots(), np.arange(1, len(order.pairs) + 1)
+    half = 1.96 / np.sqrt(order.pairs)
+    label = f"where 95 % of independent residuals lie; {order.n} rows count as {order.effective:.0f}"
     axes.fill_between(lags, -half, half, color=GREY, alpha=0.25, linewidth=0, label=label)
     axes.vlines(lags, 0, found, colors=BLUE, linewidth=1.5)
     axes.plot(lags, found, "o", color=BLUE, markersize=4, label=f"correlation of {study.target}'s residuals")

@@ -91,9 +91,10 @@ def checked(results: Results) -> list[str]:
             f"{half} % of rows are inside 50 % bands, {most} % inside 95 %; the furthest is {furthest} sd away."
         )
     if "shift" in said:
+        count = f", and count as {number(said['effective_rows'], 3)} rows" if "effective_rows" in said else ""
         made.append(
             f"Left-out rows in a part of an input's range lie {number(said['shift'], 2)} sd off on average at most; "
-            f"residuals of successive rows have correlation {number(said['follows'], 2)}."
+            f"residuals of successive rows have correlation {number(said['follows'], 2)}{count}."
         )
     return made
 

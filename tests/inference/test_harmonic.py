@@ -9,11 +9,11 @@ import torch
 from scipy.stats import multivariate_normal
 
 import gp
+from gp.autocorrelation import dependence
 from gp.dataset import Dataset
 from gp.fitted.fit import fit_dataset
 from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
-from gp.inference.waves import dependence
 from gp.model.model import Model
 from gp.spec import InputError, parse
 from gp.training import Train
