@@ -1,18 +1,16 @@
 """Sensitivity: how much the posterior mean changes, in y's units, where one input changes by its standard deviation."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from .dataset import Dataset
+from .fitted.draws import weighted_quantiles
 from .fitted.fitted import Fitted
 from .fitted.uncertainty import Hyperparameters
 from .forecast import Forecast
 
 ROWS = 50  # training rows at which the mean is moved, at most
 STEP = 0.02  # of an input's standard deviation, on both sides
-TAILS = (0.025, 0.975)
 
 
 def sensitivities(fitted: Fitted, hyperparameters: Hyperparameters | None = None) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def sensitivities(fitted: Fitted, hyperparameters: Hyperparameters | None = None
         pair = means[:, start : start + len(x)].reshape(len(means), 2, -1)
         start += len(x)
         size = factor * np.abs(pair[:, 1] - pair[:, 0]).mean(axis=1)
-        made.append((name, float(weights @ size), *_quantiles(size, weights)))
+        made.append((name, float(weights @ size), *weighted_quantiles(size, weights)))
     return pd.DataFrame(made, columns=["input", "sensitivity", "lower", "upper"])
 
 
@@ -63,11 +61,3 @@ def _means(found: Forecast) -> np.ndarray:
         return found.means
     one, parts = np.ones((1, 1)), enumerate(zip(found.means, found.sds, strict=True))
     return np.array([Forecast(mean[None], sd[None], one, found.transform.each(s)).mean for s, (mean, sd) in parts])
-
-
-def _quantiles(values: np.ndarray, weights: np.ndarray) -> Sequence[float]:
-    """Return the quantiles at TAILS of weighted draws (S,)."""
-    order = np.argsort(values)
-    below = np.cumsum(weights[order])
-    places = [min(int(np.searchsorted(below, tail)), len(values) - 1) for tail in TAILS]
-    return [float(values[order][place]) for place in places]

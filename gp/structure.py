@@ -14,9 +14,10 @@ DOUBT = 3.0  # nats of evidence: at equal odds before, a probability of 95 %
 def terms(fit: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
     """Return a row for each term of fit.json's sum of kernels over inputs `columns`; no rows where it is none.
 
-    `input` is the one input that the `term` reads, nothing where it reads several; `share` that of the variance;
-    `nats` how much the evidence with it is above that without it (gp.fitted.evidence), and `probability` that it is
-    there, at equal odds before, both nothing where that was not computed.
+    `input` is the one input that the `term` reads, nothing where it reads several; `share` that of the variance, and
+    `share_lower` and `share_upper` the ends of its 95 % interval, where hyperparameters were drawn; `nats` how much the
+    evidence with it is above that without it (gp.fitted.evidence), and `probability` that it is there, at equal odds
+    before, both nothing where that was not computed.
     """
     shares, nats, written = fit.get("shares", {}), fit.get("evidence", {}), fit.get("kernel", {}).get("terms", {})
     rows = []
@@ -24,8 +25,11 @@ def terms(fit: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
         read = written.get(name, {}).get("columns") or columns
         gained = nats.get(name)
         probable = None if gained is None else round(1 / (1 + math.exp(-max(gained, -500.0))), 4)
-        rows.append((name, read[0] if len(read) == 1 else "", share, gained, probable))
-    return pd.DataFrame(rows, columns=["term", "input", "share", "nats", "probability"])
+        ends = fit.get("share_intervals", {}).get(name, {})
+        beside = share, ends.get("lower"), ends.get("upper"), gained, probable
+        rows.append((name, read[0] if len(read) == 1 else "", *beside))
+    columns = ("term", "input", "share", "share_lower", "share_upper", "nats", "probability")
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[str] = ()) -> list[str]:
@@ -41,10 +45,15 @@ def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[st
     said = []
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         what = words.of(kernel["terms"][name], f"kernel.{name}")
-        percent = f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
-        of = f"{percent} % of the variance" if share >= NOTHING else "next to nothing of the variance"
-        said.append(f"{name}: {what}; {of}{_doubted(fit.get('evidence', {}).get(name))}.")
+        ends = fit.get("share_intervals", {}).get(name)
+        between = f" ({_percent(ends['lower'])} to {_percent(ends['upper'])} %)" if ends else ""
+        of = f"{_percent(share)} % of the variance" if share >= NOTHING else "next to nothing of the variance"
+        said.append(f"{name}: {what}; {of}{between}{_doubted(fit.get('evidence', {}).get(name))}.")
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
 
 
 def _doubted(nats: float | None) -> str:
@@ -90,12 +99,23 @@ class _Words:
             case "product":
                 return self._product(kernel["factors"], path)
             case "changepoint":
-                before, after = (self.of(kernel[side], f"{path}.{side}") for side in ("before", "after"))
                 at = self._values.get(f"{path}.location", float("nan"))
+                if not (kernel.get("before") and kernel.get("after")):
+                    return self._window(kernel, path)
+                before, after = (self.of(kernel[side], f"{path}.{side}") for side in ("before", "after"))
                 if before == after == "a constant":
                     return f"a step at {self._column} {at:.6g}"
                 return f"until {self._column} {at:.6g} {before}, then {after}"
         return f"a function of kernel {kind}"
+
+    def _window(self, kernel: Mapping[str, Any], path: str) -> str:
+        """Return what there is between change points with nothing on their other sides, in words."""
+        ends = list[str]()
+        while kernel["kind"] == "changepoint" and not (kernel.get("before") and kernel.get("after")):
+            side, word = ("before", "until") if kernel.get("before") else ("after", "from")
+            ends.append(f"{word} {self._column} {self._values.get(f'{path}.location', float('nan')):.6g}")
+            kernel, path = kernel[side], f"{path}.{side}"
+        return f"{self.of(kernel, path)}, but only {' '.join(sorted(ends))}"
 
     def _product(self, factors: Mapping[str, Any], path: str) -> str:
         """Return what the product of a pattern and what changes it is, in words."""

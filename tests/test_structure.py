@@ -5,7 +5,7 @@ import pytest
 
 import gp
 from gp.fitted.shares import shares
-from gp.structure import sentences
+from gp.structure import sentences, terms
 
 RNG = np.random.default_rng(1)
 X = np.linspace(0, 10, 80)
@@ -77,6 +77,12 @@ def test_shares_are_those_of_the_parts_that_made_the_data():
     assert report["shares"]["wave"] == pytest.approx(0.5 / np.var(y), abs=0.03)
     first, second = sentences(report, ["x"])
     assert first.startswith("slope: a straight line; 8")
+    for name, ends in report["share_intervals"].items():
+        assert ends["lower"] < report["shares"][name] < ends["upper"]
+        assert 0.001 < ends["upper"] - ends["lower"] < 0.05  # little noise
+    table = terms(report, ["x"]).set_index("term")
+    low, high = table.loc["wave", ["share_lower", "share_upper"]]
+    assert f" % of the variance ({100 * low:.2g} to {100 * high:.2g} %)" in second
     assert second.startswith("wave: a pattern that repeats every unit of x; ")
     assert sentences(report, ["a", "b"]) == []
 

@@ -10,6 +10,7 @@ from .convergence import Convergence
 from .pareto import RELIABLE
 
 FEW = 0.25  # share of the draws
+TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +54,11 @@ class Draws:
             return asdict(self.chains)
         k = {"pareto_k": float(f"{self.pareto_k:.3g}")} if math.isfinite(self.pareto_k) else {}
         return {**k, "effective": float(f"{self.effective:.3g}")}
+
+
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> list[float]:
+    """Return the quantiles at TAILS of weighted draws (S,)."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    places = [min(int(np.searchsorted(below, tail)), len(values) - 1) for tail in TAILS]
+    return [float(values[order][place]) for place in places]

@@ -53,10 +53,26 @@ def centred(
     return found
 
 
+def covariances(conditioned: Conditioned, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """Return the covariance (m, m) of each term at internal inputs x (m, d); {} of methods that have none."""
+    found = dict[str, np.ndarray]()
+    if not isinstance(conditioned, Solved | SparsePosterior | Filtered):
+        return found
+    with one_thread(), torch.no_grad():
+        known = conditioned.together()
+        for name, kernel in known.gp.terms.items():
+            cross = matrix(kernel, known.z, x).numpy()
+            found[name] = matrix(kernel, x, x).numpy() - cross.T @ _solved(known, cross)
+    return found
+
+
 def _solved(known: Sites | Solves, average: np.ndarray) -> np.ndarray:
-    """Return what k(x, Z) is multiplied by to give the covariance of f(x) and f̄ that the sites Z tell, (n,)."""
+    """Return what k(x, Z) is multiplied by to give the covariance of f(x) and f̄ that the sites Z tell, (n,).
+
+    For k(Z, x'), (n, m), in place of an average it is the covariance of f(x) and f(x').
+    """
     if isinstance(known, Solves):
-        found = known.solve(average[:, None])[:, 0]
+        found = known.solve(average.reshape(len(average), -1)).reshape(average.shape)
     else:
         whitened = solve_triangular(known.lower, average, lower=True)
         if known.root is not None:
