@@ -660,3 +660,11 @@ def test_a_change_point_among_several_inputs_needs_its_column():
     spec = {"kind": "changepoint", "before": {"kind": "rbf"}, "after": {"kind": "rbf"}}
     with pytest.raises(InputError, match=r"kernel\.column: of 2 inputs none is named: write `column: a`"):
         likelihood({"kernel": spec})
+
+
+def test_a_term_for_each_column_is_short_for_terms_of_their_names():
+    each = {"kind": "periodic", "period_length": {"fixed": 6.0}}
+    short = parse(Kernel, {"kind": "sum", "each": each, "columns": ["depth [m]", "b"]}, "kernel")
+    terms = {"depth_m": {**each, "columns": ["depth [m]"]}, "b": {**each, "columns": ["b"]}}
+    assert short == parse(Kernel, {"kind": "sum", "terms": terms}, "kernel")
+    assert parse(Kernel, short.to_dict(), "kernel") == short

@@ -125,6 +125,27 @@ FAULTS = {
         "{kind: sum, terms: {}}",
         [f"{SINE}.model.kernel.terms: must not be shorter than 1 (got {{}})"],
     ),
+    "a term for each column, without columns": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: {kind: rbf}}",
+        [
+            f"{SINE}.model.kernel: `each` needs a list of columns, of distinct names (got columns: None): write "
+            "`columns: [a, b]` beside it"
+        ],
+    ),
+    "a fault in a term for each column": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: {kind: rbf, lengthscale: 0}, columns: [x]}",
+        [f"{SINE}.model.kernel: each.lengthscale: must be greater than 0 (got 0)"],
+    ),
+    "a term for each column, and others": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: {kind: rbf, columns: [x]}, columns: [x]}",
+        [
+            f"{SINE}.model.kernel: `each` is a kernel without columns, beside `columns` and no `terms`: write `each: "
+            "{kind: periodic}` and `columns: [a, b]`, or `terms` alone"
+        ],
+    ),
     "a term whose name DVC cannot address": (
         "{kind: rbf, lengthscale: 0.5}",
         "{kind: sum, terms: {a.b: {kind: rbf}}}",

@@ -1,15 +1,17 @@
 """Sums and products of kernels, nested to any depth; and `Kernel`, the registry of all kernels."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from gpytorch import kernels
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from ...parameters.hyperparameters import Positive, Real
 from ...parameters.scope import Scope
-from ...spec import OneOf, Spec
+from ...spec import Fault, InputError, OneOf, Spec, parse
 from . import categorical, features, periodic, stationary
 from .changepoint import Changepoint
 from .leaf import refuse_amplitude, scale
@@ -20,10 +22,35 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Sum(Spec):
-    """The sum of its named terms; each term is also predicted separately."""
+    """The sum of its named terms; each term is also predicted separately.
+
+    `{kind: sum, each: K, columns: [a, b]}` is short for terms a and b, which are K of one column each.
+    """
 
     kind: Literal["sum"] = "sum"
     terms: dict[Name, "Kernel"] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_term_a_column(cls, written: Any) -> Any:
+        if not isinstance(written, Mapping) or "each" not in written:
+            return written
+        each, columns = written["each"], written.get("columns")
+        rest = {key: value for key, value in written.items() if key not in ("each", "columns")}
+        if "terms" in rest or not isinstance(each, Mapping) or "columns" in each:
+            fix = "write `each: {kind: periodic}` and `columns: [a, b]`, or `terms` alone"
+            raise InputError(Fault("", "`each` is a kernel without columns, beside `columns` and no `terms`", fix))
+        names = [re.sub(r"[^A-Za-z0-9_-]+", "_", str(column)).strip("_") for column in columns] if columns else []
+        if not isinstance(columns, list) or not names or len(set(names)) < len(names):
+            why = f"`each` needs a list of columns, of distinct names (got columns: {columns!r})"
+            raise InputError(Fault("", why, "write `columns: [a, b]` beside it"))
+        try:
+            parse(Kernel, {**each, "columns": columns[:1]}, "each")
+        except InputError as error:
+            own = error.faults[0]
+            raise InputError(Fault("", f"{own.path}: {own.why}", own.fix)) from None
+        terms = zip(names, columns, strict=True)
+        return rest | {"terms": {name: {**each, "columns": [column]} for name, column in terms}}
 
     def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
         """Return gpytorch's AdditiveKernel of the terms, in order.
