@@ -5,8 +5,7 @@ mean coefficients integrated out; the metric starts from the curvature at the be
 Auxiliary parameters, and what is at a bound there, are held.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -30,27 +29,22 @@ def run(
 
     `gp` is over the rows learnt on; it is moved.  `method` integrates mean coefficients out; `places` are the others'.
     """
-    density = _Density(gp, method, modes[0], WeakPrior.of(gp.parameters, places))
-    drawn, found = modes[0].drawn, []
-    starts, _ = draw(modes, gp.parameters, places, spec.chains)
-    for chain in range(spec.chains):
-        start = starts[chain % len(starts), drawn]
-        found.append(
-            sample(
-                density,
-                start if np.isfinite(density(start)[0]) else modes[0].vector[drawn],
-                modes[0].root,
-                draws=spec.draws,
-                warmup=spec.warmup,
-                rng=np.random.default_rng([SEED, chain]),
-                progress=partial(_progress, label=f"chain {chain + 1} of {spec.chains}"),
-            )
+    density, drawn = _Density(gp, method, modes[0], WeakPrior.of(gp.parameters, places)), modes[0].drawn
+    wide, _ = draw(modes, gp.parameters, places, spec.chains)
+    starts = [wide[chain % len(wide), drawn] for chain in range(spec.chains)]
+    with tqdm(total=spec.chains * (spec.warmup + spec.draws), desc="chains", disable=None, leave=False, delay=1) as bar:
+        found = sample(
+            density,
+            np.array([start if np.isfinite(density(start)[0]) else modes[0].vector[drawn] for start in starts]),
+            modes[0].root,
+            draws=spec.draws,
+            warmup=spec.warmup,
+            rngs=[np.random.default_rng([SEED, chain]) for chain in range(spec.chains)],
+            done=bar.update,
         )
-    draws = np.array([chain.draws for chain in found])
-    divergences, evaluations = sum(c.divergences for c in found), sum(c.evaluations for c in found)
     vectors = np.tile(modes[0].vector, (spec.chains * spec.draws, 1))
-    vectors[:, drawn] = draws.reshape(len(vectors), -1)
-    return vectors, Convergence.of(draws, divergences, evaluations)
+    vectors[:, drawn] = found.draws.reshape(len(vectors), -1)
+    return vectors, Convergence.of(*found)
 
 
 class _Density:
@@ -78,8 +72,3 @@ class _Density:
             value += prior + float(self.weak(vector[None])[0])
         possible = np.isfinite(value) and np.isfinite(slope).all()
         return (value, slope) if possible else (-np.inf, np.zeros(len(position)))
-
-
-def _progress(steps: range, label: str) -> Iterable[int]:
-    """Return the steps, with a bar on a terminal where they take more than a second."""
-    return tqdm(steps, desc=label, disable=None, leave=False, delay=1.0)

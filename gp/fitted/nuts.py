@@ -2,15 +2,20 @@
 
 Multinomial draws along a trajectory that doubles until it turns back (Hoffman & Gelman 2014; Betancourt 2017,
 appendix A), with the additional checks between halves, the dual averaging of the step and the windows of the metric of
-Stan (reference manual 2.36, "HMC algorithm parameters").
+Stan (reference manual 2.36, "HMC algorithm parameters").  Chains learn one metric from the draws of all: where a
+density has two thin arms, one chain would learn the metric of its arm, in which the other is a needle (Zhang et al.
+2020, "Dynamic sampling using cross-chain warmup").  Each trajectory is followed by a jump (gp.fitted.jumps), as few
+trajectories turn from one arm into the other.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+
+from .jumps import Jumps
 
 Density = Callable[[np.ndarray], tuple[float, np.ndarray]]  # position (k,) → log density (−inf: impossible), slope (k,)
 
@@ -20,8 +25,8 @@ ACCEPTED = 0.8  # mean acceptance along a trajectory that the step aims at
 FIRST, WINDOW, LAST = 0.15, 25, 0.1  # of warmup: the step alone; the first window of the metric; the step alone again
 
 
-class Chain(NamedTuple):
-    """Draws (n, k) in their order, after warmup; how many trajectories of these diverged; all evaluations."""
+class Chains(NamedTuple):
+    """Draws (c, n, k) of c chains in order, after warmup; how many of their trajectories diverged; evaluations."""
 
     draws: np.ndarray
     divergences: int
@@ -56,40 +61,88 @@ class _Path:
 
 def sample(
     density: Density,
-    start: np.ndarray,
+    starts: np.ndarray,
     root: np.ndarray,
     *,
     draws: int,
     warmup: int,
-    rng: np.random.Generator,
-    progress: Callable[[range], Iterable[int]] = lambda steps: steps,
-) -> Chain:
-    """Return a chain of `draws` from the `density` (its log, nats), after `warmup` transitions that are thrown away.
+    rngs: Sequence[np.random.Generator],
+    done: Callable[[], object] = lambda: None,
+) -> Chains:
+    """Return chains of `draws` from the `density` (its log, nats), after `warmup` transitions that are thrown away.
 
-    It starts at `start` (k,), whose density must not be zero, with the metric of the covariance root rootᵀ (k, k).
-    Raises ValueError where the density is zero there.
+    They start at `starts` (c, k), whose density must not be zero, with the metric of the covariance root rootᵀ (k, k);
+    `done` is called after each transition.  Raises ValueError where the density is zero at a start.
     """
     count = _Counted(density)
-    value, slope = count(start)
-    if not math.isfinite(value):
-        raise ValueError("the chain's start has a density of zero")
-    here, kept, divergences = _Point(start, np.zeros_like(start), value, slope), [], 0
-    step = _Step(_first_step(count, here, root, rng))
-    ends, window = _windows(warmup), list[np.ndarray]()
-    for i in progress(range(warmup + draws)):
-        path = _transition(count, here, root, step.size(i < warmup), rng)
-        here = path.drawn
-        if i >= warmup:
-            kept.append(here.position)
-            divergences += path.diverged
-            continue
-        step.learn(path.accepted / path.steps)
-        if ends and FIRST * warmup <= i < ends[-1]:
-            window.append(here.position)
-        if i + 1 in ends:
+    walks = [_Walk.of(count, start, root, rng, done) for start, rng in zip(starts, rngs, strict=True)]
+    ends, begin, seen = _windows(warmup), 0, list[np.ndarray]()
+    for stop in sorted({_begin(warmup), *ends, warmup}):
+        window = [walk.warm() for walk in walks for _ in range(begin, stop)]
+        seen += window if begin else []
+        if stop in ends:
             root = _metric(np.array(window), root)
-            window, step = [], _Step(_first_step(count, here, root, rng))
-    return Chain(np.array(kept).reshape(draws, len(start)), divergences, count.evaluations)
+            for walk in walks:
+                walk.restart(root)
+        begin = stop
+    jumps = Jumps.of(np.array(seen)) if seen else None
+    found = np.array([[walk.draw(jumps) for _ in range(draws)] for walk in walks])
+    return Chains(found, sum(walk.divergences for walk in walks), count.evaluations)
+
+
+@dataclass
+class _Walk:
+    """One chain as it moves."""
+
+    count: "_Counted"
+    here: _Point
+    root: np.ndarray
+    step: "_Step"
+    rng: np.random.Generator
+    done: Callable[[], object]
+    divergences: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        count: "_Counted",
+        start: np.ndarray,
+        root: np.ndarray,
+        rng: np.random.Generator,
+        done: Callable[[], object],
+    ) -> "_Walk":
+        value, slope = count(start)
+        if not math.isfinite(value):
+            raise ValueError("the chain's start has a density of zero")
+        here = _Point(start, np.zeros_like(start), value, slope)
+        return cls(count, here, root, _Step(_first_step(count, here, root, rng)), rng, done)
+
+    def restart(self, root: np.ndarray) -> None:
+        """Go on with another metric, and look for its step."""
+        self.root, self.step = root, _Step(_first_step(self.count, self.here, root, self.rng))
+
+    def warm(self) -> np.ndarray:
+        """Return the next position (k,), and learn the step."""
+        path = self._transition(learning=True)
+        self.step.learn(path.accepted / path.steps)
+        return self.here.position
+
+    def draw(self, jumps: Jumps | None) -> np.ndarray:
+        """Return the next position (k,): after a trajectory, and a jump."""
+        self.divergences += self._transition(learning=False).diverged
+        if jumps:
+            to = jumps.draw(self.rng)
+            value, slope = self.count(to)
+            gained = value - self.here.value + jumps.log_density(self.here.position) - jumps.log_density(to)
+            if math.log(self.rng.uniform()) < _nats(gained):
+                self.here = _Point(to, np.zeros_like(to), value, slope)
+        return self.here.position
+
+    def _transition(self, *, learning: bool) -> _Path:
+        path = _transition(self.count, self.here, self.root, self.step.size(learning), self.rng)
+        self.here = path.drawn
+        self.done()
+        return path
 
 
 @dataclass
@@ -102,9 +155,14 @@ class _Counted:
         return self.density(position)
 
 
+def _begin(warmup: int) -> int:
+    """Return how many transitions of warmup come before the first window."""
+    return math.ceil(FIRST * warmup)
+
+
 def _windows(warmup: int) -> list[int]:
     """Return the transitions of warmup after which the metric is learnt: windows that double, the last to the end."""
-    begin, last = math.ceil(FIRST * warmup), math.floor((1 - LAST) * warmup)
+    begin, last = _begin(warmup), math.floor((1 - LAST) * warmup)
     ends, size = [], WINDOW
     while begin + size <= last:
         begin, size = begin + size, 2 * size
@@ -115,7 +173,7 @@ def _windows(warmup: int) -> list[int]:
 
 
 def _metric(window: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Return a root of the window's covariance, drawn towards the metric before it as by WINDOW draws."""
+    """Return a root of the covariance of a window (n, k), drawn towards the metric before it as by WINDOW draws."""
     n, before = len(window), root @ root.T
     return np.linalg.cholesky((n * np.cov(window.T).reshape(before.shape) + WINDOW * before) / (n + WINDOW))
 

@@ -58,7 +58,7 @@ class Nuts(Spec):
 
     kind: Literal["nuts"] = "nuts"
     draws: Annotated[int, Field(ge=50, le=100_000)] = 500
-    warmup: Annotated[int, Field(ge=20, le=100_000)] = 100
+    warmup: Annotated[int, Field(ge=20, le=100_000)] = 200
     chains: Annotated[int, Field(ge=2, le=64)] = 4
 
     def __str__(self) -> str:
