@@ -22,8 +22,9 @@ from .scores import autocorrelation_time
 
 LEVEL = 0.01  # of all tests of one check together
 FEWEST = 20  # rows; fewer are not judged
-COVERAGES = (0.5, 0.95)
+COVERAGES = (0.5, 0.8, 0.95)
 OFF = 0.04  # of a coverage
+OF_FUNCTION = 0.9  # share of forecasts' variance, from which on another noise hardly changes bands
 FAR = 4.0  # sd
 BINS, IN_A_BIN = 8, 10  # of an input's values; rows
 SHIFTED = 0.5  # mean residual of a bin, in sd
@@ -103,26 +104,23 @@ def check(judged: Judged) -> tuple[dict[str, float], list[str]]:
 
 
 def calibration(judged: Judged, level: float) -> Result:
-    """Judge how many rows are inside their 50 and 95 % intervals."""
-    values, found = {}, []
-    n = judged.effective
+    """Judge how many rows are inside their 50, 80 and 95 % intervals."""
+    values, off, n = {}, list[float](), judged.effective
     for nominal in COVERAGES:
         share = float((~judged.forecast.outside(judged.observed, nominal)).mean())
-        inside = share * n
-        tail = (
-            bdtr(math.ceil(inside), round(n), nominal)
-            if share < nominal
-            else bdtrc(math.floor(inside) - 1, round(n), nominal)
-        )
+        few = bdtr(math.ceil(share * n), round(n), nominal)
+        tail = few if share < nominal else bdtrc(math.floor(share * n) - 1, round(n), nominal)
         values[f"inside_{round(100 * nominal)}"] = share
         if abs(share - nominal) > OFF and tail < level / 2 / len(COVERAGES):
-            found.append((nominal, share))
-    if not found:
+            off.append(share - nominal)
+    if not off:
         return Result(values)
-    nominal, share = found[-1]
-    said = f"{share:.0%} of the {judged.rows} rows are inside their {nominal:.0%} bands: these are too "
-    if share < nominal:
+    shares, levels = (" / ".join(f"{100 * each:.0f}" for each in of) for of in (values.values(), COVERAGES))
+    said = f"{shares} % of the {judged.rows} rows are inside their {levels} % bands: these are too "
+    if off[-1] < 0:
         return Result(values, f"{said}narrow: {_NARROW}{judged.by_exact}")
+    if judged.shared.mean() > OF_FUNCTION:
+        return Result(values, f"{said}wide for most rows: {_ROUGH}{judged.by_auto}")
     return Result(values, f"{said}wide for most rows: {_WIDE}{judged.by_exact}")
 
 
@@ -276,6 +274,7 @@ _NARROW = (
     "write `noise: {kind: heteroscedastic}` below model if the noise changes, `{kind: student_t}` if rows are outliers"
 )
 _WIDE = "write `noise: {kind: student_t}` below model if a few rows are far, `{kind: heteroscedastic}` if noise changes"
+_ROUGH = "they are the function's, hardly noise: try a smoother kernel, as `nu: 2.5` or `kind: rbf` (`model.search`)"
 _DRIFT = (
     "which no noise mends: try a `sum` with a `linear` or `periodic` term, or `transform: log` if y grows by shares"
 )

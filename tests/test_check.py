@@ -70,16 +70,26 @@ RNG = np.random.default_rng(3)
 T, Z = np.linspace(0, 10, 200), RNG.standard_normal(200)
 Z = Z / np.abs(Z).max() * 2.9  # no outlier
 OUTLIERS = np.where(np.arange(200) % 70 == 5, 6.0, Z)
+IN_STEPS = RNG.choice([-1, 1], 200) * RNG.permutation(np.repeat([0.3, 1.0, 1.8, 2.2], [100, 84, 12, 4]))
 SINE = np.sin(T)  # whose linear part is small
 SHUFFLED = RNG.permutation(T)
 PROVOKED = {
     "too narrow": (
         ("calibration", judged(T, SINE + 0.1 * Z, SINE, 0.068)),
-        "inside their 95% bands: these are too narrow: write `noise: {kind: heteroscedastic}` below model",
+        "inside their 50 / 80 / 95 % bands: these are too narrow: write `noise: {kind: heteroscedastic}` below model",
     ),
     "too wide": (
         ("calibration", judged(T, SINE + 0.1 * Z, SINE, 0.3)),
-        "inside their 95% bands: these are too wide for most rows: write `noise: {kind: student_t}`",
+        "97 / 100 / 100 % of the left-out rows are inside their 50 / 80 / 95 % bands: these are too wide for most "
+        "rows: write `noise: {kind: student_t}`",
+    ),
+    "too wide at 80 % alone": (
+        ("calibration", judged(T, SINE + 0.1 * IN_STEPS, SINE, 0.1)),
+        "50 / 92 / 98 % of the left-out rows are inside their 50 / 80 / 95 % bands: these are too wide for most rows",
+    ),
+    "too wide, of the function": (
+        ("calibration", replace(judged(T, SINE + 0.1 * Z, SINE, 0.3), shared=np.full(200, 0.99))),
+        "these are too wide for most rows: they are the function's, hardly noise: try a smoother kernel, as `nu: 2.5`",
     ),
     "outliers": (
         ("tails", judged(T, SINE + 0.1 * OUTLIERS, SINE, 0.1)),

@@ -85,10 +85,11 @@ def checked(results: Results) -> list[str]:
         share = number(100 * said["explained"], 3)
         made.append(f"Predictions explain {share} % of the variance of {target}; by other methods: {listed}.")
     if "inside_50" in said:
-        half, most = (number(100 * said[key], 3) for key in ("inside_50", "inside_95"))
+        half, most, nearly_all = (number(100 * said[f"inside_{level}"], 3) for level in (50, 80, 95))
         furthest = number(said["furthest"], 2)
         made.append(
-            f"{half} % of rows are inside 50 % bands, {most} % inside 95 %; the furthest is {furthest} sd away."
+            f"{half} % of rows are inside 50 % bands, {most} % inside 80 %, {nearly_all} % inside 95 %; the furthest "
+            f"is {furthest} sd away."
         )
     if "shift" in said:
         count = f", and count as {number(said['effective_rows'], 3)} rows" if "effective_rows" in said else ""
