@@ -133,6 +133,27 @@ def test_a_term_of_known_size_is_there_or_not():
     assert found["two"] == pytest.approx(log_density(0.02, 0.0) - log_density(0.0, 0.0), abs=0.06)
 
 
+@pytest.mark.parametrize("amplitude", [1.0, 0.0])
+def test_the_only_term_is_there_or_there_is_noise_alone(amplitude):
+    """By a method that needs no kernel: a pair of oscillators has one coupling.  Mean integrated out, noise learnt."""
+    y = amplitude * np.sin(X[:, 1]) + NOISE * np.random.default_rng(5).normal(size=N)
+    terms = {"one": term("b", outputscale={"fixed": 0.5})}
+    written = {"standardize": {"x": False, "y": False}, "kernel": {"kind": "sum", "terms": terms}}
+    made = parse(Model, written, "model").build(Dataset(x=X, columns=("a", "b"), y=y))
+
+    def best(size):  # over the noise, where the mean is of very large variance
+        def log_density(log_sd):
+            covariance = size * matrix(1, LENGTHS["b"]) + math.exp(2 * log_sd) * np.eye(N) + 1e5
+            return multivariate_normal(np.zeros(N), covariance).logpdf(y)
+
+        return max(log_density(log_sd) for log_sd in np.linspace(math.log(0.1), math.log(2.0), 800))
+
+    found = evidence(made, Harmonic())
+    assert found["one"] == pytest.approx(best(0.5) - best(0.0), abs=0.06)
+    assert (found["one"] > 3) == bool(amplitude)
+    assert evidence(made, Exact()) == {}
+
+
 def test_a_model_without_a_term_is_that_of_the_other_terms():
     whole = built(mean="constant")
     kept = {"kind": "sum", "terms": {"one": term("a", outputscale={"fixed": 0.7})}}

@@ -43,13 +43,19 @@ TOLERANCE = 1e-3  # nats
 def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
     """Return the log Bayes factor of each term, nats: how much more probable the targets are with it than without.
 
-    The model is at its optimum, and stays there.  {} where the kernel is no sum of at least two terms, and where the
-    likelihood is no function of the hyperparameters alone, or takes too long (ROWS).
+    The model is at its optimum, and stays there.  {} where the kernel is no sum, or one of a single term and the method
+    needs a kernel (harmonic does not), and where the likelihood is no function of the hyperparameters alone, or takes
+    too long (ROWS).
     """
     parameters = gp.parameters
     method = method.for_rows(gp.n)  # exact: of up to ROWS rows, that costs an approximation too little
     auxiliary = gp.auxiliary or gp.noise.by_row or any(parameter.auxiliary for parameter in parameters.free)
-    if len(gp.terms) < 2 or auxiliary or (method.grows and gp.n > ROWS) or np.ptp(gp.scope.y) == 0:
+    if (
+        len(gp.terms) < (2 if method.grows else 1)
+        or auxiliary
+        or (method.grows and gp.n > ROWS)
+        or np.ptp(gp.scope.y) == 0
+    ):
         return {}
     before, found = parameters.vector, dict[str, float]()
     try:

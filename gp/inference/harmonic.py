@@ -147,7 +147,7 @@ class Harmonic(Method):
 
     def _variances(self, gp: GaussianProcess) -> torch.Tensor:
         """Return the prior variance (p,) of each feature's weight."""
-        parts = list[torch.Tensor]()
+        parts = [torch.zeros(0)]  # of a sum without its only term, nothing else
         for kernel in terms_of(gp.kernel):
             shape, left = fourier_series(kernel.base_kernel, self.harmonics)
             if left > TAIL:
