@@ -19,7 +19,10 @@ POINTS = 1024  # on a cycle, evenly spaced in time
 
 
 class Pair(Spec):
-    """Two oscillators, numbered from 0.  A system defines the flow of each alone, and the interaction."""
+    """Two oscillators, numbered from 0.  A system defines the flow of each alone, and the interaction.
+
+    A field `strength` is of the interaction alone.
+    """
 
     is_phase: ClassVar[bool] = False  # whether `coupling` is exact
 
@@ -96,12 +99,12 @@ class Pair(Spec):
 
     @property
     def _cycles(self) -> tuple["Cycle", "Cycle"]:
-        return _cycles_of(type(self), self.model_dump_json())
+        return _cycles_of(type(self), self.model_dump_json(exclude={"strength"}))
 
 
 @lru_cache(maxsize=16)
 def _cycles_of(kind: type[Pair], written: str) -> tuple["Cycle", "Cycle"]:
-    """Return both limit cycles of a system written as JSON; equal systems share them, as they take seconds."""
+    """Return both limit cycles of a system written as JSON; systems of equal flows share them, as they take seconds."""
     system = kind.model_validate_json(written)
     return Cycle(system, 0), Cycle(system, 1)
 
