@@ -1,5 +1,6 @@
 """A project of two small studies in a folder of its own, for the tests that run stages and DVC."""
 
+import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -10,15 +11,18 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from preloaded import preloaded
+from loky import ProcessPoolExecutor
+from preloaded import THREADS, preloaded
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,21 +159,29 @@ class Project:
         return replace(self, path=path)
 
 
-def make_project(path: Path, source: Path = ROOT) -> Project:
-    """Return a new project at `path` with the code of `source`, committed to Git, none of its stages run yet."""
-    path.mkdir(parents=True, exist_ok=True)
+def make_project(path: Path) -> Project:
+    """Return a new project at `path` with the code of this one, committed to Git, none of its stages run yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _new().copy(path)
+
+
+@cache
+def _new() -> Project:
+    """Return a project of which new ones are copies: Git takes ten times as long to commit one as it takes to copy."""
+    path = Path(tempfile.mkdtemp(prefix="project-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     for name in ("gp", "stages", ".dvc/plots"):
-        shutil.copytree(source / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "versions.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
-        (path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(source / name, path / name)
+        shutil.copy(ROOT / name, path / name)
     (path / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (path / "data/raw").mkdir(parents=True)
     (path / "data/raw/lake.csv").write_text(_table(), encoding="utf-8")
-    project = Project(path)
-    project.run("git", "init", "-q")
+    project = Project(path, anew=True)  # Git needs no packages imported
+    project.run("git", "init", "-q", "--template=")
     project.commit()
-    return project
+    project.run("git", "gc", "-q")  # one file for hundreds of objects
+    return replace(project, anew=False)
 
 
 def _table() -> str:
@@ -178,6 +190,42 @@ def _table() -> str:
     oxygen = np.sin(depth) + 0.1 * warmth + 0.1 * rng.standard_normal(24)
     rows = [f"{d:.3f},{w:.3f},{o:.4f}\n" for d, w, o in zip(depth, warmth, oxygen, strict=True)]
     return "".join(["depth,warmth,oxygen\n", *rows])
+
+
+class Lasting(ProcessPoolExecutor):
+    """Processes that stay when `fan_out` is done with them: importing torch takes longer than what tests ask for."""
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        """Leave them to the next test."""
+
+
+@pytest.fixture(scope="session")
+def workers():
+    """Return the pool of all tests in this process, which begins when it is first asked for."""
+    made: list[Lasting] = []
+
+    def pool(*_: Any, **__: Any) -> Lasting:
+        if not made:
+            made.append(Lasting(os.cpu_count() or 1, env=THREADS))
+            with contextlib.chdir(ROOT):
+                made[0].submit(os.getpid).result()
+        return made[0]
+
+    yield pool
+    for processes in made:
+        ProcessPoolExecutor.shutdown(processes, kill_workers=True)
+
+
+@pytest.fixture(autouse=True)
+def shared_workers(request, workers, monkeypatch):
+    """Have all that fans out share processes, but for tests of these processes themselves (`own_workers`)."""
+    if "own_workers" not in request.fixturenames and "gp.parallel" in sys.modules:
+        monkeypatch.setattr(sys.modules["gp.parallel"], "ProcessPoolExecutor", workers)
+
+
+@pytest.fixture
+def own_workers():
+    """Let `fan_out` start processes of its own."""
 
 
 @pytest.fixture

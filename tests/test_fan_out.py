@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from gp.parallel import ADDRESS, MANY_ROWS, cores, fan_out, lapack_threads, one_
 from gp.spec import InputError
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("own_workers")
 
 
 def square(value):
@@ -67,23 +69,20 @@ def test_what_a_killed_worker_took_with_it_runs_again_and_results_come_in_order(
     assert (tmp_path / "mark").exists()
 
 
-def test_fits_are_those_of_one_process():
-    assert fan_out(fit_end, [(0,), (1,), (2,)]) == [fit_end(k) for k in range(3)]
-
-
 def threads(n):
     with one_thread(), lapack_threads(n):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
-def nested_and_threads(value):
-    return *where_nested(value), threads(MANY_ROWS)
+def fit_nested_and_threads(seed):
+    return fit_end(seed), *where_nested(seed), threads(MANY_ROWS)
 
 
-def test_a_task_runs_on_one_thread_and_what_it_fans_out_where_it_does():
+def test_a_task_comes_to_the_same_on_one_thread_and_what_it_fans_out_runs_where_it_does():
     assert threads(MANY_ROWS - 1) == {1}
     assert threads(MANY_ROWS) == {cores()}
-    for task, inner, used in fan_out(nested_and_threads, [(0,), (1,)]):
+    for seed, (end, task, inner, used) in enumerate(fan_out(fit_nested_and_threads, [(0,), (1,), (2,)])):
+        assert end == fit_end(seed)
         assert inner == [task, task]
         assert task != os.getpid()
         assert used == {1}
@@ -101,38 +100,76 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         fan_out(square, [(1,), (2,)])
 
 
-@pytest.fixture
-def cluster(monkeypatch, tmp_path, request):
-    """A scheduler and two workers, each a process of its own on loopback; as its parameter a PYTHONPATH."""
-    path = getattr(request, "param", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+@contextmanager
+def clustered(folder, path, n_workers):
+    """Yield the address and the workers of a cluster with a PYTHONPATH, each a process of its own on loopback."""
     environment = {**os.environ, "PYTHONPATH": path}
     # Workers end soon after their scheduler does, whatever becomes of this test.
     environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "10s"
-    file, processes = tmp_path / "scheduler.json", []
+    file, processes = folder / "scheduler.json", []
 
     def start(*command):
         options = ["--host", "127.0.0.1", "--no-dashboard"]
         run = subprocess.Popen(
             [sys.executable, "-m", "distributed.cli." + command[0], *command[1:], *options],
             env=environment,
-            cwd=tmp_path,
+            cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         processes.append(run)
         return run
 
-    start("dask_scheduler", "--port", "0", "--scheduler-file", str(file))
-    workers = [start("dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny") for _ in range(2)]
-    deadline = time.monotonic() + 300
-    while not file.exists():
-        assert time.monotonic() < deadline, "the scheduler does not start"
-        time.sleep(0.1)
-    monkeypatch.setenv(ADDRESS, json.loads(file.read_text())["address"])
-    yield workers
-    for process in processes:
-        process.kill()
-        process.wait()
+    try:
+        start("dask_scheduler", "--port", "0", "--scheduler-file", str(file))
+        worker = "dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"
+        workers = [start(*worker) for _ in range(n_workers)]
+        deadline = time.monotonic() + 300
+        while not file.exists():
+            assert time.monotonic() < deadline, "the scheduler does not start"
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"], workers
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """A cluster of two workers, of which the last test of them ends one."""
+    with clustered(tmp_path_factory.mktemp("cluster"), f"{ROOT}{os.pathsep}{ROOT / 'tests'}", 2) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(two_workers, monkeypatch):
+    """Let this process find the cluster; return its workers."""
+    address, workers = two_workers
+    monkeypatch.setenv(ADDRESS, address)
+    return workers
+
+
+@pytest.mark.slow
+def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
+    from gp.training import lbfgs
+
+    x = np.linspace(0, 1, 20)
+    y = np.sin(6 * x) + x * np.random.default_rng(0).normal(size=20)
+    model = {"kernel": {"kind": "rbf", "lengthscale": 0.02}, "noise": {"kind": "heteroscedastic"}}
+
+    def ends():
+        fitted = gp.fit(x, y, model=model, train={"restarts": 3})
+        return fitted.vector.tobytes(), fitted.report()
+
+    in_line, labels = ends(), []
+    monkeypatch.setattr(lbfgs, "LONG", 0.0)
+    monkeypatch.setattr(lbfgs, "fan_out", lambda *task, label: [labels.append(label), fan_out(*task)][1])
+    assert ends() == in_line
+    assert labels == ["lbfgs"]
+    for task, inner in fan_out(where_nested, [(0,), (1,), (2,)]):
+        assert inner == [task, task]
+        assert task != os.getpid()
 
 
 @pytest.mark.slow
@@ -148,30 +185,8 @@ def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
-    from gp.training import lbfgs
-
-    x = np.linspace(0, 1, 40)
-    y = np.sin(6 * x) + x * np.random.default_rng(0).normal(size=40)
-
-    def ends():
-        fitted = gp.fit(
-            x, y, model={"kernel": {"kind": "rbf", "lengthscale": 0.02}, "noise": {"kind": "heteroscedastic"}}
-        )
-        return fitted.vector.tobytes(), fitted.report()
-
-    in_line, labels = ends(), []
-    monkeypatch.setattr(lbfgs, "LONG", 0.0)
-    monkeypatch.setattr(lbfgs, "fan_out", lambda *task, label: [labels.append(label), fan_out(*task)][1])
-    assert ends() == in_line
-    assert labels == ["lbfgs"]
-    for task, inner in fan_out(where_nested, [(0,), (1,), (2,)]):
-        assert inner == [task, task]
-        assert task != os.getpid()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cluster", [""], indirect=True)
-def test_a_cluster_that_cannot_import_the_project_is_told_what_it_needs(cluster):
-    with pytest.raises(InputError, match=r"cannot load this project: .* PYTHONPATH set to its root"):
-        fan_out(square, [(1,), (2,)])
+def test_a_cluster_that_cannot_import_the_project_is_told_what_it_needs(monkeypatch, tmp_path):
+    with clustered(tmp_path, "", n_workers=1) as (address, _):
+        monkeypatch.setenv(ADDRESS, address)
+        with pytest.raises(InputError, match=r"cannot load this project: .* PYTHONPATH set to its root"):
+            fan_out(square, [(1,), (2,)])

@@ -295,11 +295,18 @@ SEVERAL = (
 )
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A project in which tests write params.yaml and outputs."""
+    return make_project(tmp_path_factory.mktemp("kept") / "project")
+
+
 @pytest.fixture
-def here(project, monkeypatch):
-    """A project as the working folder."""
-    monkeypatch.chdir(project.path)
-    return project
+def here(kept, monkeypatch):
+    """A project as the working folder, params.yaml without a fault."""
+    (kept.path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    monkeypatch.chdir(kept.path)
+    return kept
 
 
 def break_params(project, old, new):

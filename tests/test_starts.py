@@ -31,9 +31,9 @@ class Deadly(Exact):
 
 WAVY = {"kernel": {"kind": "rbf", "ard": True}}
 MODELS = {
-    "heteroscedastic": (WAVY | {"noise": {"kind": "heteroscedastic"}}, Exact(), 40),
+    "heteroscedastic": (WAVY | {"noise": {"kind": "heteroscedastic"}}, Exact(), 20),
     "student_t": (WAVY | {"noise": {"kind": "student_t"}}, Exact(), 40),
-    "vecchia": (WAVY, Vecchia(neighbours=4), 80),
+    "vecchia": (WAVY, Vecchia(neighbours=4), 30),
 }
 
 
@@ -82,7 +82,7 @@ def test_quick_starts_do_not_fan_out(monkeypatch):
     searched(WAVY, Exact(), 20)
 
 
-def test_starts_of_a_killed_worker_run_again(fanned, tmp_path):
+def test_starts_of_a_killed_worker_run_again(fanned, own_workers, tmp_path):
     model, _, n = MODELS["heteroscedastic"]
     in_line, sizes = searched(model, Exact(), n), fanned()
     assert searched(model, Deadly(home=os.getpid(), mark=str(tmp_path / "mark")), n) == in_line
