@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from chaos_project import EDITS, STUDIES, VARIANTS, become, edit, make, reference
+from preloaded import preloaded
 from tqdm import tqdm
 
 from stages.lock import MERGE
@@ -36,10 +37,13 @@ OUTPUTS = ("synthesize/train.csv", "train/fit.json", "evaluate/metrics.json", "s
 class Chaos:
     """A project that is disturbed in one round after the other."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        """Make the project, all of whose stages have run."""
+    def __init__(self, folder: Path, seed: int, anew: bool = True) -> None:
+        """Make the project, all of whose stages have run; its commands import packages `anew`, as users run them.
+
+        No process that has imported them outlives a kill, so rounds that kill need commands that do.
+        """
         self.rng = random.Random(seed)
-        self.project, self.folder = make(folder / "project"), folder
+        self.project, self.folder = make(folder / "project", anew), folder
         self.wanted = "original"
         self.counts: Counter[str] = Counter()
         self.project.run(*REPRO)
@@ -81,7 +85,7 @@ class Chaos:
     def noticed(self) -> bool:
         """Return whether the next command says that dvc.lock records wrong inputs."""
         code = "from stages.wrapper.stamps import contradictions; print(len(contradictions()))"
-        return self.project.run(sys.executable, "-c", code).stdout.strip() != "0"
+        return self.project.run("python", "-c", code).stdout.strip() != "0"
 
     def different(self) -> list[str]:
         """Return the files whose bytes are not the clean run's."""
@@ -109,6 +113,8 @@ class Chaos:
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command in a process group of its own."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        if not self.project.anew:
+            environment = preloaded() | environment
         environment = self.project.environment(**AUTHOR, **environment)
         return subprocess.Popen(command, cwd=self.project.path, env=environment, start_new_session=True, **quiet)
 

@@ -109,9 +109,9 @@ EDITS = {
 VARIANTS = ("original", *EDITS)
 
 
-def make(path: Path) -> Project:
-    """Return the project at `path`, committed; none of its stages has run."""
-    project = replace(make_project(path), anew=True)  # as users run it, and no process outlives a kill
+def make(path: Path, anew: bool) -> Project:
+    """Return the project at `path`, committed; none of its stages has run.  Its commands import packages `anew`."""
+    project = replace(make_project(path), anew=anew)
     (path / "dvc.yaml").write_text(pipeline(), encoding="utf-8")
     (path / "stages/train.py").write_text(FIT, encoding="utf-8")
     (path / "stages/evaluate.py").write_text(SCORE, encoding="utf-8")

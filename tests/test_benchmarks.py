@@ -1,12 +1,15 @@
 """The benchmarks' own machinery: requests and replies, rounds, what the tables say; and one small run of it all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from preloaded import preloaded
 
 from benchmarks import environments, problems
 from benchmarks.environments import Unavailable, interpreter, without_places
@@ -237,9 +240,23 @@ def test_the_unit_and_ours_always_take_part():
     assert Plan(peers=()).taking_part("evaluation") == [UNIT, OURS]
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Processes of libraries that the tests' own Python runs start as forks of one that has imported torch."""
+    environment = preloaded()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    own, find = shutil.which("python"), environments.interpreter
+    if environment:
+        monkeypatch.setattr(
+            "benchmarks.worker.interpreter",
+            lambda requirements: own if (python := find(requirements)) == Path(sys.executable) else python,
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURES)
-def test_a_small_run_measures_ours_and_scikit_learn(name):
+def test_a_small_run_measures_ours_and_scikit_learn(started, name):
     other = OURS if name == SERIES else "scikit-learn"  # of that, only libraries with another environment take part
     plan = replace(
         QUICK,

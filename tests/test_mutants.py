@@ -23,6 +23,7 @@ def test_a_mutant_is_python():
 
 
 RUN = """
+import pandas, pydantic, scipy.integrate, scipy.stats  # once for all
 from tests.mutants import Mutant, judge, outcomes
 
 test = ("tests/test_metrics.py::test_errors_by_hand",)
