@@ -67,7 +67,8 @@ def test_a_constant_column_keeps_its_scale(tmp_path):
 @pytest.mark.parametrize("pool", [150, 10**6])
 def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(path, pool, monkeypatch):
     monkeypatch.setattr("gp.inference.inducing.rows.POOL", pool)
-    table, method, model = ParquetTable(path, ("a", "b"), "target"), Svgp(**QUICK), parse(Model, MODEL)
+    table, model = ParquetTable(path, ("a", "b"), "target"), parse(Model, MODEL)
+    method = Svgp(**QUICK | {"epochs": 4})
     data = table.sample(draw(N, 1000, np.random.default_rng(3)))
     x, y = _rows()
     everything = model.build(Dataset(x=x, y=y, columns=("a", "b"), table=data.table))
@@ -184,17 +185,17 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
 
 
 def test_training_on_a_file_goes_on_from_its_checkpoint(path, tmp_path, monkeypatch):
-    arguments = {"x": ["a", "b"], "y": "target", "model": MODEL, "inference": QUICK}
+    arguments = {"x": ["a", "b"], "y": "target", "model": MODEL, "inference": QUICK | {"epochs": 5}}
     never_stopped = fit_parquet(path, **arguments)
     monkeypatch.setattr("gp.inference.inducing.checkpoint.EVERY", -1.0)
     write = Checkpoint.write
 
-    def kill_at_300(self, arrays):
+    def kill_at_70(self, arrays):
         write(self, arrays)
-        if arrays["step"] == 300:
+        if arrays["step"] == 70:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoint, "write", kill_at_300)
+    monkeypatch.setattr(Checkpoint, "write", kill_at_70)
     with pytest.raises(KeyboardInterrupt):
         fit_parquet(path, **arguments, checkpoints=tmp_path / "kept")
     stopped = fit_parquet(path, **arguments, checkpoints=tmp_path / "kept")
