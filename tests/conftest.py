@@ -1,11 +1,14 @@
 """A project of two small studies in a folder of its own, for the tests that run stages and DVC."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: pytest's processes share the cores
+
 import atexit
 import contextlib
 import fcntl
 import hashlib
 import io
-import os
 import re
 import runpy
 import shutil

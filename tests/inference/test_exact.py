@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import gpytorch
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from reference import Reference
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.evaluation import KERNELS, measure
 from gp import parallel
@@ -232,13 +233,26 @@ def test_an_evaluation_needs_little_more_than_one_matrix(kernel):
     assert float(done.stdout) < 1.3  # 1.2 at n = 4000: tiles weigh less there
 
 
+@contextmanager
+def two_threads():
+    """Let BLAS and torch take two threads, whatever the environment says."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_evaluation_leaves_the_threads_as_they_were():
     def threads():
         return torch.get_num_threads(), [pool["num_threads"] for pool in threadpool_info()]
 
-    before = threads()
-    Exact().evaluate(_gp(RBF_ARD, *_data(20)))
-    assert threads() == before
+    with two_threads():
+        before = threads()
+        Exact().evaluate(_gp(RBF_ARD, *_data(20)))
+        assert threads() == before
 
 
 def test_many_rows_get_all_cores_and_few_rows_one(monkeypatch):
@@ -246,7 +260,7 @@ def test_many_rows_get_all_cores_and_few_rows_one(monkeypatch):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
     monkeypatch.setattr(parallel, "cores", lambda: 2)
-    with parallel.one_thread():
+    with two_threads(), parallel.one_thread():
         with parallel.lapack_threads(parallel.MANY_ROWS - 1):
             assert blas() == {1}
         with parallel.lapack_threads(parallel.MANY_ROWS):
