@@ -232,8 +232,8 @@ def covariance(kernel: Numbers, formulas: Formulas, x1: np.ndarray, x2: np.ndarr
             one, two = (
                 1 / (1 + np.exp((kernel["location"] - x[..., kernel["column"]]) / kernel["width"])) for x in (x1, x2)
             )
-        before, after = (covariance(kernel[side], formulas, x1, x2) for side in ("before", "after"))
-        return np.asarray((1 - one) * before * (1 - two) + one * after * two)
+        sides = (("before", (1 - one) * (1 - two)), ("after", one * two))  # one of them may have no kernel
+        return sum(on * covariance(kernel[side], formulas, x1, x2) for side, on in sides if side in kernel)
     x1, x2 = (active(kernel, x) for x in (x1, x2))
     return np.asarray(kernel["amplitude"] * formulas[kind](x1, x2, **arrays(kernel["values"])))
 

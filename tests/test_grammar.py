@@ -1,6 +1,7 @@
 """The search for the structure of a time series: what follows from a structure, what is found, what is refused."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 import gp
 from gp.fitted import structures
-from gp.model.grammar import STEP, Grammar, each_hyperparameter, kernel_of, outline, said
+from gp.model.grammar import STEP, Grammar, each_hyperparameter, kernel_of, outline, said, window
+from gp.model.kernels.changepoint import Changepoint
 from gp.model.kernels.composite import Product
 from gp.model.kernels.features import Linear
 from gp.model.kernels.periodic import Periodic
@@ -91,7 +93,7 @@ def test_workers_find_the_same():
     ("model", "message"),
     [
         ({"search": {"grammer": "time_series"}}, r"model\.search\.grammer: unknown key .*did you mean grammar\?"),
-        ({"search": "time_series"}, r"model\.search: must be a mapping of grammar, score, candidates \(got"),
+        ({"search": "time_series"}, r"model\.search: must be a mapping of grammar, score, candidates, windows \(got"),
         ({"search": {"grammar": "tensor"}}, r"model\.search\.grammar: must be 'time_series'"),
         ({"search": SEARCH | {"score": "loo"}}, r"model\.search\.score: must be 'evidence' or 'bic'"),
         ({"search": SEARCH | {"kernels": {}}}, r"model\.search\.kernels: unknown key \(known: grammar, score"),
@@ -119,6 +121,43 @@ def test_what_is_wrong_with_a_grammar_is_named(model, message):
 def test_what_a_grammar_cannot_be_searched_for_is_refused(x, inference, message):
     with pytest.raises(InputError, match=message):
         gp.fit(x, WAVE, model={"search": SEARCH}, inference=inference)
+
+
+def test_a_cycle_within_a_window_has_the_evidence_and_its_ends():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 10, 60)
+    y = np.where((x > 3) & (x < 6.5), 1.5 * np.sin(2 * np.pi * x), 0) + 0.2 * rng.standard_normal(60)
+    data, cycle = gp.Dataset(x=x[:, None], y=y, columns=("x",)), Periodic(period_length=PositiveHyperparameter(upper=5))
+    drifting = Product(factors={"a": cycle, "b": Rbf()})
+    found = {}
+    for term in (window(cycle), cycle, drifting):
+        found[said((term,))] = structures.fit_structure(data, structures.Structure((term,), Model()))
+    best, *others = (each.scores["evidence"] for each in found.values())
+    assert best > max(others) + 10
+    fitted = gp.fit(x, y, model=found["[periodic]"].model, train={"restarts": 0})
+    assert fitted.hyperparameters["kernel.window.location"] == pytest.approx(3, abs=0.2)
+    assert fitted.hyperparameters["kernel.window.after.location"] == pytest.approx(6.5, abs=0.2)
+    kernel, values = fitted.model.kernel.model_dump(exclude_none=True), {"hyperparameters": fitted.hyperparameters}
+    (said_of,) = sentences({"shares": {"window": 0.5}, "kernel": kernel, "fit": values}, ["x"])
+    assert re.search(r"repeats every (1|0\.99\d*|1\.0\d*) units? of x, but only from x \d\S* until x 6\.\d", said_of)
+    plug_in = fitted.predict([8.0, 11.0], hyperparameters={"kind": "plug_in"})
+    assert plug_in.sd_f.max() < 0.01  # there is nothing beyond
+    # Between two rows the places may be anywhere, and no further off: draws of them are of use.
+    assert not fitted.mixture({"kind": "laplace"}).draws.alarms(plateaus=False)
+
+
+def test_windows_follow_from_terms_and_change_points_and_back():
+    grammar, cycle = Grammar(5.0, windows=True), Periodic()
+    after, part = Changepoint(after=cycle), window(cycle)
+    assert {said((part,)), "[rbf] + periodic"} <= {said(each) for each in grammar.following((cycle,))}
+    assert {"( | periodic)", "(periodic | )"} <= {
+        said(each) for each in grammar.following((Changepoint(before=cycle, after=cycle),))
+    }
+    assert {"periodic", "[periodic]"} <= {said(each) for each in grammar.following((after,))}
+    names = {said(each) for each in grammar.following((part,))}
+    assert {"( | periodic)", "(periodic | )", "[periodic × rbf]", "[periodic] + linear"} <= names
+    assert not any("[[" in name or "| [" in name or "] |" in name for name in names)
+    assert not any("[" in said(each) for each in Grammar(5.0).following((cycle,)))
 
 
 def test_a_structure_is_the_same_in_any_order():

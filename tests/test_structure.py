@@ -47,6 +47,16 @@ def said(kernel, values, *, dates=(), share=0.25):
             {"location": 4.5},
             "until depth 4.5 a constant, then a straight line",
         ),
+        (
+            {"kind": "changepoint", "after": {"kind": "changepoint", "before": {"kind": "linear"}}},
+            {"location": 4.5, "after.location": 6.0},
+            "a straight line, but only from depth 4.5 until depth 6",
+        ),
+        (
+            {"kind": "changepoint", "after": {"kind": "linear"}},
+            {"location": 4.5},
+            "a straight line, but only from depth 4.5",
+        ),
     ],
 )
 def test_a_kernel_is_said_in_words(kernel, values, sentence):

@@ -28,7 +28,11 @@ def kernel_numbers(spec: Any, kernel: kernels.Kernel, path: str = "kernel") -> d
         terms = zip(spec.terms.items(), kernel.kernels, strict=True)
         return {"kind": "sum", "terms": [kernel_numbers(term, part, f"{path}.{name}") for (name, term), part in terms]}
     if isinstance(spec, Changepoint):
-        sides = {name: kernel_numbers(getattr(spec, name), getattr(kernel, name), f"{path}.{name}") for name in SIDES}
+        sides = {
+            name: kernel_numbers(getattr(spec, name), getattr(kernel, name), f"{path}.{name}")
+            for name in SIDES
+            if getattr(spec, name) is not None
+        }
         switch = {"column": kernel.j, "location": kernel.raw_location.item(), "width": kernel.raw_width.exp().item()}
         return {"kind": "changepoint", **switch, **sides}
     amplitude, base = 1.0, kernel

@@ -32,6 +32,7 @@ LONGEST = 0.05  # step of the differences that give the curvature
 GRID = 0.02  # sd of an element given the others: steps, at most, of the grid of centres, which machines agree on
 CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
+FALLEN, HALVINGS = 4.0, 12  # nats by which both sides of an optimum are worse at one sd; it is half a nat of a normal
 POWER_STEP = 0.05  # of the differences of the likelihood by λ
 WIDEST = 1.0  # sd of λ, at most
 SEED = 0  # of the draws: a saved model has the same as the fitted one
@@ -173,7 +174,26 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     measured = fine_curvature(part, centre[drawn], np.minimum(LONGEST, step / GRID))
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measured])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
+    for k, place in enumerate(drawn):
+        curvature[k, k] = max(curvature[k, k], _between_cliffs(part, centre[drawn], k, curvature[k, k], bounds[place]))
     return Mode(start, value, drawn, curvature, centre)
+
+
+def _between_cliffs(part: "Part", centre: np.ndarray, k: int, curvature: float, bounds: np.ndarray) -> float:
+    """Return the curvature of element k that a place where the likelihood falls off on both sides stands for; else 0.
+
+    Between two rows a sharp change point is anywhere alike, and at the rows the likelihood falls: it is flat at the
+    centre, and known to the rows.  Half of the distance is taken until neither side is worse than FALLEN.
+    """
+    top, away = part(centre)[0], 1 / math.sqrt(max(curvature, 0.0) + 1 / WIDTH**2)
+    is_cliff = False
+    for _ in range(HALVINGS):
+        ends = np.tile(centre, (2, 1))
+        ends[:, k] = np.clip(centre[k] + np.array([-away, away]), *bounds)
+        if top - max(map(part.value, ends)) < FALLEN:
+            break
+        is_cliff, away = True, 0.5 * away
+    return float(f"{1 / away**2:.4g}") if is_cliff else 0.0
 
 
 class Part:
@@ -194,6 +214,13 @@ class Part:
         value, gradient = self.problem(whole)
         factor, slope = log_factor(self.problem.parameters, whole)
         return value + factor, (gradient + slope)[self.places]
+
+    def value(self, vector: np.ndarray) -> float:
+        """Return the objective at `vector`; −inf where there is no factor."""
+        try:
+            return self(vector)[0]
+        except NotPositiveDefinite:
+            return -math.inf
 
 
 def draw(

@@ -66,7 +66,8 @@ def search_structure(data: Dataset, model: Model, inference: Method, seed: int) 
     if not isinstance(search, GrammarSearch):
         raise TypeError(f"a search by a grammar, not {search!r}")
     _check(data, model, inference)
-    some, grammar = _some(data, seed), Grammar(float(np.ptp(data.x)) / CYCLES, season_of(data.x[:, 0]))
+    some, longest = _some(data, seed), float(np.ptp(data.x)) / CYCLES
+    grammar = Grammar(longest, season_of(data.x[:, 0]), search.windows)
     plain = model.model_copy(update={"search": None})
     # A transform that is written, if only as null, is the user's.
     can_log = "transform" not in model.model_fields_set and data.noise_sd is None and float(data.observed.min()) > 0

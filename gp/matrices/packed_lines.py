@@ -62,12 +62,16 @@ class PackedPolynomial:
 
 
 class PackedSwitch:
-    """σ_i σ_k a_ik + (1 − σ_i)(1 − σ_k) b_ik, σ the logistic function of (x − location)/width; a after, b before."""
+    """σ_i σ_k a_ik + (1 − σ_i)(1 − σ_k) b_ik, σ the logistic function of (x − location)/width; a after, b before.
+
+    A side may have no kernel.
+    """
 
     def __init__(self, compiler: Compiler, kernel: Switch, x: torch.Tensor) -> None:
         self._raw = kernel.raw_location
         self._location, self._width = (compiler.log_of(raw) for raw in (kernel.raw_location, kernel.raw_width))
-        self._sides = [compiler.kernel(side, x) for side in (kernel.before, kernel.after)]
+        sides = [(sign, side) for sign, side in ((-1, kernel.before), (1, kernel.after)) if side is not None]
+        self._signs, self._sides = zip(*((sign, compiler.kernel(side, x)) for sign, side in sides), strict=True)
         self._x, self._pairs = x.numpy()[:, kernel.j], rfp.pairs(len(x))
 
     def value(self, vector: np.ndarray) -> np.ndarray:
@@ -76,7 +80,7 @@ class PackedSwitch:
         on = 0.5 * (1 + np.tanh(0.5 * t))  # does not overflow
         off = 0.5 * (1 - np.tanh(0.5 * t))
         i, k = self._pairs
-        self._parts = [off, on]
+        self._parts = [on if sign > 0 else off for sign in self._signs]
         self._weights = [part[i] * part[k] for part in self._parts]
         # ∂σ by location and log width; those of 1 − σ have the other sign.
         self._moves = [-on * off / width, -on * off * t]
@@ -85,7 +89,7 @@ class PackedSwitch:
 
     def pull(self, weight: np.ndarray, gradient: np.ndarray) -> None:
         by_on, n = np.zeros(len(self._x)), len(self._x)
-        for sign, part, value in zip((-1, 1), self._parts, self._values, strict=True):
+        for sign, part, value in zip(self._signs, self._parts, self._values, strict=True):
             weighted = weight * value
             # An element of the diagonal depends on σ_i twice.
             by_on += sign * (rfp.product(weighted, part) + weighted[rfp.diagonal(n)] * part)
@@ -95,7 +99,7 @@ class PackedSwitch:
             side.pull(weight * own, gradient)
 
     def push(self, weight: np.ndarray, v: np.ndarray, moves: np.ndarray) -> None:
-        for sign, part, value in zip((-1, 1), self._parts, self._values, strict=True):
+        for sign, part, value in zip(self._signs, self._parts, self._values, strict=True):
             weighted = weight * value
             straight = rfp.product(weighted, part * v)
             for hyper, move in zip((self._location, self._width), self._moves, strict=True):

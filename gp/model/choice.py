@@ -70,12 +70,13 @@ class GrammarSearch(Spec):
 
     At most so many `candidates` are fitted.  They are ranked by Laplace's approximation of the evidence, or by the
     Bayesian information criterion, −½ of it, both in nats.  y is taken as its log where that is clearly better, unless
-    the model says which transform.
+    the model says which transform.  With `windows`, terms may be nothing but between two learnt places.
     """
 
     grammar: Literal["time_series"]
     score: Literal["evidence", "bic"] = "evidence"
     candidates: Count = 200
+    windows: bool = False
 
     @property
     def varied(self) -> dict[str, Any]:

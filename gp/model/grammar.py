@@ -2,7 +2,8 @@
 
 A structure is a sum of terms.  A term is a base kernel, a product of base kernels, or a change point between two of
 these.  From a structure others follow: with a term or a factor more or less, with another base kernel in the place of
-one, with a change point in a term  (Duvenaud et al. 2013, sec. 3; Lloyd et al. 2014, sec. 2).  Products of sums are
+one, with a change point in a term  (Duvenaud et al. 2013, sec. 3; Lloyd et al. 2014, sec. 2), within a window, outside
+of which it is nothing.  Products of sums are
 sums of products from the start, so that every term is a component.
 """
 
@@ -34,6 +35,7 @@ class Grammar:
 
     longest: float
     season: float | None = None
+    windows: bool = False
 
     def simplest(self) -> list[Terms]:
         """Return the structures of one term."""
@@ -66,6 +68,9 @@ class Grammar:
             yield cycle
             yield _product([Rbf(), cycle])
         yield STEP
+        if self.windows:
+            yield window(Rbf())
+            yield from map(window, self._cycles())
 
     def _cycles(self) -> Iterator[Periodic]:
         yield Periodic(period_length=PositiveHyperparameter(upper=self.longest))
@@ -77,10 +82,7 @@ class Grammar:
         if isinstance(term, Constant):
             return
         if isinstance(term, Changepoint):
-            for name in ("before", "after"):
-                side = getattr(term, name)
-                for factors in _replaced(_factors(side)):
-                    yield term.model_copy(update={name: _product(factors, _amplitude(side))})
+            yield from self._changed_sides(term)
             return
         factors, amplitude = _factors(term), _amplitude(term)
         for k in range(len(factors)) if len(factors) > 1 else ():
@@ -98,6 +100,38 @@ class Grammar:
                 yield _product([*factors, Rbf()], amplitude)
         side = SLOPE if isinstance(term, Linear) else term  # not through the middle of x on either side
         yield Changepoint(before=side, after=side)
+        if self.windows:
+            yield window(side)
+
+    def _changed_sides(self, term: Changepoint) -> Iterator[Term]:
+        """Yield what may take the place of a change point: with one side only, that may become anything."""
+        sides = {name: side for name in ("before", "after") if (side := getattr(term, name)) is not None}
+        for name, side in sides.items():
+            if len(sides) == 2:
+                for factors in _replaced(_factors(side)):
+                    yield term.model_copy(update={name: _product(factors, _amplitude(side))})
+                if self.windows and not isinstance(side, Constant):
+                    yield term.model_copy(update={name: None})
+                continue
+            yield side
+            is_plain = not isinstance(side, Changepoint)
+            for changed in self._changed(side):
+                if not (isinstance(changed, Changepoint) and (is_plain or within(changed))):
+                    yield term.model_copy(update={name: changed})
+            if is_plain:  # a window, with the end or the start where it is
+                inner = Changepoint(before=side)
+                yield Changepoint(after=term) if name == "before" else term.model_copy(update={"after": inner})
+
+
+def window(term: Term) -> Changepoint:
+    """Return a term that is nothing before one learnt place and nothing after another one."""
+    return Changepoint(after=Changepoint(before=term))
+
+
+def within(term: Any) -> Term | None:
+    """Return what there is in a window; None where a term is no window."""
+    is_one = isinstance(term, Changepoint) and term.before is None and isinstance(term.after, Changepoint)
+    return term.after.before if is_one else None
 
 
 def said(terms: Terms) -> str:
@@ -135,7 +169,7 @@ def each_hyperparameter(kernel: Any, change: Callable[[str, Any], Any], path: st
         if key in ("terms", "factors"):
             changed[key] = {inner: each_hyperparameter(each, change, f"{path}.{inner}") for inner, each in part.items()}
         elif key in ("before", "after"):
-            changed[key] = each_hyperparameter(part, change, name)
+            changed[key] = part and each_hyperparameter(part, change, name)
         elif isinstance(part, Hyperparameter) or "Hyperparameter" in str(field.annotation):
             changed[key] = change(name, part)
     return kernel.model_copy(update=changed)
@@ -191,7 +225,7 @@ def _part(term: Term) -> str:
         case Linear():
             return "trend"
         case Changepoint():
-            return "change"
+            return "window" if within(term) else "change"
         case Constant():
             return "constant"
     return "level"
@@ -205,8 +239,11 @@ def _said(part: Term, smooth: str = "") -> str:
     match part:
         case Product():
             return " × ".join(sorted(_said(factor, smooth) for factor in part.factors.values()))
+        case Changepoint() if (inside := within(part)) is not None:
+            return f"[{_said(inside, smooth)}]"
         case Changepoint():
-            return f"({_said(part.before, smooth)} | {_said(part.after, smooth)})"
+            sides = (_said(side, smooth) if side else "" for side in (part.before, part.after))
+            return f"({' | '.join(sides)})"
         case Matern() | Rbf() | RationalQuadratic() if smooth:
             return smooth
         case Matern():

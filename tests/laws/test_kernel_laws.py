@@ -15,7 +15,10 @@ GIVEN = {
     "low_rank": [{"columns": ["b"], "rank": 2}],
     "sum": [{"terms": TERMS}, {"terms": {"cycle": {"kind": "product", "factors": TERMS}, "white": {"kind": "white"}}}],
     "product": [{"factors": TERMS}],
-    "changepoint": [{"before": {"kind": "rbf"}, "after": {"kind": "matern", "nu": 1.5}, "column": "a"}],
+    "changepoint": [
+        {"before": {"kind": "rbf"}, "after": {"kind": "matern", "nu": 1.5}, "column": "a"},
+        {"after": {"kind": "changepoint", "before": {"kind": "rbf"}, "column": "a"}, "column": "a"},
+    ],
 }
 EXAMPLES = examples(Kernel, GIVEN)
 
