@@ -185,12 +185,12 @@ def _between_cliffs(part: "Part", centre: np.ndarray, k: int, curvature: float, 
     Between two rows a sharp change point is anywhere alike, and at the rows the likelihood falls: it is flat at the
     centre, and known to the rows.  Half of the distance is taken until neither side is worse than FALLEN.
     """
-    top, away = part(centre)[0], 1 / math.sqrt(max(curvature, 0.0) + 1 / WIDTH**2)
+    top, away = part.value(centre), 1 / math.sqrt(max(curvature, 0.0) + 1 / WIDTH**2)
     is_cliff = False
     for _ in range(HALVINGS):
         ends = np.tile(centre, (2, 1))
         ends[:, k] = np.clip(centre[k] + np.array([-away, away]), *bounds)
-        if top - max(map(part.value, ends)) < FALLEN:
+        if not top - max(map(part.value, ends)) >= FALLEN:  # nor where none of them has a factor
             break
         is_cliff, away = True, 0.5 * away
     return float(f"{1 / away**2:.4g}") if is_cliff else 0.0
