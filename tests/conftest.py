@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loky import ProcessPoolExecutor, process_executor
+from loky import ProcessPoolExecutor
 from preloaded import THREADS, preloaded
 from ruamel.yaml import YAML
 
@@ -202,11 +202,6 @@ class Lasting(ProcessPoolExecutor):
         """Leave them to the next test."""
 
 
-def let_grow() -> None:
-    """Keep loky from ending a process that grows by 300 MB, as one does that imports torch."""
-    process_executor._USE_PSUTIL = False
-
-
 @pytest.fixture(scope="session")
 def workers():
     """Return the pool of all tests in this process, which begins when it is first asked for."""
@@ -214,7 +209,8 @@ def workers():
 
     def pool(*_: Any, **__: Any) -> Lasting:
         if not made:
-            made.append(Lasting(os.cpu_count() or 1, env=THREADS, initializer=let_grow))
+            # loky would end a process that grows by 300 MB, as one does that imports torch.
+            made.append(Lasting(os.cpu_count() or 1, env=THREADS | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e12"}))
             with contextlib.chdir(ROOT):
                 made[0].submit(os.getpid).result()
         return made[0]
