@@ -142,7 +142,15 @@ def test_a_cycle_within_a_window_has_the_evidence_and_its_ends():
     assert re.search(r"repeats every (1|0\.99\d*|1\.0\d*) units? of x, but only from x \d\S* until x 6\.\d", said_of)
     plug_in = fitted.predict([8.0, 11.0], hyperparameters={"kind": "plug_in"})
     assert plug_in.sd_f.max() < 0.01  # there is nothing beyond
-    # Between two rows the places may be anywhere, and no further off: draws of them are of use.
+
+
+def test_the_ends_of_a_window_may_be_anywhere_between_two_rows_and_no_further_off():
+    rng, x = np.random.default_rng(0), np.linspace(0, 10, 100)
+    y = 0.3 * x + np.where((x > 3) & (x < 6.5), 1.2 * np.sin(2 * np.pi * x / 0.7), 0) + 0.2 * rng.standard_normal(100)
+    cycle = Periodic(period_length=PositiveHyperparameter(upper=5.0))
+    structure = structures.Structure((Linear(), window(cycle)), Model())
+    found = structures.fit_structure(gp.Dataset(x=x[:, None], y=y, columns=("x",)), structure)
+    fitted = gp.fit(x, y, model=found.model, train={"restarts": 0})
     assert not fitted.mixture({"kind": "laplace"}).draws.alarms(plateaus=False)
 
 
