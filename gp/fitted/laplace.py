@@ -174,19 +174,23 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     measured = fine_curvature(part, centre[drawn], np.minimum(LONGEST, step / GRID))
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measured])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
+    top = part.value(centre[drawn])
     for k, place in enumerate(drawn):
-        curvature[k, k] = max(curvature[k, k], _between_cliffs(part, centre[drawn], k, curvature[k, k], bounds[place]))
+        cliffs = _between_cliffs(part, centre[drawn], top, k, curvature[k, k], bounds[place])
+        curvature[k, k] = max(curvature[k, k], cliffs)
     return Mode(start, value, drawn, curvature, centre)
 
 
-def _between_cliffs(part: "Part", centre: np.ndarray, k: int, curvature: float, bounds: np.ndarray) -> float:
+def _between_cliffs(
+    part: "Part", centre: np.ndarray, top: float, k: int, curvature: float, bounds: np.ndarray
+) -> float:
     """Return the curvature of element k that a place where the likelihood falls off on both sides stands for; else 0.
 
     Between two rows a sharp change point is anywhere alike, and at the rows the likelihood falls: it is flat at the
-    centre, and known to the rows.  Half of the distance is taken until neither side is worse than FALLEN.
+    centre, where the objective is `top`, and known to the rows.  Half of the distance is taken until neither side is
+    worse than FALLEN.
     """
-    top, away = part.value(centre), 1 / math.sqrt(max(curvature, 0.0) + 1 / WIDTH**2)
-    is_cliff = False
+    is_cliff, away = False, 1 / math.sqrt(max(curvature, 0.0) + 1 / WIDTH**2)
     for _ in range(HALVINGS):
         ends = np.tile(centre, (2, 1))
         ends[:, k] = np.clip(centre[k] + np.array([-away, away]), *bounds)
