@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Certificate(Text):
     predictions: str
     draws: Draws | None  # that predictions are made at; None where hyperparameters are plugged in
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
+    quadrature: float | None  # nats by which averages along steps are off; None where rows are no such averages
     gaining: float | None  # what the last steps gained, nats, where training ended for want of steps
 
     @property
@@ -111,6 +112,11 @@ class Certificate(Text):
             )
         if self.condition_number is not None and self.condition_number > ILL_CONDITIONED:
             alarms.append(f"the covariance's condition number is {self.condition_number:.1e}: raise the noise")
+        if self.quadrature is not None and self.quadrature > CONVERGED:
+            alarms.append(
+                f"steps are wide for how fast the function changes: its averages along them are {self.quadrature:.2g} "
+                "nats off: take shorter steps, or give the lengthscale a `lower` as long as they are"
+            )
         if self.copies > COPIES:
             alarms.append(
                 f"{self.copies:.0%} of the rows repeat both inputs and target of another row: noise is learnt too "
@@ -265,13 +271,19 @@ def certify(
         scarce=f"{gp.total} for {len(names)} hyperparameters" if gp.total < SCARCE * len(names) else "",
         predictions=predictions,
         draws=mixture.draws if mixture else None,
-        adam_gap=_adam_gap(problem, vector, curvature, value) if by_adam and search and not gp.auxiliary else None,
+        adam_gap=round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
+        if by_adam and search and not gp.auxiliary
+        else None,
+        quadrature=_quadrature(problem, vector) if gp.scope.step is not None and problem.inference.is_dense else None,
     )
 
 
-def _adam_gap(problem: Problem, vector: np.ndarray, curvature: np.ndarray, value: float) -> float:
-    """Return how many nats the optimum near `vector` is better."""
-    return round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
+def _quadrature(problem: Problem, vector: np.ndarray) -> float:
+    """Return how far, in nats, the likelihood is from that by twice as many nodes along each row's step."""
+    problem.parameters.set(vector)
+    finer = replace(problem.gp, nodes=2 * problem.gp.nodes, workspace={})
+    by_few, by_more = (problem.inference.evaluate(gp, gradient=False)[0] for gp in (problem.gp, finer))
+    return round(abs(by_more - by_few), PLACES)
 
 
 def _copies(data: Dataset) -> float:

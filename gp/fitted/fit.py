@@ -50,8 +50,8 @@ def fit(
 
     Columns of a DataFrame that hold text, or pandas' categories, are categorical inputs: a kernel of kind `categorical`
     reads them, as the default one does.  `noise_sd` (n,) is each y's standard deviation, for noise of kind known.
-    With a `step` of the shape of x, each y is the mean of the function from x − step/2 to x + step/2 (of a layer, of an
-    hour); predictions are at points.
+    With a `step` of the shape of x (or one number for all rows of one input), each y is the mean of the function from
+    x − step/2 to x + step/2 (of a layer, of an hour); predictions are at points.
     `model`, `inference` and `train` are as in params.yaml; each has a default.  The `seed` chooses rows where there are
     many.  Raises InputError if they, or the data, have faults.
     """
@@ -160,18 +160,19 @@ def log_marginal_likelihood(
     y: ArrayLike,
     *,
     noise_sd: ArrayLike | None = None,
+    step: ArrayLike | None = None,
     model: Written = None,
     inference: Written = None,
     gradient: bool = False,
     **others: object,
 ) -> float | tuple[float, dict[str, float | list[float]]]:
-    """Return log p(y | x) in nats at the specs' own hyperparameters, without training.
+    """Return log p(y | x) in nats at the specs' own hyperparameters, without training; the data are as in `fit`.
 
     With `gradient`, return it beside its derivative by each free hyperparameter in the data's units.
     """
-    refuse(others, ("model", "inference", "noise_sd", "gradient"))
+    refuse(others, ("model", "inference", "noise_sd", "step", "gradient"))
     specs = parse_all(model=(Model, model), inference=(Inference, inference))
-    data = _dataset(x, y, noise_sd)
+    data = _dataset(x, y, noise_sd, step)
     check_noise_sd(data, specs["model"])
     gp = specs["model"].build(data)
     method = specs["inference"].choices(gp)[0].method
@@ -225,5 +226,6 @@ def _dataset(
     names = columns or default_columns(inputs.shape[-1] if np.ndim(inputs) else 1)
     sd = None if noise_sd is None else as_array("noise_sd", noise_sd)
     along = None if step is None else as_array("step", step)
-    along = along[:, None] if along is not None and along.ndim == 1 else along
+    if along is not None and len(names) == 1 and along.ndim < 2:
+        along = np.full((len(inputs), 1), along) if along.ndim == 0 else along[:, None]
     return Dataset(x=inputs, y=as_array("y", y), noise_sd=sd, columns=names, levels=levels, step=along)

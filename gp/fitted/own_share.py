@@ -47,14 +47,14 @@ def own_share(gp: GaussianProcess, method: Method) -> OwnShare:
     shift, ratio = np.zeros(gp.n), np.ones(gp.n)
     most = np.argsort(-pull, kind="stable")[: int(WORK / gp.n**3)]
     for row in tqdm(most.tolist(), desc="leave out", disable=None, leave=False, delay=1.0):
-        others, at = gp.without(row), gp.sites[row : row + 1]
+        others, here = gp.without(row), slice(row, row + 1)
         settled = Settled(Problem(others, method), others.parameters.vector)
         try:
             others.parameters.set(settled.full(vector[: settled.p]))
-            moments = method.condition(others).moments(at)
+            moments = method.condition(others).moments(gp.sites[here])
         except NotPositiveDefinite:
             continue
         shift[row] = moments.mean[0] - mean[row]
-        ratio[row] = np.sqrt(moments.variance[0] + others.noise_variance(at)[0]) / sd[row]
+        ratio[row] = np.sqrt(moments.variance[0] + others.noise_variance(gp.x[here])[0]) / sd[row]
     gp.parameters.set(vector)
     return OwnShare(shift, ratio)

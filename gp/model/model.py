@@ -17,7 +17,7 @@ from ..transforms import Transform
 from .choice import KernelSearch, Search
 from .kernels import Categorical, Kernel, Matern, Product, Sum
 from .means import Constant, Mean
-from .nodes import along
+from .nodes import NODES, along
 from .noise import Gaussian, Noise
 from .noise.base import NoiseModel
 from .repeats import Repeats, find_repeats
@@ -143,6 +143,7 @@ class GaussianProcess:
     workspace: dict[str, Any] = field(default_factory=dict)
     table: TableStatistics | None = None
     repeats: Repeats | None = None
+    nodes: int = NODES  # of each row whose target is a mean along a step
 
     @property
     def n(self) -> int:
@@ -187,7 +188,7 @@ class GaussianProcess:
     @cached_property
     def sites(self) -> torch.Tensor:
         """Return x, or, where targets are means along steps, the nodes (n, q, d) of these (gp.model.nodes)."""
-        return self.x if self.scope.step is None else along(self.x, self.scope.step)
+        return self.x if self.scope.step is None else along(self.x, self.scope.step, self.nodes)
 
     @cached_property
     def y(self) -> torch.Tensor:

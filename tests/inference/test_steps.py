@@ -249,3 +249,25 @@ def test_what_knows_rows_at_points_alone_is_refused(tmp_path):
     assert one.predict(one.data.x[:3], joint=True).sample(2, seed=0).shape == (2, 3)
     periodic = fitted(rows(d=1), Harmonic(), kernel=PERIODIC)
     assert len(periodic.sample_paths(2, seed=0)) == 2  # its weights are of points
+
+
+def test_rows_left_out_of_steps_under_noise_that_changes_have_a_density_each():
+    x = np.linspace(0, 10, 14)
+    fit = library.fit(x, np.sin(x), step=0.5, model={"noise": {"kind": "heteroscedastic"}})
+    assert np.isfinite(fit.leave_one_out.to_numpy()).all()
+
+
+def test_one_step_is_that_of_every_row_and_the_likelihood_takes_it_too():
+    x = np.linspace(0, 10, 14)
+    one, each = (library.log_marginal_likelihood(x, np.sin(x), step=step) for step in (0.5, np.full(14, 0.5)))
+    assert one == each != library.log_marginal_likelihood(x, np.sin(x))
+
+
+@pytest.mark.parametrize(("step", "alarms"), [(0.5, 0), (6.0, 1)])
+def test_an_alarm_says_where_nodes_are_too_far_apart_for_the_function(step, alarms):
+    x = np.linspace(0, 10, 30)
+    y = np.sin(2 * x) * np.sin(step) / step + 0.02 * np.random.default_rng(0).standard_normal(30)
+    model = {"kernel": {"kind": "rbf", "lengthscale": {"fixed": 0.6}}, "noise": {"sd": {"fixed": 0.02}}}
+    found = library.fit(x, y, step=step, model=model).certificate
+    assert sum("steps are wide" in alarm for alarm in found.alarms) == alarms
+    assert (found.quadrature > 0.05) == bool(alarms)
