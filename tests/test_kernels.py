@@ -668,3 +668,5 @@ def test_a_term_for_each_column_is_short_for_terms_of_their_names():
     terms = {"depth_m": {**each, "columns": ["depth [m]"]}, "b": {**each, "columns": ["b"]}}
     assert short == parse(Kernel, {"kind": "sum", "terms": terms}, "kernel")
     assert parse(Kernel, short.to_dict(), "kernel") == short
+    others = parse(Kernel, {"kind": "sum", "each": each, "columns": ["ß", "Größe", "Grüße"]}, "kernel")
+    assert list(others.terms) == ["term_1", "Gr_e", "Gr_e_3"]

@@ -129,7 +129,7 @@ FAULTS = {
         "{kind: rbf, lengthscale: 0.5}",
         "{kind: sum, each: {kind: rbf}}",
         [
-            f"{SINE}.model.kernel: `each` needs a list of columns, of distinct names (got columns: None): write "
+            f"{SINE}.model.kernel: `each` needs a list of distinct columns (got columns: None): write "
             "`columns: [a, b]` beside it"
         ],
     ),
@@ -141,9 +141,26 @@ FAULTS = {
     "a term for each column, and others": (
         "{kind: rbf, lengthscale: 0.5}",
         "{kind: sum, each: {kind: rbf, columns: [x]}, columns: [x]}",
+        [f"{SINE}.model.kernel: `each` has columns (['x']): write them beside `each`, not in it"],
+    ),
+    "a term for each column, misspelt": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: {kind: rbf}, colums: [x]}",
         [
-            f"{SINE}.model.kernel: `each` is a kernel without columns, beside `columns` and no `terms`: write `each: "
-            "{kind: periodic}` and `columns: [a, b]`, or `terms` alone"
+            f"{SINE}.model.kernel: 'colums' is no key beside `each` (known: each, columns): did you mean columns?",
+        ],
+    ),
+    "a term for each column, of a kind alone": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: rbf, columns: [x]}",
+        [f"{SINE}.model.kernel: `each` must be a mapping such as {{kind: …}} (got 'rbf'): write `each: {{kind: rbf}}`"],
+    ),
+    "a term for each column, of several": (
+        "{kind: rbf, lengthscale: 0.5}",
+        "{kind: sum, each: {kind: product, factors: {a: {kind: rbf}}}, columns: [x]}",
+        [
+            f"{SINE}.model.kernel: `each` is a kernel of one column, and one of kind product reads none of its own: "
+            "write the `terms` one by one"
         ],
     ),
     "a term whose name DVC cannot address": (

@@ -99,7 +99,8 @@ class Asked:
     def update(self, x: Any, y: Any, noise_sd: Any = None) -> "Fitted":
         """Return the model with new rows, x (m, d) or (m,) and y (m,), hyperparameters kept, in O(n²).
 
-        Its `surprise` says whether they are what was expected, and whether a refit is due.  Exact inference alone.
+        Its `surprise` says whether they are what was expected, and whether a refit is due.  Exact inference alone; new
+        rows are of the function at points, also where those so far are means along steps.
         """
         later: Fitted = import_module("..asked.update", __package__).update(self, x, y, noise_sd)
         return later

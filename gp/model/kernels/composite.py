@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from ...parameters.hyperparameters import Positive, Real
 from ...parameters.scope import Scope
-from ...spec import Fault, InputError, OneOf, Spec, parse
+from ...spec import Fault, InputError, OneOf, Spec, parse, suggest
 from . import categorical, features, periodic, stationary
 from .changepoint import Changepoint
 from .leaf import refuse_amplitude, scale
@@ -36,21 +36,33 @@ class Sum(Spec):
         if not isinstance(written, Mapping) or "each" not in written:
             return written
         each, columns = written["each"], written.get("columns")
-        rest = {key: value for key, value in written.items() if key not in ("each", "columns")}
-        if "terms" in rest or not isinstance(each, Mapping) or "columns" in each:
-            fix = "write `each: {kind: periodic}` and `columns: [a, b]`, or `terms` alone"
-            raise InputError(Fault("", "`each` is a kernel without columns, beside `columns` and no `terms`", fix))
-        names = [re.sub(r"[^A-Za-z0-9_-]+", "_", str(column)).strip("_") for column in columns] if columns else []
-        if not isinstance(columns, list) or not names or len(set(names)) < len(names):
-            why = f"`each` needs a list of columns, of distinct names (got columns: {columns!r})"
+        for key in written:
+            if key not in ("kind", "each", "columns"):
+                known, fix = suggest(str(key), ("each", "columns"))
+                raise InputError(Fault("", f"{key!r} is no key beside `each`{known}", fix or "leave it out"))
+        if not isinstance(each, Mapping):
+            fix = f"write `each: {{kind: {each}}}`" if isinstance(each, str) else ""
+            raise InputError(Fault("", f"`each` must be a mapping such as {{kind: …}} (got {each!r})", fix))
+        if "columns" in each:
+            raise InputError(
+                Fault("", f"`each` has columns ({each['columns']!r})", "write them beside `each`, not in it")
+            )
+        if not isinstance(columns, list) or not columns or len(set(map(str, columns))) < len(columns):
+            why = f"`each` needs a list of distinct columns (got columns: {columns!r})"
             raise InputError(Fault("", why, "write `columns: [a, b]` beside it"))
         try:
-            parse(Kernel, {**each, "columns": columns[:1]}, "each")
+            parsed = parse(Kernel, each, "each")
         except InputError as error:
             own = error.faults[0]
             raise InputError(Fault("", f"{own.path}: {own.why}", own.fix)) from None
-        terms = zip(names, columns, strict=True)
-        return rest | {"terms": {name: {**each, "columns": [column]} for name, column in terms}}
+        if "columns" not in type(parsed).model_fields:
+            why = f"`each` is a kernel of one column, and one of kind {each.get('kind')} reads none of its own"
+            raise InputError(Fault("", why, "write the `terms` one by one"))
+        terms = dict[str, Any]()
+        for k, column in enumerate(columns):
+            name = re.sub(r"[^A-Za-z0-9_-]+", "_", str(column)).strip("_") or "term"
+            terms[f"{name}_{k + 1}" if name in terms or name == "term" else name] = {**each, "columns": [column]}
+        return {"kind": "sum", "terms": terms}
 
     def build(self, scope: Scope, path: str, *, share: float = 1.0, factor: bool = False) -> kernels.Kernel:
         """Return gpytorch's AdditiveKernel of the terms, in order.
