@@ -11,6 +11,7 @@ from scipy.stats import boxcox_llf, lognorm, yeojohnson_llf
 
 import gp
 from gp.dataset import Dataset
+from gp.fitted.laplace import draw, with_spread
 from gp.fitted.mixture import Mixture
 from gp.forecast import Forecast
 from gp.origins import predict_after
@@ -207,6 +208,46 @@ def test_a_power_is_drawn_with_a_saved_model_and_a_forecast_after_more_rows(of_p
     plain = replace(update.mixture().draws, log_weights=fitted.mixture().draws.log_weights)
     kept = Mixture.of(update.gp, update.mixture().method, plain).forecasts(update.gp.inputs(NEW[:, None]), None)
     np.testing.assert_allclose(after.y.quantile(0.9), kept.y.quantile(0.9), rtol=1e-9)
+
+
+def test_an_optimum_that_gets_no_draws_changes_none_of_those_with_a_power(of_power):
+    fitted = of_power[1]
+    known = with_spread(fitted.gp, fitted.gp, fitted.inference, fitted.modes)
+    far = replace(known[0], nats=known[0].nats - 30)
+    parameters, places = fitted.gp.parameters, np.arange(len(known[0].vector))
+    vectors, ratios = draw([known[0], far], parameters, places, 16)
+    alone, expected = draw(known[:1], parameters, places, 16)
+    np.testing.assert_array_equal(vectors, alone)
+    np.testing.assert_array_equal(ratios, expected)
+    # With all else held there is still a power to draw.
+    held = replace(known[0], drawn=places[:0], curvature=np.zeros((0, 0)))
+    (only,) = with_spread(fitted.gp, fitted.gp, fitted.inference, [held])
+    vectors, _ = draw([only], parameters, places, 16)
+    assert (vectors[:, :-1] == held.centre).all()
+    assert len(np.unique(vectors[:, -1])) == 16
+
+
+@pytest.mark.parametrize("x", [X[:9], X[:1]], ids=["constant", "one row"])
+def test_a_power_of_a_y_that_does_not_vary_is_harmless(x):
+    fitted = gp.fit(x, np.full(len(x), 3.0), model={**RBF, "transform": "box_cox"}, train=FAST)
+    assert fitted.predict([1.0]).mean == pytest.approx(3, rel=1e-4)
+    assert fitted.mixture().draws.units[:, 2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("transform", "y", "low"), [("box_cox", 14.0, 0.003), ("sqrt", 0.1, 0.05)])
+def test_a_row_is_as_surprising_as_its_density_is_low_among_those_inside_the_domain(of_power, transform, y, low):
+    fitted = replace(of_power[1])
+    if transform == "sqrt":
+        of_sqrt = (0.8 + 0.6 * np.random.default_rng(0).standard_normal(20)) ** 2
+        fitted = gp.fit(X[::3], of_sqrt, model={**RBF, "transform": "sqrt"}, train=FAST)
+    t = np.append(y, np.geomspace(1e-6, 1e4, 6001))
+    forecast = fitted.predict(np.full(len(t), 9.0)).y
+    density = forecast.log_density(t)
+    of_z = density - fitted.model.transform.log_slope(t)
+    share = np.exp(density[1:])
+    expected = np.trapezoid(share * (of_z[1:] <= of_z[0]), t[1:]) / np.trapezoid(share, t[1:])
+    assert forecast.cdf(np.zeros(1))[0] > low
+    assert fitted.update([9.0], [y]).surprise.probability == pytest.approx(expected, abs=0.06)
 
 
 def test_a_power_of_noise_with_rows_of_its_own_is_learnt_too():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gp
+from gp.asked.update import inside
 from gp.fitted.mixture import Mixture
 
 RNG = np.random.default_rng(7)
@@ -116,3 +117,16 @@ def test_what_cannot_be_appended_to_says_so():
         fitted.update(NEW_X, NEW_Y, noise_sd=[1, 1, 1])
     with pytest.raises(gp.InputError, match="x has 3 rows but y has 2"):
         fitted.update(NEW_X, NEW_Y[:2])
+
+
+def test_simulated_rows_above_an_end_are_those_of_all_that_are():
+    mean, root = np.array([0.3, -0.2]), np.linalg.cholesky([[1.0, 0.6], [0.6, 0.8]])
+    white = np.random.default_rng(0).standard_normal((20_000, 2))
+    every = mean + white @ root.T
+    above = every[(every > -0.1).all(axis=1)]
+    found, logs = inside(mean, root, -0.1, white)
+    rows, weights = mean + found @ root.T, np.exp(logs)
+    assert rows.min() > -0.1 - 1e-12
+    assert weights.mean() == pytest.approx(len(above) / len(every), abs=0.01)
+    np.testing.assert_allclose(weights @ rows / weights.sum(), above.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(np.cov(rows.T, aweights=weights), np.cov(above.T), atol=0.02)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
+from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import chi2
 
 from ..dataset import Dataset, TableStatistics, as_array, checked
 from ..fitted.columns import inputs_of
+from ..fitted.draws import weighted_quantiles
 from ..fitted.fitted import Fitted
 from ..fitted.mixture import Kept, Mixture
 from ..fitted.pareto import effective
@@ -42,7 +44,8 @@ class Surprise:
 
     `lower` and `upper` are where it lies in 95 of 100 cases if the model is right, and `probability` that of a density
     as low.  Where y is transformed, both are of the density of the transform, to which these rows' own log slopes are
-    added: what is odd does not depend on the units of y.  `refit` are the reasons to fit again; `learnt_on` is the
+    added: what is odd does not depend on the units of y.  Rows outside the transform's domain are refused, so that the
+    cases are those inside.  `refit` are the reasons to fit again; `learnt_on` is the
     number of rows that the last fit had.
     """
 
@@ -184,21 +187,21 @@ def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) 
     unit, transform = k * math.log(scale), fitted.model.transform
     slopes = 0.0 if transform is None else float(transform.log_slope(new.observed).sum())
     refit = []
-    if mixture is None:
+    logs = np.zeros(1) if mixture is None else mixture.draws.log_weights
+    density = float(np.logaddexp.reduce(logs + gained)) - unit
+    joint = fitted.joint(new.x)
+    noise = _noise(joint, new)
+    if mixture is None and (transform is None or not math.isfinite(transform.lowest)):
         # log N(y | μ, C) is −½ χ²_k less what does not depend on y.
-        joint = fitted.joint(new.x)
-        covariance = joint.covariances[0] + np.diag(_noise(joint, new)[0])
+        covariance = joint.covariances[0] + np.diag(noise[0])
         most = -0.5 * (np.linalg.slogdet(covariance)[1] + k * math.log(2 * math.pi))
-        density = float(gained[0]) - unit
         probability = float(chi2.sf(2 * (most - density), k))
         lower, upper = (most - 0.5 * float(chi2.ppf(level, k)) for level in (0.975, 0.025))
     else:
-        logs = mixture.draws.log_weights
-        density = float(np.logaddexp.reduce(logs + gained)) - unit
-        joint = fitted.joint(new.x)
-        simulated = _densities(joint, _noise(joint, new), transform)
-        lower, upper = (float(end) for end in np.quantile(simulated, [0.025, 0.975]))
-        probability = float((simulated <= density).mean())
+        simulated, shares = _densities(joint, noise, transform)
+        lower, upper = weighted_quantiles(simulated, shares)
+        probability = min(float(shares[simulated <= density].sum()), 1.0)
+    if mixture is not None:
         share = effective(logs + gained) / effective(logs)
         if share < FEW:
             refit.append(f"{share:.0%} of what the draws of hyperparameters said before is left")
@@ -214,15 +217,27 @@ def _noise(joint: Joint, new: Dataset) -> np.ndarray:
     return joint.noise if new.noise_sd is None else np.broadcast_to(new.noise_sd**2, joint.noise.shape)
 
 
-def _densities(joint: Joint, noise: np.ndarray, one: Transform | None) -> np.ndarray:
-    """Return the log densities of SIMULATED sets of new rows, drawn from the mixture, under it: those of `one` z."""
+def _densities(joint: Joint, noise: np.ndarray, one: Transform | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log densities of SIMULATED sets of new rows, drawn from the mixture, under it, and their shares.
+
+    Densities are those of `one` z.  Sets are of rows inside the domain of y, `inside`.
+    """
     rng, (s, k), of = np.random.default_rng(0), joint.means.shape, joint.transform
     roots = [np.linalg.cholesky(joint.covariances[i] + np.diag(noise[i])) for i in range(s)]
     which = rng.choice(s, SIMULATED, p=joint.weights / joint.weights.sum())
     white = rng.standard_normal((SIMULATED, k))
+    logs = np.zeros(SIMULATED)
+    for i in np.unique(which):
+        low = -math.inf if of is None else float(of.each(i).lowest)
+        if math.isfinite(low):
+            mine = which == i
+            white[mine], logs[mine] = inside(joint.means[i], roots[i], low, white[mine])
     rows = np.array([joint.means[i] + roots[i] @ z for i, z in zip(which, white, strict=True)])
     several = of if of is not None and of.is_mixed else None
-    y = several.each(which).of(rows) if several else rows
+    y = rows
+    if several:  # rounding may put a row at an end of the domain, where densities have no ratio
+        low, high = several.domain
+        y = np.clip(several.each(which).of(rows), np.nextafter(low, np.inf), np.nextafter(high, -np.inf))
     each = []
     for i, (mean, root) in enumerate(zip(joint.means, roots, strict=True)):
         own = several.each(i) if several else None
@@ -230,4 +245,21 @@ def _densities(joint: Joint, noise: np.ndarray, one: Transform | None) -> np.nda
         density = -0.5 * ((z**2).sum(axis=0) + k * math.log(2 * math.pi)) - np.log(np.diag(root)).sum()
         each.append(density + (own.log_slope(y) - one.log_slope(y)).sum(axis=1) if own and one else density)
     with np.errstate(divide="ignore"):
-        return np.asarray(np.logaddexp.reduce(np.log(joint.weights)[:, None] + np.array(each), axis=0))
+        found = np.logaddexp.reduce(np.log(joint.weights)[:, None] + np.array(each), axis=0)
+    return np.asarray(found), np.exp(logs - np.logaddexp.reduce(logs))
+
+
+def inside(mean: np.ndarray, root: np.ndarray, low: float, white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return white noise (N, k) whose rows z = `mean` + `root` noise are above `low`, and its log weights (N,).
+
+    One row after the other is drawn from its normal given those before, cut off at `low`; the weight is the product of
+    the probabilities above it, so that weighted sets are of the normal of all rows, cut off  (Geweke 1991, GHK).
+    `white` (N, k) is without the cut.
+    """
+    found, logs = np.empty_like(white), np.zeros(len(white))
+    for j in range(len(mean)):
+        end = (low - mean[j] - found[:, :j] @ root[j, :j]) / root[j, j]
+        share = np.maximum(ndtr(-white[:, j]) * ndtr(-end), np.finfo(float).tiny)
+        found[:, j] = np.maximum(-ndtri(share), end)
+        logs += log_ndtr(-end)
+    return found, logs

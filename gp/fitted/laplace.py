@@ -91,20 +91,24 @@ class Mode:
         return np.asarray((upper * np.sign(np.diagonal(upper))[:, None]).T)
 
     @property
+    def free(self) -> int:
+        """Return how many elements are drawn, λ with them."""
+        return len(self.drawn) + bool(self.power)
+
+    @property
     def log_volume(self) -> float:
         """Return log ∫ exp(−½ (θ − θ̂)ᵀ(H + Λ)(θ − θ̂)) dθ."""
-        free = len(self.drawn) + bool(self.power)
         sd = self.power.sd if self.power else 1.0
-        return 0.5 * free * math.log(2 * math.pi) + float(np.linalg.slogdet(self.root)[1]) + math.log(sd)
+        return 0.5 * self.free * math.log(2 * math.pi) + float(np.linalg.slogdet(self.root)[1]) + math.log(sd)
 
     def draw(self, count: int) -> np.ndarray:
         """Return quasi-random draws (count, P), with λ P + 1: a scrambled Sobol sequence, always the same."""
         vectors, k = np.tile(self.centre, (count, 1)), len(self.drawn)
-        if not (k and count):
+        if not self.free:
             return vectors
         from scipy.stats import qmc  # noqa: PLC0415 - its import takes 0.3 s
 
-        points = qmc.Sobol(k + bool(self.power), seed=SEED).random(1 << (count - 1).bit_length())[:count]
+        points = qmc.Sobol(self.free, seed=SEED).random(1 << (count - 1).bit_length())[:count]
         points = np.clip(points, 1e-12, 1 - 1e-12)
         vectors[:, self.drawn] += ndtri(points[:, :k]) @ self.root.T
         if not self.power:
@@ -238,14 +242,11 @@ def draw(
     evidence = np.array([mode.nats + weak(mode.centre[None])[0] + mode.log_volume for mode in modes])
     shares = np.exp(evidence - evidence.max())
     counts = np.round(count * shares / shares.sum()).astype(int).tolist()
-    if not any(len(mode.drawn) for mode in modes):
+    if not any(mode.free for mode in modes):
         counts = [1] * len(modes)  # there is nothing to draw
-    vectors = np.concatenate([mode.draw(n) for mode, n in zip(modes, counts, strict=True)])
-    logs = [
-        mode.log_density(vectors, hyperparameters) + math.log(n / sum(counts))
-        for mode, n in zip(modes, counts, strict=True)
-        if n
-    ]
+    shared = [(mode, n) for mode, n in zip(modes, counts, strict=True) if n]
+    vectors = np.concatenate([mode.draw(n) for mode, n in shared])
+    logs = [mode.log_density(vectors, hyperparameters) + math.log(n / sum(counts)) for mode, n in shared]
     return vectors, weak(vectors) - np.logaddexp.reduce(logs, axis=0)
 
 
@@ -254,6 +255,7 @@ def with_spread(gp: GaussianProcess, learnt: GaussianProcess, method: Method, mo
 
     `learnt` is over the rows learnt on, `gp` over all.  By differences of the likelihood and its gradient by λ, the
     density of λ and hyperparameters θ is normal at each optimum: the variance of λ is over θ, which leans on it.
+    All get a power or, where one has no factor beside the learnt power, none: draws of all have the same elements.
     """
     transform, before = gp.spec.transform, gp.parameters.vector
     if not (isinstance(transform, BoxCox | YeoJohnson) and transform.learnt):
@@ -263,23 +265,20 @@ def with_spread(gp: GaussianProcess, learnt: GaussianProcess, method: Method, mo
     between = transform.likely(transform.of(gp.scope.y * gp.scope.y_scale + gp.scope.y_offset))
     models = [at_power(learnt, units_at(gp, best + step)) for step in (-POWER_STEP, 0.0, POWER_STEP)]
     found = []
-    for mode in modes:
-        if not len(mode.drawn):
-            return list(modes)
-        parts = [Part(Problem(moved, method), mode.centre, mode.drawn) for moved in models]
-        try:
+    try:
+        for mode in modes:
+            parts = [Part(Problem(moved, method), mode.centre, mode.drawn) for moved in models]
             values, slopes = zip(*(part(mode.centre[mode.drawn]) for part in parts), strict=True)
-        except NotPositiveDefinite:
-            return list(modes)
-        nats = [value + moved.log_jacobian for value, moved in zip(values, models, strict=True)]
-        curvature, cross = (
-            -(nats[0] - 2 * nats[1] + nats[2]) / POWER_STEP**2,
-            -(slopes[2] - slopes[0]) / (2 * POWER_STEP),
-        )
-        slope = -mode.root @ (mode.root.T @ cross)
-        precision = max(curvature + float(cross @ slope), 1 / WIDEST**2)
-        sd = float(f"{precision**-0.5:.2g}")
-        rounded = np.array([float(f"{value:.3g}") for value in slope])  # as far as machines agree
-        found.append(replace(mode, power=Power(transform.power, sd, rounded, between)))
-    gp.parameters.set(before)
+            nats = [value + moved.log_jacobian for value, moved in zip(values, models, strict=True)]
+            curvature = -(nats[0] - 2 * nats[1] + nats[2]) / POWER_STEP**2
+            cross = -(slopes[2] - slopes[0]) / (2 * POWER_STEP)
+            slope = -mode.root @ (mode.root.T @ cross)
+            precision = max(curvature + float(cross @ slope), 1 / WIDEST**2)
+            sd = float(f"{precision**-0.5:.2g}")
+            rounded = np.array([float(f"{value:.3g}") for value in slope])  # as far as machines agree
+            found.append(replace(mode, power=Power(transform.power, sd, rounded, between)))
+    except NotPositiveDefinite:
+        return list(modes)
+    finally:
+        gp.parameters.set(before)
     return found

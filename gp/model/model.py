@@ -73,9 +73,9 @@ class Model(Spec):
         return self.over(data)._build(data)
 
     def _build(self, data: Dataset) -> "GaussianProcess":
-        x_offset, x_scale = _location_and_scale(data.x, self.standardize.x)
+        x_offset, x_scale = location_and_scale(data.x, self.standardize.x)
         y = self.transformed(data)
-        y_offset, y_scale = _location_and_scale(y[:, None], self.standardize.y)
+        y_offset, y_scale = location_and_scale(y[:, None], self.standardize.y)
         if data.table:
             x_offset, x_scale = data.table.x if self.standardize.x else (x_offset, x_scale)
             y_offset, y_scale = data.table.y if self.standardize.y else (y_offset, y_scale)
@@ -286,7 +286,7 @@ class GaussianProcess:
         return torch.from_numpy(np.ascontiguousarray((x - self.scope.x_offset) / self.scope.x_scale))
 
 
-def _location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+def location_and_scale(values: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and population sd, or 0 and 1; a constant column keeps the scale 1."""
     d = values.shape[1]
     if not standardize:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .model import GaussianProcess
+from .model import GaussianProcess, location_and_scale
 
 
 class Units(NamedTuple):
@@ -17,11 +17,9 @@ class Units(NamedTuple):
 
 
 def units_at(gp: GaussianProcess, power: float) -> Units:
-    """Return the units of the rows' z at a `power`, standardised if the model says so."""
-    if not gp.spec.standardize.y:
-        return Units(power, 0.0, 1.0)
-    z = _moved(gp, power)[1]
-    return Units(power, float(z.mean()), float(z.std()))
+    """Return the units of the rows' z at a `power`, standardised as a model built at it is."""
+    offset, scale = location_and_scale(_moved(gp, power)[1][:, None], gp.spec.standardize.y)
+    return Units(power, float(offset[0]), float(scale[0]))
 
 
 def at_power(gp: GaussianProcess, units: Units) -> GaussianProcess:
