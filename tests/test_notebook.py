@@ -92,6 +92,7 @@ def test_a_report_is_one_page(fitted, tmp_path):
         "posterior",
         "predicted",
         "residuals",
+        "autocorrelation",
         "calibration",
     ]
     assert not re.search(r'(?:src|href)="(?!data:)', text)

@@ -33,7 +33,7 @@ WAVY = {"kernel": {"kind": "rbf", "ard": True}}
 MODELS = {
     "heteroscedastic": (WAVY | {"noise": {"kind": "heteroscedastic"}}, Exact(), 20),
     "student_t": (WAVY | {"noise": {"kind": "student_t"}}, Exact(), 40),
-    "vecchia": (WAVY, Vecchia(neighbours=4), 30),
+    "vecchia": (WAVY, Vecchia(neighbours=4), 80),
 }
 
 
