@@ -15,9 +15,9 @@ def terms(fit: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
     """Return a row for each term of fit.json's sum of kernels over inputs `columns`; no rows where it is none.
 
     `input` is the one input that the `term` reads, nothing where it reads several; `share` that of the variance, and
-    `share_lower` and `share_upper` the ends of its 95 % interval, where hyperparameters were drawn; `nats` how much the
-    evidence with it is above that without it (gp.fitted.evidence), and `probability` that it is there, at equal odds
-    before, both nothing where that was not computed.
+    `share_lower` and `share_upper` the ends of its 95 % interval, where hyperparameters and terms were drawn; `nats`
+    how much the evidence with it is above that without it (gp.fitted.evidence), and `probability` that it is there, at
+    equal odds before, both nothing where that was not computed.
     """
     shares, nats, written = fit.get("shares", {}), fit.get("evidence", {}), fit.get("kernel", {}).get("terms", {})
     rows = []

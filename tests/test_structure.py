@@ -97,8 +97,61 @@ def test_shares_are_those_of_the_parts_that_made_the_data():
     assert sentences(report, ["a", "b"]) == []
 
 
+LINE = {"kind": "sum", "terms": {"curve": {"kind": "rbf"}, "line": {"kind": "linear"}}}
+
+CURVE = {"kind": "rbf", "lengthscale": {"fixed": 1.5}, "outputscale": {"fixed": 0.5}}
+KNOWN = {
+    "kernel": {"kind": "sum", "terms": {"curve": CURVE, "line": {"kind": "linear", "variance": {"fixed": 1e-6}}}},
+    "noise": {"sd": {"fixed": 0.05}},
+}
+
+
+def explained(fitted):
+    found = shares(fitted.gp, fitted._conditioned, fitted.mixture())
+    return found["shares"], found["share_intervals"]
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "matern"])
+def test_a_share_is_within_its_interval_where_rows_tell_little(kernel):
+    y = 3 * np.random.default_rng(3).standard_normal(60)
+    curve = CURVE | {"kind": kernel, "lengthscale": {"fixed": 0.1}}
+    model = {"kernel": {"kind": "sum", "terms": LINE["terms"] | {"curve": curve}}, "noise": {"sd": {"fixed": 3.0}}}
+    fitted = gp.fit(X[:60], y, model=model, train={"restarts": 0})
+    found, intervals = explained(fitted)
+    for name, ends in intervals.items():
+        assert ends["lower"] <= found[name] <= ends["upper"]
+    of_mean = shares(fitted.gp, fitted._conditioned, None)["shares"]["curve"]
+    assert of_mean < intervals["curve"]["lower"]  # what rows tell of it is less than what it is
+
+
+def test_a_line_beside_a_linear_mean_is_the_means():
+    x = np.linspace(0, 10, 40)
+    y = np.sin(x) + x + 0.3 * np.random.default_rng(0).standard_normal(40)
+    model = {"kernel": LINE, "mean": {"kind": "linear"}}
+    found, intervals = explained(gp.fit(x, y, model=model, train={"restarts": 0}))
+    without = np.var(y - np.polyval(np.polyfit(x, y, 1), x)) / np.var(y)
+    assert found["line"] == intervals["line"]["upper"] == 0.0
+    assert 0.5 * without < found["curve"] < without
+    assert intervals["curve"]["upper"] < 1.3 * without
+
+
+def test_shares_of_rows_that_are_means_along_steps_are_of_such_means():
+    x = np.linspace(0, 10, 40)
+    y = np.sin(x) * np.sin(1.25) / 1.25 + 0.05 * np.random.default_rng(0).standard_normal(40)
+    fitted = gp.fit(x, y, step=np.full(40, 2.5), model=KNOWN, train={"restarts": 0})
+    for found in (explained(fitted)[0], shares(fitted.gp, fitted._conditioned, None)["shares"]):
+        assert sum(found.values()) == pytest.approx(1 - 0.05**2 / np.var(y), abs=0.03)
+
+
+def test_a_method_without_a_covariance_of_rows_gives_no_interval():
+    fitted = gp.fit(X[:20], np.sin(X[:20]), model=KNOWN, inference={"kind": "vecchia"}, train={"restarts": 0})
+    found = shares(fitted.gp, fitted._conditioned, fitted.mixture({"kind": "laplace"}))
+    assert found["shares"]["curve"] > 0.5
+    assert "share_intervals" not in found
+
+
 def test_nothing_is_said_of_a_kernel_that_is_no_sum():
     fitted = gp.fit(X, np.sin(X), model={"kernel": {"kind": "rbf"}}, train={"restarts": 0})
-    assert shares(fitted.gp, fitted._conditioned) == {}
+    assert shares(fitted.gp, fitted._conditioned, None) == {}
     assert "shares" not in fitted.report()
     assert said({"kind": "white"}, {}, share=0.0).endswith("next to nothing of the variance.")

@@ -1,6 +1,7 @@
 """Draws of the hyperparameters, and how well they stand for the posterior: what a model file keeps of it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,9 +57,9 @@ class Draws:
         return {**k, "effective": float(f"{self.effective:.3g}")}
 
 
-def weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> list[float]:
-    """Return the quantiles at TAILS of weighted draws (S,)."""
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray, at: Sequence[float] = TAILS) -> list[float]:
+    """Return the quantiles `at` some levels of weighted draws (S,)."""
     order = np.argsort(values)
     below = np.cumsum(weights[order])
-    places = [min(int(np.searchsorted(below, tail)), len(values) - 1) for tail in TAILS]
+    places = [min(int(np.searchsorted(below, level)), len(values) - 1) for level in at]
     return [float(values[order][place]) for place in places]

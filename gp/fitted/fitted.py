@@ -28,7 +28,7 @@ from .mixture import Mixture, forecasts, in_units, mix
 from .optima import describe
 from .own_share import OwnShare, own_share
 from .settings import as_learnt
-from .shares import share_intervals, shares
+from .shares import shares
 from .uncertainty import FlatMean, Hyperparameters, Laplace, Nuts, Treatment, resolve
 
 if TYPE_CHECKING:
@@ -207,11 +207,11 @@ class Fitted(Asked):
         """
         if path is not None:
             self.page(path)
-        log_prior, found = self.gp.parameters.log_prior(self.vector)[0], shares(self.gp, self._conditioned)
+        log_prior = self.gp.parameters.log_prior(self.vector)[0]
+        found = shares(self.gp, self._conditioned, self.mixture()) if self.gp.terms else {}
         (treatment, why), rows = self.treatment(), self.inference.effective_rows(self.gp)
         return {
-            **({"shares": found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
-            **({"share_intervals": share_intervals(mixture)} if found and (mixture := self.mixture()) else {}),
+            **({**found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
             **({"evidence": gained} if (gained := evidence(self._learnt_on, self.inference)) else {}),
             "fit": {
                 "log_marginal_likelihood": self.log_marginal_likelihood,

@@ -1,60 +1,69 @@
-"""How much of the variance each term of a sum of kernels explains."""
+"""How much of the variance each term of a sum of kernels explains.
+
+A term's share is the variance of its function over the training rows, as these are observed (a row may be a mean along
+a step), over that of what is modelled of y.  Beside a mean with coefficients, what these can explain is the mean's,
+and no term's: a line beside `mean: linear` (gp.inference.centred).  Shares need not add up to one less that of the
+noise, as terms covary.  Of many rows some are used, always the same.
+"""
+
+from typing import Any
 
 import numpy as np
 
-from ..inference.centred import covariances
+from ..inference.centred import apart_from_mean, of_rows
 from ..inference.method import Conditioned
 from ..model.model import GaussianProcess
-from .draws import weighted_quantiles
+from .draws import TAILS, weighted_quantiles
 from .mixture import Mixture
 
-ROWS = 300  # at which terms are predicted, at most
-DRAWN = 100  # at which they are drawn, at most
+ROWS = 200  # at which terms are drawn, at most
 SAMPLES = 8  # of the terms at each draw of the hyperparameters
 PLACES = 4  # decimal places: of a term that explains nothing, rounding decides the digits
 
 
-def shares(gp: GaussianProcess, conditioned: Conditioned) -> dict[str, float]:
-    """Return the variance of each term's posterior mean over the training rows, over that of what is modelled of y.
+def shares(gp: GaussianProcess, conditioned: Conditioned, mixture: Mixture | None) -> dict[str, Any]:
+    """Return the `shares` of terms by name, and their 95 % `share_intervals`, each with `lower` and `upper`.
 
-    At the learnt hyperparameters.  The shares need not add up to one less that of the noise, as terms covary.  Of many
-    rows some are used, always the same.  {} where the kernel is no sum.
+    A share is the median of draws of the hyperparameters and of the term, of which the interval is.  Without a
+    `mixture`, and of a method that has no covariance of rows, there is no interval, and the share is that of the
+    posterior mean at the learnt hyperparameters.  {} where the kernel is no sum.
     """
     if not gp.terms:
         return {}
-    rows = _rows(gp.n, ROWS)
-    found = conditioned.moments(gp.x[rows]).terms
-    whole = float(np.var(gp.scope.y[rows])) or 1.0
-    return {name: round(float(np.var(mean)) / whole, PLACES) for name, (mean, _) in found.items()}
+    rows = np.sort(np.random.default_rng(0).choice(gp.n, min(gp.n, ROWS), replace=False))  # as rows may be periodic
+    apart = apart_from_mean(gp, rows)
+    drawn = {} if mixture is None else _drawn(mixture, rows, apart)
+    if mixture is None or not drawn:
+        whole = _variance(gp, rows)
+        means = {name: apart @ mean for name, (mean, _) in of_rows(conditioned, gp, rows).items()}
+        return {"shares": {name: round(float(np.var(mean)) / whole, PLACES) for name, mean in means.items()}}
+    weights, found, intervals = np.repeat(mixture.weights[:, 0] / SAMPLES, SAMPLES), {}, {}
+    for name, values in drawn.items():
+        lower, found[name], upper = (
+            round(end, PLACES) for end in weighted_quantiles(values, weights, (TAILS[0], 0.5, TAILS[1]))
+        )
+        intervals[name] = {"lower": lower, "upper": upper}
+    return {"shares": found, "share_intervals": intervals}
 
 
-def share_intervals(mixture: Mixture) -> dict[str, dict[str, float]]:
-    """Return the `lower` and `upper` end of the 95 % interval of each term's share.
+def _drawn(mixture: Mixture, rows: np.ndarray, apart: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the shares (S · SAMPLES,) of each term's function drawn SAMPLES times at each draw, at some `rows` (m,).
 
-    Terms are drawn at some rows, SAMPLES times for each draw of the hyperparameters.
+    `apart` (m, m) takes from it what is the mean's.  {} of a method that has no covariance of rows.
     """
-    rng, drawn = np.random.default_rng(0), dict[str, list[np.ndarray]]()
+    rng, found = np.random.default_rng(0), dict[str, list[np.ndarray]]()
     for s, each in enumerate(mixture.conditioned("shares")):
         gp = mixture.model(s)
-        rows = _rows(gp.n, DRAWN)
-        x, whole = gp.x[rows], float(np.var(gp.scope.y[rows])) or 1.0
-        spreads = covariances(each, x)
-        for name, (mean, _) in each.moments(x).terms.items():
-            functions = np.tile(mean, (SAMPLES, 1))
-            if name in spreads:
-                sizes, directions = np.linalg.eigh(spreads[name])
-                # The symmetric root, which does not depend on how directions are chosen.
-                functions += (
-                    rng.standard_normal(functions.shape) @ directions * np.sqrt(sizes.clip(min=0.0))
-                ) @ directions.T
-            drawn.setdefault(name, []).append(functions.var(axis=1) / whole)
-    weights, found = np.repeat(mixture.weights[:, 0] / SAMPLES, SAMPLES), {}
-    for name, values in drawn.items():
-        lower, upper = weighted_quantiles(np.concatenate(values), weights)
-        found[name] = {"lower": round(lower, PLACES), "upper": round(upper, PLACES)}
-    return found
+        for name, (mean, covariance) in of_rows(each, gp, rows).items():
+            if covariance is None:
+                return {}
+            sizes, directions = np.linalg.eigh(apart @ covariance @ apart)
+            # The symmetric root, which does not depend on how directions are chosen.
+            normals = rng.standard_normal((SAMPLES, len(rows))) @ directions * np.sqrt(sizes.clip(min=0.0))
+            functions = apart @ mean + normals @ directions.T
+            found.setdefault(name, []).append(functions.var(axis=1) / _variance(gp, rows))
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _rows(n: int, most: int) -> np.ndarray:
-    """Return some of n rows: random instead of every k-th one, because rows may be periodic."""
-    return np.sort(np.random.default_rng(0).choice(n, min(n, most), replace=False))
+def _variance(gp: GaussianProcess, rows: np.ndarray) -> float:
+    return float(np.var(gp.scope.y[rows])) or 1.0

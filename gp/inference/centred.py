@@ -12,15 +12,20 @@ from gpytorch.kernels import Kernel
 from scipy.linalg import solve_triangular
 
 from ..matrices.tiles import matrix, slices
+from ..model.model import GaussianProcess
 from ..parallel import one_thread
+from .harmonic_posterior import HarmonicPosterior
 from .inducing.posterior import SparsePosterior
 from .markov.filtered import Filtered
 from .method import Conditioned, Marginals
+from .profile import profile_of
 from .solved import Solved
 from .together import Sites, Solves
 
 AVERAGED = 1000  # rows, at most, that a term is averaged over; of more, as many that are evenly apart
 ELEMENTS = 2**22  # of a kernel matrix at a time
+
+Terms = dict[str, tuple[np.ndarray, np.ndarray | None]]
 
 
 def centred(
@@ -53,17 +58,35 @@ def centred(
     return found
 
 
-def covariances(conditioned: Conditioned, x: torch.Tensor) -> dict[str, np.ndarray]:
-    """Return the covariance (m, m) of each term at internal inputs x (m, d); {} of methods that have none."""
-    found = dict[str, np.ndarray]()
+def of_rows(conditioned: Conditioned, gp: GaussianProcess, rows: np.ndarray) -> Terms:
+    """Return mean (m,) and covariance (m, m) of each term at some `rows` (m,) of `gp`, as these are observed.
+
+    A row that is a mean along a step has such means.  Of a method that has no covariance it is None.
+    """
+    if isinstance(conditioned, HarmonicPosterior):
+        return {name: (mean, root @ root.T) for name, (mean, root) in conditioned.terms_of_rows(rows).items()}
+    x = gp.sites[rows]
+    found: Terms = {name: (mean, None) for name, (mean, _) in conditioned.moments(x).terms.items()}
     if not isinstance(conditioned, Solved | SparsePosterior | Filtered):
         return found
     with one_thread(), torch.no_grad():
         known = conditioned.together()
         for name, kernel in known.gp.terms.items():
             cross = matrix(kernel, known.z, x).numpy()
-            found[name] = matrix(kernel, x, x).numpy() - cross.T @ _solved(known, cross)
+            found[name] = found[name][0], matrix(kernel, x, x).numpy() - cross.T @ _solved(known, cross)
     return found
+
+
+def apart_from_mean(gp: GaussianProcess, rows: np.ndarray) -> np.ndarray:
+    """Return what takes from values at some `rows` (m,) their least squares on the mean's columns, (m, m).
+
+    These are a constant, and those of free coefficients that have neither bounds nor a prior: data cannot tell them
+    from the same in a term.
+    """
+    columns = dict(gp.mean.columns(gp.sites[rows]))  # type: ignore[operator]
+    free = [columns[tensor].detach().numpy() for tensor in profile_of(gp).tensors]
+    design = np.hstack([np.ones((len(rows), 1)), *free])
+    return np.eye(len(rows)) - design @ np.linalg.pinv(design)
 
 
 def _solved(known: Sites | Solves, average: np.ndarray) -> np.ndarray:

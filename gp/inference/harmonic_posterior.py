@@ -87,14 +87,20 @@ class HarmonicPosterior:
         """
         return self._moments(x, None)
 
+    def terms_of_rows(self, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return mean (m,) and a root (m, r) of the covariance of each named term at some of the training rows (m,)."""
+        step, found = self.gp.scope.step, {}
+        waves = features(self.gp, self.gp.x[rows], self.harmonics, None if step is None else step[rows])
+        for name, own in self._places().items():
+            roots = [self.spread[own]] if self.flat is None else [self.spread[own], self.flat.weights[own]]
+            found[name] = waves[:, own] @ self.mean[own], waves[:, own] @ np.hstack(roots)
+        return found
+
     def _moments(self, x: torch.Tensor, step: np.ndarray | None) -> Moments:
         sites = x if step is None else self.gp.sites
         with torch.no_grad():
             prior_mean = self.gp.mean(sites).numpy()
-        size = 1 + 2 * self.harmonics
-        parts = {"": slice(0, len(self.mean))}
-        for name, own in zip(self.gp.terms, slices(len(self.mean), size), strict=False):
-            parts[name] = slice(own.start + 1, own.stop)
+        parts = {"": slice(0, len(self.mean)), **self._places()}
         found = {name: (np.empty(len(x)), np.empty(len(x))) for name in parts}
         for rows in slices(len(x), ROWS):
             waves = features(self.gp, x[rows], self.harmonics, None if step is None else step[rows])
@@ -106,3 +112,10 @@ class HarmonicPosterior:
                     found[name][1][rows] += ((columns - waves[:, own] @ self.flat.weights[own]) ** 2).sum(axis=1)
         mean, variance = found.pop("")
         return Moments(prior_mean + mean, variance, found)
+
+    def _places(self) -> dict[str, slice]:
+        """Return where the weights of each named term are, without its constant."""
+        found, size = {}, 1 + 2 * self.harmonics
+        for name, own in zip(self.gp.terms, slices(len(self.mean), size), strict=False):
+            found[name] = slice(own.start + 1, own.stop)
+        return found

@@ -12,6 +12,7 @@ import gp
 from gp.autocorrelation import dependence
 from gp.dataset import Dataset
 from gp.fitted.fit import fit_dataset
+from gp.inference.centred import apart_from_mean, of_rows
 from gp.inference.exact import Exact
 from gp.inference.harmonic import Harmonic
 from gp.model.model import Model
@@ -168,6 +169,19 @@ def test_terms_are_centred():
     for part in parts.values():
         assert part.mean.mean() == pytest.approx(0, abs=1e-9)
     assert np.corrcoef(parts["first"].mean, np.sin(circle))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_terms_of_rows_are_those_of_exact_inference(mean):
+    data, rows = Dataset(x=X.to_numpy(), columns=("a", "b"), y=Y), np.arange(0, 150, 5)
+    built = parse(Model, model(mean=mean), "model").build(data)
+    one, other = (
+        of_rows(method.integrating(built)[0].condition(built), built, rows) for method in (Harmonic(), Exact())
+    )
+    apart = apart_from_mean(built, rows)
+    for name, (expected, covariance) in other.items():
+        np.testing.assert_allclose(apart @ one[name][0], apart @ expected, atol=1e-7)
+        np.testing.assert_allclose(apart @ one[name][1] @ apart, apart @ covariance @ apart, atol=1e-7)
 
 
 def test_features_that_are_too_few_are_refused_with_the_fix():
