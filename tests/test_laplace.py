@@ -8,6 +8,7 @@ from scipy import stats
 
 import gp
 from gp.fitted import mixture
+from gp.fitted.draws import Draws
 from gp.fitted.laplace import Mode, draw
 from gp.fitted.pareto import effective, fit, smoothed, tempered
 from gp.fitted.priors import WIDTH
@@ -224,6 +225,13 @@ def test_draws_without_a_factor_are_dropped_and_said(fitted, monkeypatch):
     assert mixture.weights.sum() == pytest.approx(1)
 
 
+def test_draws_of_which_many_were_dropped_raise_an_alarm():
+    few, many = (Draws(np.zeros((32 - n, 1)), np.full(32 - n, -np.log(32 - n)), -math.inf, 1.0, n) for n in (8, 15))
+    assert few.alarms(plateaus=False) == []
+    (alarm,) = many.alarms(plateaus=False)
+    assert alarm.startswith("15 of 32 draws of the hyperparameters have no likelihood that can be computed")
+
+
 # --- the rule --------------------------------------------------------------------------------------------------------
 
 
@@ -340,10 +348,12 @@ def test_targets_without_noise_are_predicted_as_they_are(kind):
     np.testing.assert_allclose(fitted.predict(x).mean, y, atol=1e-3)
 
 
-def test_where_no_draw_comes_near_the_optimum_it_is_the_draw(monkeypatch):
+@pytest.mark.parametrize("limits", [{"LOST": 1.0}, {"LOST": 1e9, "MANY": -1.0}])
+def test_where_no_draw_comes_near_the_optimum_it_is_the_draw(monkeypatch, limits):
     fitted = gp.fit(np.arange(20.0), np.sin(np.arange(20.0)), train={"restarts": 0})
     drawn = mixture.draw
-    monkeypatch.setattr(mixture, "LOST", 1.0)
+    for name, value in limits.items():
+        monkeypatch.setattr(mixture, name, value)
     monkeypatch.setattr(mixture, "draw", lambda *given: (drawn(*given)[0] + 30, drawn(*given)[1]))
     treated = {"kind": "laplace", "draws": 8}
     found = fitted.mixture(treated)

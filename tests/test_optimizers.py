@@ -11,6 +11,7 @@ import torch
 
 import gp
 from gp.data import Data
+from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import Model
 from gp.spec import InputError, kinds, parse
 from gp.training import Lbfgs, Train
@@ -332,6 +333,20 @@ def test_curvature_is_that_of_the_objective_by_differences_of_gradients():
 
     for measured in (fine_curvature(objective, at, np.full(len(at), 0.05)), measure_curvature(objective, at)):
         np.testing.assert_allclose(measured, curvature - np.diag(12 * at**2), atol=1e-4)
+
+
+@pytest.mark.parametrize("central", [True, False])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_curvature_at_an_edge_is_that_of_the_side_that_has_a_factor(side, central):
+    curvature = np.array([[3.0, 1.0], [1.0, 2.0]])
+
+    def objective(vector):
+        if side * vector[0] > 1e-9:
+            raise NotPositiveDefinite("beyond the edge")
+        return -0.5 * float(vector @ curvature @ vector), -curvature @ vector
+
+    found = measure_curvature(objective, np.zeros(2), central=central)
+    np.testing.assert_allclose(found, curvature, rtol=1e-6)
 
 
 def test_a_step_that_was_taken_tells_the_curvature_along_it():

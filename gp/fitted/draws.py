@@ -11,6 +11,7 @@ from .convergence import Convergence
 from .pareto import RELIABLE
 
 FEW = 0.25  # share of the draws
+MANY = 1 / 3  # share of the draws: of 32, those left then have too short a tail for a Pareto k̂
 TAILS = (0.025, 0.975)
 
 
@@ -40,7 +41,13 @@ class Draws:
         `plateaus`: whether an input is irrelevant; its lengthscale lies on a plateau, which is no normal either, and
         does no harm.
         """
-        alarms = self.chains.alarms if self.chains else []
+        alarms, drawn = self.chains.alarms if self.chains else [], self.dropped + len(self.vectors)
+        if self.dropped > MANY * drawn:
+            alarms.append(
+                f"{self.dropped} of {drawn} draws of the hyperparameters have no likelihood that can be computed, and "
+                "the rest may not stand for what is known of them: bands of predictions are rough: state priors or a "
+                "`lower` of lengthscales and noise, or raise inference.harmonics where inference is harmonic"
+            )
         if self.effective < FEW and self.pareto_k > RELIABLE and not plateaus:
             alarms.append(
                 f"what is known of the hyperparameters is not near normal in their logs (Pareto k̂ {self.pareto_k:.2f}, "

@@ -21,7 +21,7 @@ from ..model.model import GaussianProcess
 from ..model.powers import at_power, units_at
 from ..parameters.vector import Parameters
 from ..training import SAME, Problem
-from ..training.newton import climb, fine_curvature, measure_curvature
+from ..training.newton import climb, fine_curvature, measure_curvature, newton_step
 from ..transforms import POWERS, BoxCox, YeoJohnson
 from .priors import WIDTH, WeakPrior, log_factor
 
@@ -142,15 +142,31 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
         best = max((value for value, _ in search.optima), default=0.0)
         others = [vector for value, vector in search.optima if value > best - BEHIND]
         starts = [search.vector, *(other for other in others if not np.array_equal(other, search.vector))]
-    modes: list[Mode] = []
-    for start in starts[:MODES]:
+    modes, count = list[Mode](), 0
+    for start in starts:
         try:
             mode = _mode(problem, start, free, apart)
+            if modes and _is_cut_off(Part(problem, mode.centre, mode.drawn), mode):
+                continue
         except NotPositiveDefinite:
             continue
+        count += 1
         if all(abs(mode.nats - other.nats) > SAME for other in modes):
             modes.append(mode)
+        if count == MODES:
+            break
     return tuple(sorted(modes, key=lambda mode: -mode.nats))
+
+
+def _is_cut_off(part: "Part", mode: Mode) -> bool:
+    """Return whether a climb ended where the way on has no factor, as at the shortest period that features show.
+
+    The likelihood still rises there: a normal about such an end, whose curvature is that of a slope, tells nothing.
+    """
+    here = mode.centre[mode.drawn]
+    _, slope = part(here)
+    step = newton_step(slope, mode.curvature)
+    return 0.5 * float(slope @ step) > SAME and not math.isfinite(part.value(here + step))
 
 
 def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:
@@ -173,6 +189,8 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     centre = start.copy()
     centre[drawn] = np.clip((start[drawn] / step).round() * step, *bounds[drawn].T)
     part = Part(problem, centre, drawn)
+    if not math.isfinite(part.value(centre[drawn])):  # beyond the edge of what has a factor
+        centre, part = start, Part(problem, start, drawn)
     # To four digits: differences of gradients do not tell more, and draws are to be the same on every machine.
     # Steps are no longer than the optimum is wide: a period that many cycles tell is known to a thousandth.
     measured = fine_curvature(part, centre[drawn], np.minimum(LONGEST, step / GRID))

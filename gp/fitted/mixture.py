@@ -23,11 +23,11 @@ from ..model.model import GaussianProcess
 from ..model.powers import Units, at_power, units_at
 from ..transforms import mixed
 from .chains import run
-from .draws import Draws
+from .draws import MANY, Draws
 from .laplace import Mode, draw, with_spread
 from .own_share import OwnShare
-from .pareto import effective, smoothed, tempered
-from .priors import log_prior
+from .pareto import PLAUSIBLE, effective, smoothed, tempered
+from .priors import WeakPrior, log_prior
 from .uncertainty import Laplace, Nuts
 
 LOST = 50.0  # nats, for each element and one more, below what an optimum is worth: draws there are of something else
@@ -196,7 +196,10 @@ def mix(
         else:
             count = treatment.draws if isinstance(treatment, Laplace) else 2
             modes = with_spread(gp, learnt, integrating, modes) if isinstance(treatment, Laplace) else modes
-            draws, kept = _weighted(gp, integrating, learnt, *draw(modes, parameters, places, count), modes[0])
+            best, weak = modes[0], WeakPrior.of(parameters, places)
+            worth = best.nats + best.log_volume + float(weak(best.vector[None])[0])
+            drawn = draw(modes, parameters, places, count)
+            draws, kept = _weighted(gp, integrating, learnt, *drawn, best, worth)
     finally:
         parameters.set(before)
     return Mixture(gp, integrating, draws, apart, kept)
@@ -209,12 +212,14 @@ def _weighted(
     vectors: np.ndarray,
     ratios: np.ndarray | None,
     best: Mode | None = None,
+    worth: float = -math.inf,
 ) -> tuple[Draws, list[Kept]]:
     """Return those of the `vectors` (S, P) that have a factor with their weights, and the model conditioned at each.
 
     A further element of each is the power of y's transform, where the `best` optimum knows it.  `ratios` (S,) are the
     log of the weak prior over the density that vectors were drawn from; None: they were drawn from the posterior, and
-    count alike.  Where none comes near the `best` optimum, as without noise, that is the one.
+    count alike.  Where none comes near what the `best` optimum is `worth` (nats), as without noise, that is the one;
+    where many have no factor, those left are to come nearer.
     """
     parameters, kept, logs, found, places = gp.parameters, list[Kept](), [], [], []
     lower, upper = np.array(parameters.bounds).reshape(-1, 2).T
@@ -240,10 +245,11 @@ def _weighted(
     if not logs:
         raise without_factor(gp, "the covariance of the rows, at every draw of the hyperparameters,")
     log_weights, k = smoothed(np.array(logs))
-    if best and max(logs) < best.nats + best.log_volume - LOST * (1 + len(best.drawn)):
-        draws, kept = _weighted(gp, method, learnt, best.vector[None], None)
-        return replace(draws, pareto_k=k), kept
     dropped, share = len(vectors) - len(logs), effective(log_weights) / len(logs)
+    many = dropped > MANY * len(vectors)
+    if best and max(logs) < worth - (PLAUSIBLE if many else LOST * (1 + len(best.drawn))):
+        draws, kept = _weighted(gp, method, learnt, best.vector[None], None)
+        return replace(draws, pareto_k=k, dropped=dropped if many else 0), kept
     of_z = np.array(units)[places] if units else None
     return Draws(np.array(found), tempered(log_weights), k, share, dropped, units=of_z), kept
 

@@ -244,15 +244,20 @@ def at_active_bound(vector: np.ndarray, gradient: np.ndarray, bounds: ArrayLike)
 def measure_curvature(objective: Objective, vector: np.ndarray, *, central: bool = True) -> np.ndarray:
     """Return −∂²(objective) at `vector`, (p, p), by differences of the gradient: 2p evaluations `central`, else p + 1.
 
-    An element whose neighbours have no value (the matrix there has no factor) counts as flat.
+    Where a neighbour has no value (the matrix there has no factor), the difference is that on its other side; an
+    element neither of whose neighbours has one counts as flat.
     """
     step = 2e-3 if central else 1e-4  # balances truncation against the rounding of gradients
     here, rows = None if central else _try(objective, vector), []
     for shift in step * np.eye(len(vector)):
-        ahead, width = _try(objective, vector + shift), step
-        behind = here
-        if behind is None:
-            behind, width = _try(objective, vector - shift), 2 * step
+        ahead, behind = _try(objective, vector + shift), here or _try(objective, vector - shift)
+        width = step if here else 2 * step
+        if np.isfinite(ahead[0]) != np.isfinite(behind[0]):
+            middle, width = here or _try(objective, vector), step
+            if np.isfinite(ahead[0]):
+                behind = middle
+            else:
+                ahead, behind = middle, _try(objective, vector - shift) if here else behind
         known = np.isfinite(ahead[0]) and np.isfinite(behind[0])
         rows.append((behind[1] - ahead[1]) / width if known else np.zeros_like(vector))
     curvature = np.array(rows).reshape(len(vector), len(vector))

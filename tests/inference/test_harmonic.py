@@ -1,6 +1,7 @@
 """Harmonic inference is exact inference of the same kernels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -213,3 +214,22 @@ def test_rows_are_read_once():
     first, _ = method.evaluate(process)
     process.__dict__["x"] = process.x[:1]
     assert method.evaluate(process)[0] == first
+
+
+def test_an_end_where_harmonics_run_out_is_no_optimum_and_predictions_are_those_of_exact_inference():
+    rng = np.random.default_rng(3)
+    rng.uniform(size=60)
+    x = rng.uniform(0, 2 * np.pi, (60, 2))
+    y = np.sin(x[:, 0]) + 0.15 * np.sin(x[:, 1]) + 0.5 * rng.standard_normal(60)
+    each = {"kind": "periodic", "period_length": {"fixed": 2 * np.pi}}
+    kernel = {"kind": "sum", "each": each, "columns": ["x1", "x2"]}
+    exact, harmonic = (
+        gp.fit(x, y, model={"kernel": kernel}, inference={"kind": kind}, train={"restarts": 0})
+        for kind in ("exact", "harmonic")
+    )
+    end = np.array([0.35, -0.33, -1.556, -2.0, -0.6, 0.0])  # 30 harmonics show no lengthscale (raw) below −1.557
+    ((value, _), *_) = optima = harmonic.search.optima
+    harmonic = replace(harmonic, search=replace(harmonic.search, optima=(*optima, (value - 1, end))))
+    assert [mode.nats for mode in harmonic.modes] == pytest.approx([mode.nats for mode in exact.modes], abs=1e-3)
+    means = [fitted.predict(x[:20]).mean for fitted in (exact, harmonic)]
+    assert np.abs(means[1] - means[0]).max() < 0.1
