@@ -164,8 +164,7 @@ def _is_cut_off(part: "Part", mode: Mode) -> bool:
     The likelihood still rises there: a normal about such an end, whose curvature is that of a slope, tells nothing.
     """
     here = mode.centre[mode.drawn]
-    _, slope = part(here)
-    step = newton_step(slope, mode.curvature)
+    step = newton_step(slope := part(here)[1], mode.curvature)
     return 0.5 * float(slope @ step) > SAME and not math.isfinite(part.value(here + step))
 
 
@@ -196,10 +195,9 @@ def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarr
     measured = fine_curvature(part, centre[drawn], np.minimum(LONGEST, step / GRID))
     curvature = np.array([[float(f"{value:.4g}") for value in row] for row in measured])
     curvature = curvature.reshape(len(drawn), len(drawn)).round(4)
-    top = part.value(centre[drawn])
+    top, here = part.value(centre[drawn]), centre[drawn]
     for k, place in enumerate(drawn):
-        cliffs = _between_cliffs(part, centre[drawn], top, k, curvature[k, k], bounds[place])
-        curvature[k, k] = max(curvature[k, k], cliffs)
+        curvature[k, k] = max(curvature[k, k], _between_cliffs(part, here, top, k, curvature[k, k], bounds[place]))
     return Mode(start, value, drawn, curvature, centre)
 
 
