@@ -18,6 +18,7 @@ from gp.data import Data
 from gp.spec import Fault, InputError, parse
 from gp.yaml import read_yaml
 from stages import SECTIONS, is_study_name, read_studies
+from stages.chosen import is_skewed
 from stages.survey import Survey, survey
 from stages.wrapper.inputs import PARAMS
 from stages.wrapper.outputs import write_whole
@@ -70,7 +71,13 @@ def study_of(found: Survey) -> dict[str, Any]:
     inference = {} if found.n <= EXACT else {"kind": "auto"}
     if inference:
         found.choices.append(f"inference: chosen by {found.n} rows (auto)")
-    return _sections(found, {"kernel": kernel}, inference)
+    model: dict[str, Any] = {"kernel": kernel}
+    if not inference and is_skewed(found.y):
+        model["search"] = {"transforms": {"plain": "none", "log": {"kind": "log"}}}
+        found.choices.append(
+            f"transform: {found.data['y']} is positive, and its logarithm nearer to normal: both are tried (search)"
+        )
+    return _sections(found, model, inference)
 
 
 def _sections(found: Survey, model: dict[str, Any], inference: dict[str, Any]) -> dict[str, Any]:

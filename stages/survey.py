@@ -27,21 +27,21 @@ from gp.data.table.lines import BROKEN, Lines, check_kind, ending, explain_encod
 from gp.data.table.names import clean, find_columns
 from gp.data.table.text import read_text
 from gp.spec import Fault, InputError, parse
+from stages.chosen import hold_out
 
 _LOOKED_AT = 10_000  # rows whose cells are looked at as text
 _FEW_WORDS = 3  # words among numbers that may stand for missing values
 _SPARSE = 0.5  # share of missing values above which a column is left out
 _CATEGORIES = 50  # different words, at most
 _ROWS_A_LEVEL = 3  # rows on average of each word, at least
-_SMALL = 60  # rows below which none are held out
 
 
 @dataclass
 class Survey:
     """What was found: the study's `data` section, and a line for each choice in it.
 
-    `n` rows are complete in these columns.  `years` are the values (n,) of the input `along` which rows are in order of
-    time, in years; None without one.
+    `n` rows are complete in these columns, with the targets `y` (n,).  `years` are the values (n,) of the input `along`
+    which rows are in order of time, in years; None without one.
     """
 
     data: dict[str, Any]
@@ -49,6 +49,7 @@ class Survey:
     n: int = 0
     along: str | None = None
     years: np.ndarray | None = None
+    y: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
@@ -73,8 +74,13 @@ def survey(path: Path, y: str, given: dict[str, Any] | None = None) -> Survey:
     found.data["x"] = columns
     if named := [name for name in columns if name in categorical]:
         found.data["categorical"] = named
-    _drop_missing(values, found)
-    _choose_holdout(values, dates, found)
+    there = _complete(values, found)
+    found.y = values[found.data["y"]][there]
+    found.along, chosen, why = hold_out({name: values[name][there] for name in columns}, dates)
+    found.years = values[found.along][there] if found.along is not None else None
+    if "holdout" not in found.data and chosen:
+        found.data["holdout"] = chosen
+        found.choices.append(why)
     order = ["kind", "path", "x", "y", *(key for key in found.data if key not in ("kind", "path", "x", "y"))]
     found.data = {key: found.data[key] for key in order}
     return found
@@ -261,8 +267,8 @@ def _unfit(column: np.ndarray, y: np.ndarray) -> str:
     return ""
 
 
-def _drop_missing(values: dict[str, np.ndarray], found: Survey) -> None:
-    """Set `missing` where values are missing, and the number of complete rows."""
+def _complete(values: dict[str, np.ndarray], found: Survey) -> np.ndarray:
+    """Return which rows are complete (m,) bool; set their number, and `missing` where others are dropped."""
     used = [*found.data["x"], found.data["y"]]
     there = ~np.any([np.isnan(values[name]) for name in used], axis=0)
     found.n = int(there.sum())
@@ -270,31 +276,4 @@ def _drop_missing(values: dict[str, np.ndarray], found: Survey) -> None:
         found.data.setdefault("missing", "drop")
         counts = ", ".join(f"{name} {gone}" for name in used if (gone := int(np.isnan(values[name]).sum())))
         found.choices.append(f"missing: {len(there) - found.n} of {len(there)} rows lack a value ({counts}): dropped")
-
-
-def _choose_holdout(values: dict[str, np.ndarray], dates: set[str], found: Survey) -> None:
-    """Set `holdout`: the last rows in time, random ones, or folds where rows are few."""
-    x = found.data["x"]
-    along = next((name for name in x if name in dates or _are_years(name, values[name])), None)
-    there = ~np.any([np.isnan(values[name]) for name in (*x, found.data["y"])], axis=0)
-    if along is not None:
-        found.along, found.years = along, values[along][there]
-    if "holdout" in found.data:
-        return
-    if along is not None and found.n >= 20:
-        last = max(1, round(0.2 * found.n))
-        found.data["holdout"] = {"last": last, "along": along}
-        found.choices.append(f"holdout: the last {last} of {found.n} rows along {along}, as a forecast")
-    elif found.n >= _SMALL:
-        found.data["holdout"] = {"fraction": 0.2}
-        found.choices.append(f"holdout: a random fifth of {found.n} rows")
-    elif found.n >= 10:
-        found.data["holdout"] = {"folds": 5}
-        found.choices.append(f"holdout: {found.n} rows are too few to hold some out: five folds")
-
-
-def _are_years(name: str, values: np.ndarray) -> bool:
-    """Return whether a column (n,) counts years, in order."""
-    there = values[~np.isnan(values)]
-    plausible = len(there) > 1 and there.min() >= 1000 and there.max() < 3000
-    return "year" in name.lower() and plausible and bool((np.diff(there) >= 0).all())
+    return np.asarray(there)

@@ -98,6 +98,30 @@ def test_few_different_dates_are_no_series(project):
     assert "search" not in made["model"]
 
 
+@pytest.mark.parametrize(
+    ("years", "a_year", "holdout"),
+    [(11, 6, {"last": 12, "along": "year"}), (2, 40, {"fraction": 0.2}), (3, 10, {"last": 10, "along": "year"})],
+)
+def test_rows_of_one_time_are_held_out_together_or_not_by_time(project, years, a_year, holdout):
+    rows = [(1990 + i // a_year, i % a_year, f"{value:.3f}") for i, value in enumerate(RNG.normal(size=years * a_year))]
+    assert study(write("t.csv", ["year", "site", "b"], rows), "b")["data"]["holdout"] == holdout
+
+
+@pytest.mark.parametrize(
+    ("y", "tried"),
+    [(lambda z: np.exp(z), True), (lambda z: z + 10, False), (lambda z: np.maximum(np.exp(z) - 0.2, 0), False)],
+)
+def test_the_logarithm_of_a_skewed_positive_y_is_tried(project, capsys, y, tried):
+    from stages import parse_params
+    from stages.__main__ import PARAMS_OF
+
+    rows = [(i % 17, f"{value:.4f}") for i, value in enumerate(y(RNG.normal(size=80)))]
+    made = study(write("t.csv", ["a", "b"], rows), "b")
+    assert ("search" in made["model"]) == ("both are tried" in capsys.readouterr().out) == tried
+    for params in PARAMS_OF.values():
+        parse_params("t", params)
+
+
 def test_a_long_series_has_a_season_where_years_were_seen(project):
     days = [str(day) for day in np.arange("2000-01-01", "2006-01-01", dtype="M8[D]")]
     for name, some, season in (("years", days, True), ("short", days[:1000] * 3, False)):
