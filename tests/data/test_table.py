@@ -202,6 +202,14 @@ FORMS = (
             {"holdout": {"column": "depth"}},
             "data: holdout.column 'depth' is an input, the target or noise_sd too: mark",
         ),
+        (
+            {"step": "kept_out"},
+            "data.step: must say the steps of which input (got 'kept_out'): write `step: {depth: COLUMN}`, or a number",
+        ),
+        ({"step": {}}, "data.step: must say the steps of which input (got {})"),
+        ({"step": {"dept": 1.0}}, "data.step: 'dept' is no input of numbers: name one of x: depth"),
+        ({"step": {"depth": True}}, "data.step: must be a column or a number for 'depth' (got True)"),
+        ({"step": {"depth": "oxygen"}}, "data.step: 'oxygen' is no column of steps: name theirs, or write a"),
         ({"missing": "ignore"}, "data.missing: must be 'error' or 'drop' (got 'ignore')"),
         ({"x": []}, "data.x: is empty (got []): name at least one input column"),
         ({"x": 3}, "data.x: must be a list (got 3)"),
@@ -337,6 +345,18 @@ def test_the_shipped_diabetes_table_is_scikit_learns():
     np.testing.assert_array_equal(
         np.loadtxt(RAW / "diabetes.csv", delimiter=",", skiprows=1), np.c_[raw.data, raw.target]
     )
+
+
+def test_rows_that_are_means_along_an_input_have_the_steps_of_its_column_or_number(project):
+    (project / "data/raw/t.csv").write_text("depth,layer,place,y\n1,0.5,7,1\n2,1.5,8,2\n4,1,9,3\n")
+    spec = table(x=["depth", "place"], y="y", step={"depth": "layer"}, holdout={"last": 1, "along": "depth"}, new=None)
+    train, test = spec.sample(0)
+    assert train.step.tolist() == [[0.5, 0], [1.5, 0]]
+    assert test.step.tolist() == [[1, 0]]
+    assert spec.read_new(project / "data/raw/t.csv", {}).rows.step is None  # predictions are at points
+    both, _ = table(x=["depth", "place"], y="y", step={"place": 0.25, "depth": 2}).sample(0)
+    assert both.step.tolist() == [[2, 0.25]] * 3
+    assert table(y="y").sample(0)[0].step is None
 
 
 def test_a_standard_deviation_of_zero_is_refused(project):

@@ -40,6 +40,8 @@ class Table(Format, Source):
     `noise_sd` is a column too: the standard deviation of each row's noise, for noise of kind known.  `holdout` says
     which rows are kept from training, to score the predictions on.  Inputs named in `categorical` hold levels: text or
     whole numbers that stand for categories.
+    Where y is a mean along an input, from x − step/2 to x + step/2 (of a layer, of an hour), `step` has for that input
+    the column of its steps, or one number for all rows, in the input's unit (years of dates).
     `new` is another table, of rows to predict: it is read by the same rules, and needs no target.
     """
 
@@ -49,6 +51,7 @@ class Table(Format, Source):
     y: Column
     categorical: Annotated[list[Column], BeforeValidator(_as_list)] = Field(default_factory=list)
     noise_sd: Column | None = None
+    step: dict[Column, Column | Annotated[float, Field(allow_inf_nan=False)]] | None = None
     missing: Literal["error", "drop"] = "error"
     holdout: Holdout | None = None
     new: str | None = None
@@ -93,6 +96,25 @@ class Table(Format, Source):
                 Fault("", f"is an input or the target as well (got {name!r})", "name the column of standard deviations")
             )
         return name
+
+    @field_validator("step", mode="before")
+    @classmethod
+    def _check_step(cls, steps: Any, info: ValidationInfo) -> Any:
+        inputs, taken = info.data.get("x", []), (info.data.get("y"), *info.data.get("categorical", []))
+        if steps is None or not inputs:
+            return steps
+        if not isinstance(steps, dict) or not steps:
+            fix = f"write `step: {{{inputs[0]}: COLUMN}}`, or a number for all rows"
+            raise InputError(Fault("", f"must say the steps of which input (got {steps!r:.60})", fix))
+        for name, column in steps.items():
+            if name not in inputs or name in taken:
+                why = f"{name!r} is no input of numbers"
+                raise InputError(Fault("", why, f"name one of x: {', '.join(x for x in inputs if x not in taken)}"))
+            if isinstance(column, bool) or not isinstance(column, str | int | float):
+                raise InputError(Fault("", f"must be a column or a number for {name!r} (got {column!r:.60})"))
+            if column in (name, *taken):
+                raise InputError(Fault("", f"{column!r} is no column of steps", "name theirs, or write a number"))
+        return steps
 
     @model_validator(mode="after")
     def _check_holdout(self) -> "Table":
@@ -200,7 +222,8 @@ class Table(Format, Source):
     @property
     def _roles(self) -> dict[str, Role]:
         """Return the columns used, and what each is for."""
-        named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else [])]
+        steps = [column for column in (self.step or {}).values() if isinstance(column, str)]
+        named = [*self.x, self.y, *([self.noise_sd] if self.noise_sd else []), *steps]
         roles: dict[str, Role] = dict.fromkeys(named, "value")
         roles |= dict.fromkeys(self.categorical, "level")
         others = self.holdout.roles if self.holdout else {}
@@ -261,5 +284,10 @@ class Table(Format, Source):
                 )
             )
         named = tuple(name for name in self.x if name in read.dates)
+        step = None
+        if self.step:
+            step = np.zeros_like(x)
+            for name, along in self.step.items():
+                step[:, self.x.index(name)] = rows[along][chosen] if isinstance(along, str) else along
         y = rows[self.y][chosen]
-        return Dataset(x=x, columns=self.columns, y=y, noise_sd=sd, dates=named, levels=levels)
+        return Dataset(x=x, columns=self.columns, y=y, noise_sd=sd, dates=named, levels=levels, step=step)
