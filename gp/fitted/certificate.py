@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .curvature import at_best_rows, curvature_at, of_hyperparameters
 from .draws import Draws
 from .intervals import asymptotic, integrated
 from .laplace import Mode
+from .limits import limits, quadrature
 from .mixture import Mixture
 from .optima import Rival, rivals
 from .relevance import irrelevant_inputs
@@ -58,6 +59,7 @@ class Certificate(Text):
     intervals: dict[str, tuple[float, float]]
     undetermined: tuple[str, ...]
     at_bound: tuple[str, ...]
+    limits: dict[str, str]  # what ended where the inference method ends, by name
     irrelevant_inputs: tuple[str, ...]
     by_adam: bool  # whether Adam was asked for
     copies: float  # share of the rows whose inputs and target repeat another row's
@@ -99,8 +101,8 @@ class Certificate(Text):
                 "train.restarts"
             )
         alarms += [rival.alarm for rival in self.rivals if rival.alarm]
-        if self.at_bound:
-            names = ", ".join(self.at_bound)
+        alarms += self.limits.values()
+        if names := ", ".join(name for name in self.at_bound if name not in self.limits):
             alarms.append(f"{names} ended at a bound of the search: the data do not say, or the bound is too narrow")
         if self.noise_share > ALL_NOISE or self.signal < SIGNAL:
             found = (
@@ -274,16 +276,9 @@ def certify(
         adam_gap=round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
         if by_adam and search and not gp.auxiliary
         else None,
-        quadrature=_quadrature(problem, vector) if gp.scope.step is not None and problem.inference.is_dense else None,
+        quadrature=None if (nats := quadrature(problem, vector)) is None else round(nats, PLACES),
+        limits=limits(problem, search),
     )
-
-
-def _quadrature(problem: Problem, vector: np.ndarray) -> float:
-    """Return how far, in nats, the likelihood is from that by twice as many nodes along each row's step."""
-    problem.parameters.set(vector)
-    finer = replace(problem.gp, nodes=2 * problem.gp.nodes, workspace={})
-    by_few, by_more = (problem.inference.evaluate(gp, gradient=False)[0] for gp in (problem.gp, finer))
-    return round(abs(by_more - by_few), PLACES)
 
 
 def _copies(data: Dataset) -> float:

@@ -21,8 +21,9 @@ from ..model.model import GaussianProcess
 from ..model.powers import at_power, units_at
 from ..parameters.vector import Parameters
 from ..training import SAME, Problem
-from ..training.newton import climb, fine_curvature, measure_curvature, newton_step
+from ..training.newton import climb, fine_curvature, measure_curvature
 from ..transforms import POWERS, BoxCox, YeoJohnson
+from .limits import CLOSE, is_cut_off
 from .priors import WIDTH, WeakPrior, log_factor
 
 BEHIND = 5.0  # nats behind the best optimum within which another takes part
@@ -30,7 +31,6 @@ MODES = 3  # at most that take part
 DECIMALS = 6  # of an optimum in the raw vector, which two machines agree on, but for flat directions
 LONGEST = 0.05  # step of the differences that give the curvature
 GRID = 0.02  # sd of an element given the others: steps, at most, of the grid of centres, which machines agree on
-CLOSE = 2e-6  # in the raw vector, to a bound
 ARRIVED = 1e-3  # nats below which a step to an optimum is not taken
 FALLEN, HALVINGS = 4.0, 12  # nats by which both sides of an optimum are worse at one sd; it is half a nat of a normal
 POWER_STEP = 0.05  # of the differences of the likelihood by λ
@@ -146,7 +146,7 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
     for start in starts:
         try:
             mode = _mode(problem, start, free, apart)
-            if modes and _is_cut_off(Part(problem, mode.centre, mode.drawn), mode):
+            if modes and is_cut_off(Part(problem, mode.centre, mode.drawn), mode):
                 continue
         except NotPositiveDefinite:
             continue
@@ -156,16 +156,6 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
         if count == MODES:
             break
     return tuple(sorted(modes, key=lambda mode: -mode.nats))
-
-
-def _is_cut_off(part: "Part", mode: Mode) -> bool:
-    """Return whether a climb ended where the way on has no factor, as at the shortest period that features show.
-
-    The likelihood still rises there: a normal about such an end, whose curvature is that of a slope, tells nothing.
-    """
-    here = mode.centre[mode.drawn]
-    step = newton_step(slope := part(here)[1], mode.curvature)
-    return 0.5 * float(slope @ step) > SAME and not math.isfinite(part.value(here + step))
 
 
 def _mode(problem: Problem, start: np.ndarray, free: np.ndarray, apart: np.ndarray) -> Mode:

@@ -23,7 +23,7 @@ from .harmonic_parts import Flat, Solved, Sums
 from .harmonic_posterior import Coefficients, HarmonicPosterior
 from .method import Method
 from .profile import Profile, profile_of
-from .waves import ROWS, features, fourier_series, terms_of
+from .waves import ROWS, bounded, features, fourier_series, names_bounded, terms_of
 
 MOST = 10_000  # harmonics of a kernel: with as many, its features of one row take 160 kB
 TAIL = 1e-9  # largest share of a kernel's variance in the harmonics that are left out
@@ -75,6 +75,15 @@ class Harmonic(Method):
             raise InputError(
                 Fault("inference", "harmonic inference takes noise of kind gaussian alone", "write {kind: exact}")
             )
+
+    def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
+        """Return `gp` with lengthscales bounded where harmonics run out."""
+        return bounded(gp, self.harmonics, TAIL)
+
+    def limits(self, gp: GaussianProcess) -> dict[str, tuple[str, str]]:
+        """Return which lengthscales are bounded by the number of harmonics, by name, and what to write."""
+        told = f"the shortest that {self.harmonics} harmonics show", "raise inference.harmonics"
+        return dict.fromkeys(names_bounded(gp, self.harmonics, TAIL), told)
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

@@ -226,9 +226,13 @@ class Method(Spec):
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
         """Return `gp` with the auxiliary parameters that this method learns, at starts that suit its hyperparameters.
 
-        Without a seed only their shapes matter, because the caller sets their values.
+        And with bounds where what it can compute ends.  Without a seed only shapes matter, as the caller sets values.
         """
         return gp
+
+    def limits(self, gp: GaussianProcess) -> dict[str, tuple[str, str]]:
+        """Return by name which bounds of a prepared model are this method's: what each is, and what to write."""
+        return {}
 
     def restrict(self, gp: GaussianProcess, rows: np.ndarray) -> GaussianProcess:
         """Return the model over some of its rows, with the auxiliary parameters that it has learnt on all of them."""
@@ -251,7 +255,7 @@ class Method(Spec):
         Here a method decides which problems the optimizer solves: which rows, and by which method.  A long training
         keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
         """
-        return optimizer(self, gp) if gp.parameters.free else None
+        return optimizer(self, self.prepare(gp, seed)) if gp.parameters.free else None
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

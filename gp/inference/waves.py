@@ -5,15 +5,21 @@ exp(−2 sin²(πd/p)/ℓ²) = Σ_m c_m cos(2πmd/p) with c₀ = e^{−κ}I₀(�
 """
 
 import math
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
 from gpytorch.kernels import AdditiveKernel, Kernel, PeriodicKernel
+from scipy.optimize import brentq
 from scipy.special import ive
 
 from ..model.model import GaussianProcess
+from ..parameters.vector import Parameter, Parameters
 
 ROWS = 8192  # whose features are computed at a time
+BETWEEN = (1e-4, 1e4)  # lengthscales, between which is the shortest that some harmonics show
+CLEAR = 0.1  # of the share that may be left out, what a search may: differences just beyond its bound then have values
 
 
 def terms_of(kernel: Kernel) -> list[Kernel]:
@@ -49,6 +55,50 @@ def fourier_series(kernel: PeriodicKernel, harmonics: int) -> tuple[torch.Tensor
     slopes = torch.from_numpy(-2 * concentration * twice * slope)
     series = torch.from_numpy(values) + slopes * (raw - raw.detach())  # equal in value and in slope
     return series, float(1 - values.sum())
+
+
+@cache
+def shortest(harmonics: int, tail: float) -> float:
+    """Return the shortest lengthscale of a periodic kernel of whose variance the harmonics leave out at most `tail`."""
+    orders = np.arange(harmonics + 1)
+
+    def above(raw: float) -> float:
+        kept = ive(orders, math.exp(-2 * raw))
+        return math.log(max(1 - float(2 * kept.sum() - kept[0]), 1e-16) / tail)
+
+    return math.exp(brentq(above, *np.log(BETWEEN)))
+
+
+def bounded(gp: GaussianProcess, harmonics: int, tail: float) -> GaussianProcess:
+    """Return the model whose periodic kernels are searched only where the harmonics leave out next to nothing.
+
+    Without such a bound, a search along ever shorter lengthscales ends at a cliff.  A lengthscale that starts beyond it
+    keeps its own: the first evaluation refuses it.
+    """
+    least, own = shortest(harmonics, CLEAR * tail), _lengthscales(gp)
+    parameters = [
+        replace(parameter, bounds=replace(parameter.bounds, lower=np.maximum(parameter.bounds.lower, least)))
+        if isinstance(parameter, Parameter) and id(parameter.tensor) in own and (parameter.start >= least).all()
+        else parameter
+        for parameter in gp.parameters.all
+    ]
+    return replace(gp, parameters=Parameters(parameters), workspace={})
+
+
+def names_bounded(gp: GaussianProcess, harmonics: int, tail: float) -> list[str]:
+    """Return the names of the hyperparameters whose lower bound is that of `bounded`."""
+    least, own = shortest(harmonics, CLEAR * tail), _lengthscales(gp)
+    return [
+        name
+        for parameter in gp.parameters.free
+        if isinstance(parameter, Parameter) and id(parameter.tensor) in own
+        for name, lower in zip(parameter.names, parameter.bounds.lower, strict=True)
+        if lower == least
+    ]
+
+
+def _lengthscales(gp: GaussianProcess) -> set[int]:
+    return {id(kernel.raw_lengthscale) for kernel in gp.kernel.modules() if isinstance(kernel, PeriodicKernel)}
 
 
 def waves(angle: np.ndarray, step: np.ndarray | None, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ from gp.dataset import Dataset
 from gp.fitted.fit import fit_dataset
 from gp.inference.centred import apart_from_mean, of_rows
 from gp.inference.exact import Exact
-from gp.inference.harmonic import Harmonic
+from gp.inference.harmonic import TAIL, Harmonic
+from gp.inference.waves import shortest
 from gp.model.model import Model
 from gp.spec import InputError, parse
 from gp.training import Train
@@ -233,3 +234,29 @@ def test_an_end_where_harmonics_run_out_is_no_optimum_and_predictions_are_those_
     assert [mode.nats for mode in harmonic.modes] == pytest.approx([mode.nats for mode in exact.modes], abs=1e-3)
     means = [fitted.predict(x[:20]).mean for fitted in (exact, harmonic)]
     assert np.abs(means[1] - means[0]).max() < 0.1
+
+
+@pytest.mark.parametrize("sharp", [2, 80])
+def test_a_search_ends_at_the_best_that_its_harmonics_show_and_says_where_there_is_a_better_one(sharp):
+    """Without a bound the line search ends at the cliff: 12 harmonics show no lengthscale below 0.66."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, TURN, 50)
+    y = np.exp(sharp * (np.cos(x - 2) - 1)) + 0.1 * rng.normal(size=50)
+
+    def fitted(kind, **lengthscale):
+        written = {"kernel": {"kind": "periodic", "period_length": {"fixed": TURN}, "lengthscale": lengthscale}}
+        return gp.fit(x, y, model=written, inference=kind, train={"restarts": 2})
+
+    least = shortest(12, 0.1 * TAIL)
+    own, exact = fitted({"kind": "harmonic", "harmonics": 12}), fitted({"kind": "exact"})
+    over = fitted({"kind": "exact"}, lower=least)
+    assert own.log_marginal_likelihood == pytest.approx(over.log_marginal_likelihood, abs=0.1)
+    assert (exact.hyperparameters["kernel.lengthscale"] < least) == (sharp > 2)
+    alarms = [alarm for alarm in own.certificate.of_fit if "at a bound" in alarm or "harmonics" in alarm]
+    assert len(alarms) == (sharp > 2)
+    for alarm in alarms:
+        assert f"kernel.lengthscale ended at {least:.3g}, the shortest that 12 harmonics show, though" in alarm
+        assert alarm.endswith("raise inference.harmonics")
+        more = fitted({"kind": "harmonic", "harmonics": 60})
+        assert more.log_marginal_likelihood == pytest.approx(exact.log_marginal_likelihood, abs=1e-3)
+        assert not more.certificate.limits

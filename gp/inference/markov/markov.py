@@ -14,8 +14,9 @@ from ..exact import Exact
 from ..method import Method
 from ..profile import Profile, profile_of
 from ..refusals import refuse_noise_by_row
+from ..waves import bounded, names_bounded
 from .filtered import Filtered
-from .forms import blocks_of, column_of
+from .forms import LEFT, MOST, blocks_of, column_of
 from .space import Space
 
 FEW_ROWS = 500  # up to which a dense matrix is as quick
@@ -42,6 +43,15 @@ class Markov(Method):
         """Raise InputError if the kernel has no state space of one input, or the noise has parameters of each row."""
         column_of(gp.kernel)
         refuse_noise_by_row(gp, self.kind)
+
+    def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
+        """Return `gp` with lengthscales of periodic kernels bounded where their harmonics run out."""
+        return bounded(gp, MOST, LEFT)
+
+    def limits(self, gp: GaussianProcess) -> dict[str, tuple[str, str]]:
+        """Return which lengthscales are bounded by the number of harmonics, by name, and what to write."""
+        told = f"the shortest that {MOST} harmonics show", "write inference: {kind: exact}"
+        return dict.fromkeys(names_bounded(gp, MOST, LEFT), told)
 
     def for_rows(self, n: int) -> Method:
         """Return exact inference by a dense matrix where that is as quick."""
