@@ -114,6 +114,8 @@ THRESHOLDS = (
     ({"signal": 3.5}, {"signal": 2.5}, "to tell it from chance"),
     ({"condition_number": 5e11}, {"condition_number": 2e12}, "condition number"),
     ({"copies": 0.04}, {"copies": 0.06}, "repeat both inputs and target"),
+    ({"scarce": "few", "noise_may_be": 0.08}, {"scarce": "few", "noise_may_be": 0.12}, "without noise"),
+    ({"scarce": "", "noise_may_be": 0.12}, {"scarce": "few", "noise_may_be": 0.12}, "without noise"),
     ({"adam_gap": 0.04}, {"adam_gap": 0.06}, "near where adam stopped"),
     ({"pareto_k": 0.8, "effective": 0.3}, {"pareto_k": 0.8, "effective": 0.2}, "Pareto"),
     ({"pareto_k": 0.6, "effective": 0.2}, {"pareto_k": 0.8, "effective": 0.2}, "Pareto"),
@@ -435,6 +437,17 @@ def test_rows_that_repeat_others_and_few_rows_are_said():
     assert any("50% of the rows repeat both inputs and target of another row" in alarm for alarm in twice.alarms)
     apart = gp.fit(np.tile(x, 2), np.r_[y, y + 0.1], train={"restarts": 0}).certificate  # repeated inputs alone
     assert apart.copies == 0
+
+
+def test_few_rows_explained_without_noise_alarm_and_with_one_lengthscale_do_not():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(16, 5))
+    y = x[:, 0] + 0.5 * rng.normal(size=16)
+    for ard in (True, False):
+        model = {"kernel": {"kind": "rbf", "ard": ard}}
+        certificate = gp.fit(x, y, model=model, train={"restarts": 2}).certificate
+        assert (certificate.noise_share < 0.001) == ard
+        assert any("few rows (16 for" in alarm and "without noise" in alarm for alarm in certificate.alarms) == ard
 
 
 def test_an_interval_ends_where_the_others_at_their_best_are_as_much_worse_as_students_quantile_says():

@@ -13,7 +13,7 @@ from gp.model.noise import Noise
 from gp.spec import kinds
 
 PAGE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
-ALARMS = [f"gp/fitted/{name}.py" for name in ("certificate", "draws", "gap", "limits", "optima")]
+ALARMS = [f"gp/fitted/{name}.py" for name in ("certificate", "draws", "gap", "limits", "optima", "scarce")]
 ALARMS += ["gp/inference/harmonic.py"]
 
 

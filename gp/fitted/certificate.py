@@ -21,6 +21,7 @@ from .limits import limits, quadrature
 from .mixture import Mixture
 from .optima import Rival, rivals
 from .relevance import irrelevant_inputs
+from .scarce import few_rows, few_without_noise, noise_in_doubt
 
 CONVERGED = 0.05  # predicted gain of a Newton step (nats) below which a search has converged
 ALL_NOISE = 0.99  # share of y's variance
@@ -28,7 +29,6 @@ SIGNAL = 3.0  # nats over noise alone; two needless hyperparameters gain as much
 ILL_CONDITIONED = 1e12  # condition number above which solutions have fewer than four digits
 PLACES = 6  # decimal places of nats, and of nats per log unit, that do not depend on how a machine rounds
 COPIES = 0.05  # share of the rows
-SCARCE = 5  # rows for each hyperparameter
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Certificate(Text):
     by_adam: bool  # whether Adam was asked for
     copies: float  # share of the rows whose inputs and target repeat another row's
     scarce: str  # how many rows there are for how many hyperparameters, where rows are few
+    noise_may_be: float | None  # sd of y, where noise is learnt as next to none and not determined
     predictions: str
     draws: Draws | None  # that predictions are made at; None where hyperparameters are plugged in
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
@@ -124,7 +125,7 @@ class Certificate(Text):
                 f"{self.copies:.0%} of the rows repeat both inputs and target of another row: noise is learnt too "
                 "small, and rows that are left out are known by their copies: remove copies"
             )
-        return alarms
+        return alarms + few_without_noise(self.scarce, self.noise_may_be)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for metrics.json, which data and model determine; what does not apply is absent."""
@@ -270,7 +271,10 @@ def certify(
         irrelevant_inputs=tuple(irrelevant),
         by_adam=by_adam,
         copies=_copies(data),
-        scarce=f"{gp.total} for {len(names)} hyperparameters" if gp.total < SCARCE * len(names) else "",
+        scarce=few_rows(gp.total, len(names)),
+        noise_may_be=noise_in_doubt(
+            intervals, undetermined, noise_share, gp.scope.y_scale * float(np.std(gp.observed))
+        ),
         predictions=predictions,
         draws=mixture.draws if mixture else None,
         adam_gap=round(max(0.0, polish(problem, vector, curvature) - value), PLACES)
