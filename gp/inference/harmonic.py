@@ -21,7 +21,7 @@ from ..parallel import one_thread
 from ..spec import Fault, InputError
 from .harmonic_parts import Flat, Solved, Sums
 from .harmonic_posterior import Coefficients, HarmonicPosterior
-from .method import Method
+from .method import Method, without_factor
 from .profile import Profile, profile_of
 from .waves import ROWS, bounded, features, fourier_series, names_bounded, terms_of
 
@@ -143,7 +143,7 @@ class Harmonic(Method):
         moment = sums.moment - sums.crossed @ weights
         square = sums.square - 2 * sums.by_target @ weights + weights @ sums.squared @ weights
         precision = torch.eye(len(root)) + root[:, None] * sums.gram * root / noise
-        factor = torch.linalg.cholesky(precision)
+        factor = _factor(gp, precision)
         target = (root * moment / noise)[:, None]
         projected = torch.linalg.solve_triangular(factor, target, upper=False)[:, 0]
         return Solved(noise, root, factor, projected, square, gp.n, sums.dependence)
@@ -242,7 +242,7 @@ class _Integrated(Harmonic):
         information = sums.squared[np.ix_(at, at)] / solved.noise - projected.T @ projected
         weights = torch.cat([tensor.detach().reshape(-1) for tensor in sums.coefficients])
         left = sums.by_target[at] - sums.squared[at] @ weights
-        upper = torch.linalg.cholesky(information).T
+        upper = _factor(gp, information).T
         root = torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
         return Flat(tensors, root, projected, root.T @ (left / solved.noise - projected.T @ solved.projected))
 
@@ -250,3 +250,11 @@ class _Integrated(Harmonic):
         profile, vector = profile_of(gp), gp.parameters.vector
         vector[profile.positions] += (flat.root @ flat.explained).detach().numpy() / profile.reference
         gp.parameters.set(vector)
+
+
+def _factor(gp: GaussianProcess, matrix: torch.Tensor) -> torch.Tensor:
+    """Return the lower Cholesky factor.  Raises NotPositiveDefinite: noise may be lost beside large outputscales."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed.item():
+        raise without_factor(gp, "the precision of the features' weights")
+    return factor

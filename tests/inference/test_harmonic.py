@@ -17,6 +17,7 @@ from gp.inference.centred import apart_from_mean, of_rows
 from gp.inference.exact import Exact
 from gp.inference.harmonic import TAIL, Harmonic
 from gp.inference.waves import shortest
+from gp.matrices.cholesky import NotPositiveDefinite
 from gp.model.model import Model
 from gp.spec import InputError, parse
 from gp.training import Train
@@ -260,3 +261,9 @@ def test_a_search_ends_at_the_best_that_its_harmonics_show_and_says_where_there_
         more = fitted({"kind": "harmonic", "harmonics": 60})
         assert more.log_marginal_likelihood == pytest.approx(exact.log_marginal_likelihood, abs=1e-3)
         assert not more.certificate.limits
+
+
+def test_noise_that_is_lost_beside_the_outputscale_is_refused_as_a_search_expects():
+    large = {"kind": "sum", "terms": {"first": {**ONE, "outputscale": 1e20}, "second": {**OTHER, "outputscale": 1e20}}}
+    with pytest.raises(NotPositiveDefinite, match=r"not positive definite at noise\.sd=0\.3: raise model\.noise\.sd"):
+        gp.log_marginal_likelihood(X, Y, model=model(large), inference={"kind": "harmonic"})
