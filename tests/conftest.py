@@ -5,10 +5,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: pytest's processes share the cores
 
 import atexit
+import compileall
 import contextlib
 import fcntl
 import hashlib
 import io
+import py_compile
 import re
 import runpy
 import shutil
@@ -180,6 +182,8 @@ def _new() -> Project:
     (path / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (path / "data/raw").mkdir(parents=True)
     (path / "data/raw/lake.csv").write_text(_table(), encoding="utf-8")
+    # Each project's first stages would compile the code, once as Python does and once by hash (stages/wrapper/bytecode.py).
+    compileall.compile_dir(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     project = Project(path, anew=True)  # Git needs no packages imported
     project.run("git", "init", "-q", "--template=")
     project.commit()
@@ -222,14 +226,18 @@ def workers():
 
 @pytest.fixture(autouse=True)
 def shared_workers(request, workers, monkeypatch):
-    """Have all that fans out share processes, but for tests of these processes themselves (`own_workers`)."""
+    """Have all that fans out share processes, and all matrices one thread, but for tests of these (`own_workers`).
+
+    Two threads that wait for each other beside another test process take up to 25 times as long as one.
+    """
     if "own_workers" not in request.fixturenames and "gp.parallel" in sys.modules:
         monkeypatch.setattr(sys.modules["gp.parallel"], "ProcessPoolExecutor", workers)
+        monkeypatch.setattr(sys.modules["gp.parallel"], "MANY_ROWS", sys.maxsize)
 
 
 @pytest.fixture
 def own_workers():
-    """Let `fan_out` start processes of its own."""
+    """Let `fan_out` start processes of its own, and matrices of many rows have all cores."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gp.parallel import ADDRESS, MANY_ROWS, cores, fan_out, lapack_threads, one_
 from gp.spec import InputError
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.usefixtures("own_workers")
+own_workers = pytest.mark.usefixtures("own_workers")
 
 
 def square(value):
@@ -53,6 +53,7 @@ def where_nested(value):
     return os.getpid(), fan_out(where, [(0,), (1,)])
 
 
+@own_workers
 def test_one_task_and_none_need_no_worker():
     assert fan_out(where, [(3,)]) == [os.getpid()]
     assert fan_out(square, []) == []
@@ -63,6 +64,7 @@ def test_a_fault_in_a_task_is_raised_here():
         fan_out(fail, [(0,), (1,)])
 
 
+@own_workers
 def test_what_a_killed_worker_took_with_it_runs_again_and_results_come_in_order(tmp_path):
     tasks = [(k, str(tmp_path / "mark")) for k in range(6)]
     assert fan_out(die_once, tasks) == [k**2 for k in range(6)]
@@ -78,6 +80,7 @@ def fit_nested_and_threads(seed):
     return fit_end(seed), *where_nested(seed), threads(MANY_ROWS)
 
 
+@own_workers
 def test_a_task_comes_to_the_same_on_one_thread_and_what_it_fans_out_runs_where_it_does():
     with threadpool_limits(2):
         assert threads(MANY_ROWS - 1) == {1}
@@ -89,11 +92,13 @@ def test_a_task_comes_to_the_same_on_one_thread_and_what_it_fans_out_runs_where_
         assert used == {1}
 
 
+@own_workers
 def test_a_daemonic_process_runs_all_itself():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(fan_out, (square, [(1,), (2,), (3,)])) == [1, 4, 9]
 
 
+@own_workers
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv(ADDRESS, "127.0.0.1:9")
@@ -151,6 +156,7 @@ def cluster(two_workers, monkeypatch):
     return workers
 
 
+@own_workers
 @pytest.mark.slow
 def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
     from gp.training import lbfgs
@@ -173,6 +179,7 @@ def test_starts_on_a_cluster_come_to_the_same(cluster, monkeypatch):
         assert task != os.getpid()
 
 
+@own_workers
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
     tasks = [(k, str(tmp_path / "mark")) for k in range(6)]
@@ -185,6 +192,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
         fan_out(fail, [(0,), (1,)])
 
 
+@own_workers
 @pytest.mark.slow
 def test_a_cluster_that_cannot_import_the_project_is_told_what_it_needs(monkeypatch, tmp_path):
     with clustered(tmp_path, "", n_workers=1) as (address, _):
