@@ -42,7 +42,7 @@ studies:
     inference: {}
     train: {kind: adam, steps: 5, learning_rate: 0.1}
     predict: {grid: {n: 20}}
-    plot: {interval: 0.95}
+    plot: {interval: 0.95, figures: [posterior]}
   lake:
     seed: 0
     data: {kind: table, path: data/raw/lake.csv, x: [depth, warmth], y: oxygen, holdout: {fraction: 0.25}}
@@ -50,7 +50,7 @@ studies:
     inference: {}
     train: {kind: lbfgs, restarts: 0}
     predict: {grid: {n: 5}}
-    plot: {}
+    plot: {figures: [data]}
 """
 
 

@@ -58,12 +58,12 @@ FAULTS = {
         ],
     ),
     "a section too many": (
-        "    plot: {}",
-        "    plot: {}\n    compare: {}",
+        "    plot: {figures: [data]}",
+        "    plot: {figures: [data]}\n    compare: {}",
         [f"{LAKE}.compare: no stage knows this section {SECTIONS}"],
     ),
     "a section left out": (
-        "    plot: {interval: 0.95}\n",
+        "    plot: {interval: 0.95, figures: [posterior]}\n",
         "",
         [f"{SINE}.plot: is required and was not given: write `plot: {{}}`"],
     ),
@@ -194,6 +194,11 @@ FAULTS = {
     "no learning": ("rate: 0.1", "rate: 0", [f"{SINE}.train.learning_rate: must be greater than 0 (got 0)"]),
     "a negative seed": ("seed: 0", "seed: -1", [f"{SINE}.seed: must be at least 0 (got -1)"]),
     "percent for a probability": ("0.95", "95", [f"{SINE}.plot.interval: must be less than 1 (got 95)"]),
+    "a figure's name misspelt": (
+        "[posterior]",
+        "[posteriour]",
+        [f"{SINE}.plot.figures: no figure is called 'posteriour' (known: data, loss, posterior, "],
+    ),
     "a fraction above one": ("0.25", "1.5", [f"{LAKE}.data.holdout.fraction: must be less than 1 (got 1.5)"]),
     "an order that has no formula": ("nu: 2.5", "nu: 2", [f"{LAKE}.model.kernel: nu must be 0.5, 1.5 or 2.5 (got 2)"]),
     "a start beyond its bounds": (

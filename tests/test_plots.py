@@ -58,6 +58,10 @@ def test_draw_all_gives_the_figures_that_apply(kind):
     assert set(draw_all(STUDIES[kind]())) & KNOWN == APPLY[kind]
 
 
+def test_figures_can_be_asked_for_by_name():
+    assert list(draw_all(STUDIES["sine"](), ["loss", "surface", "data"])) == ["data", "loss"]
+
+
 @pytest.mark.parametrize("plot", sorted(KNOWN - {"loss", "surface", "relevance", "horizons"}))
 def test_a_figure_names_the_target_as_the_table_does(plot):
     kind = {"slices": "many", "coupling": "circle", "autocorrelation": "circle", "network": "circles"}.get(

@@ -8,6 +8,8 @@ for name, figure in figures.items():
     save(figure, folder, name)
 """
 
+from collections.abc import Collection
+
 from matplotlib.figure import Figure
 
 from . import circles, curves, forecasts, inputs, networks, several
@@ -20,7 +22,7 @@ _ROOMS = (inputs, curves, several, circles, forecasts, networks)
 PLOTS: dict[str, Plot] = {name: plot for room in _ROOMS for name, plot in room.FIGURES.items()}
 
 
-def draw_all(study: Study) -> dict[str, Figure]:
-    """Return every figure of PLOTS that applies to `study`, by name."""
-    drawn = {name: plot(study) for name, plot in PLOTS.items()}
+def draw_all(study: Study, names: Collection[str] | None = None) -> dict[str, Figure]:
+    """Return every figure of PLOTS that applies to `study`, by name; of `names` alone, if given."""
+    drawn = {name: plot(study) for name, plot in PLOTS.items() if names is None or name in names}
     return {name: figure for name, figure in drawn.items() if figure is not None}
