@@ -6,9 +6,9 @@ PIP_OPTIONS ?=
 DVC_OPTIONS ?=
 # Studies that `make repro` runs at once; by default as many as there are cores.
 JOBS ?=
-# Two processes, as each loads torch; a file's tests stay together and share its fixtures. Files come in the order of
-# tests/conftest.py: long ones first.
-PYTEST_OPTIONS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes, so that two cores have work while one waits for a command; a file's tests stay together and share its
+# fixtures. Files come in the order of tests/conftest.py: long ones first.
+PYTEST_OPTIONS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BENCH_OPTIONS ?=
 CHAOS_OPTIONS ?=
 LOCK_OPTIONS ?=

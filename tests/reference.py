@@ -7,6 +7,7 @@ and the constant `level` of the mean.  R&W is Rasmussen & Williams (2006).
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Reference:
 
     def log_marginal_likelihood(self) -> float:
         """Return log N(y | level, K + noise_sd² I), in nats  (R&W eq. 2.30)."""
-        covariance, residual = self._covariance(), self.y - self.level
+        covariance, residual = self._covariance, self.y - self.level
         _, log_determinant = np.linalg.slogdet(covariance)
         fit = residual @ np.linalg.solve(covariance, residual)
         return -0.5 * fit - 0.5 * log_determinant - 0.5 * len(self.y) * math.log(2 * math.pi)
@@ -37,7 +38,7 @@ class Reference:
         """
         term, level = (self.kernel, self.level) if kernel is None else (kernel, 0.0)
         cross = matrix(term, x, self.x, self.columns)
-        weights = np.linalg.solve(self._covariance(), cross.T).T
+        weights = np.linalg.solve(self._covariance, cross.T).T
         prior = np.array([value(term, row, row, self.columns) for row in x.tolist()])
         mean = level + weights @ (self.y - self.level)
         return mean, np.sqrt(prior - (weights * cross).sum(axis=1))
@@ -53,6 +54,7 @@ class Reference:
             sds.append(math.hypot(sd_f[0], self.noise_sd))
         return np.array(means), np.array(sds)
 
+    @cached_property
     def _covariance(self) -> np.ndarray:
         return matrix(self.kernel, self.x, self.x, self.columns) + self.noise_sd**2 * np.eye(len(self.x))
 

@@ -44,7 +44,7 @@ def test_evidence_tells_the_edges_of_a_network():
         train, _ = source.sample(0)
         kernel = {"kind": "sum", "terms": {name: {**ANGLE, "columns": [name]} for name in train.columns}}
         model, climb = parse(Model, {"kernel": kernel}, "model"), parse(Train, {"restarts": 0}, "train")
-        fitted = fit_dataset(train, model=model, inference=Harmonic(harmonics=20), train=climb, seed=0)
+        fitted = fit_dataset(train, model=model, inference=Harmonic(harmonics=12), train=climb, seed=0)
         score += evidence(fitted.gp, fitted.inference).values()
         edges = set(map(tuple, source.system.present.T.tolist()))
         there += [(receiver - 1, j) in edges for j in range(4) if j != receiver - 1]

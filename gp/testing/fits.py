@@ -31,10 +31,11 @@ def check_fits(name: str, spec: Any, model: Model, data: Dataset, *, exact: bool
         np.array_equal(fitted.vector, again.vector), f"{name}: a fit with the same seed is the same to the last bit"
     )
     _check_predictions(name, fitted)
-    _check_reports(name, fitted, exact=exact)
+    report = fitted.report()
+    _check_reports(name, fitted, report, exact=exact)
     models.check_file(name, fitted)
     scaled = _fit(models.scaled(data, y=FACTOR), model, spec)
-    _check_units(name, fitted, scaled)
+    _check_units(name, fitted, scaled, report)
     _check_ranking(name, spec, model, data)
 
 
@@ -57,10 +58,9 @@ def _check_predictions(name: str, fitted: Fitted) -> None:
     require_equal(law, known.sd_y**2, known.sd_f**2 + noise, rtol=1e-8)
 
 
-def _check_reports(name: str, fitted: Fitted, *, exact: bool) -> None:
+def _check_reports(name: str, fitted: Fitted, report: dict[str, Any], *, exact: bool) -> None:
     """Check that every reported number of nats belongs to the rows that it names."""
     n = fitted.search.rows if fitted.search and fitted.search.rows else fitted.data.n
-    report = fitted.report()
     on_rows = fitted.inference.learnt_on(fitted.gp)
     value, _ = fitted.inference.evaluate(on_rows, gradient=False)
     learnt = value + on_rows.log_jacobian
@@ -88,7 +88,7 @@ def _check_reports(name: str, fitted: Fitted, *, exact: bool) -> None:
     require(inside, f"{name}: a left-out row's probability integral transform is a probability")
 
 
-def _check_units(name: str, fitted: Fitted, scaled: Fitted) -> None:
+def _check_units(name: str, fitted: Fitted, scaled: Fitted, one: dict[str, Any]) -> None:
     """Check that y in other units gives the same fit, with each number of nats moved by its rows' Jacobian."""
     log_factor = float(np.log(FACTOR))
     law = f"{name}: the fit of y times {FACTOR:g} is the same fit"
@@ -96,7 +96,7 @@ def _check_units(name: str, fitted: Fitted, scaled: Fitted) -> None:
     law = f"{name}: the log likelihood of y times c is less by n log c"
     expected = fitted.log_marginal_likelihood - fitted.data.n * log_factor
     require_equal(law, scaled.log_marginal_likelihood, expected, atol=1e-6)
-    one, other = fitted.report(), scaled.report()
+    other = scaled.report()
     for end, end_scaled in zip(one["ends"], other["ends"], strict=True):
         law = f"{name}: what a start ended at, on {end['rows']} rows, is less by as many times log c for y times c"
         require_equal(law, end_scaled["nats"], end["nats"] - end["rows"] * log_factor, atol=1e-6)

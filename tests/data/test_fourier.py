@@ -65,9 +65,9 @@ def test_rows_are_taken_in_blocks(monkeypatch):
 
 
 def test_the_baseline_of_oscillators_is_the_series_of_their_rows():
-    source = Oscillators(system={"kind": "van_der_pol"}, trials=2, cycles=3, test=10)
+    source = Oscillators(system={"kind": "phase"}, trials=2, cycles=3, test=10)
     train, test = source.sample(0)
-    baseline, series = source.baseline(train, test.x), fit_fourier(train.x, train.y)
+    baseline, series = source.baseline(train, test.x), fit_fourier(train.x, train.y, step=train.step)
     mean, sd_f = series.predict(test.x)
     np.testing.assert_array_equal(baseline.posterior.mean, mean)
     assert baseline.posterior.sd_y**2 == pytest.approx(sd_f**2 + series.noise_sd**2)
