@@ -16,7 +16,14 @@ X = RNG.uniform(0, 6, (30, 2))
 Y = np.sin(X[:, 0]) + 0.1 * RNG.standard_normal(30)
 QUICK = {"kind": "lbfgs", "restarts": 0}
 MODELS = {
-    "exact": {"model": {"kernel": {"kind": "sum", "terms": {"a": {"kind": "rbf"}, "b": {"kind": "spectral_mixture", "num_mixtures": 1}}}}},
+    "exact": {
+        "model": {
+            "kernel": {
+                "kind": "sum",
+                "terms": {"a": {"kind": "rbf"}, "b": {"kind": "spectral_mixture", "num_mixtures": 1}},
+            }
+        }
+    },
     "svgp": {"inference": {"kind": "svgp", "inducing": 4, "epochs": 2}},
     "known": {"model": {"noise": {"kind": "known"}}, "noise_sd": np.full(30, 0.1)},
 }
