@@ -182,7 +182,7 @@ def _new() -> Project:
     (path / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (path / "data/raw").mkdir(parents=True)
     (path / "data/raw/lake.csv").write_text(_table(), encoding="utf-8")
-    # Each project's first stages would compile the code, once as Python does and once by hash (stages/wrapper/bytecode.py).
+    # Else the first stages of each project compile the code, as Python does and by hash (stages/wrapper/bytecode.py).
     compileall.compile_dir(path, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     project = Project(path, anew=True)  # Git needs no packages imported
     project.run("git", "init", "-q", "--template=")
