@@ -75,7 +75,8 @@ def main(study: str, params: Params, out: Path) -> None:
         metrics |= study_scores(posterior, train, test)
         on_circle = test.f is not None and set(names.get("periods", {})) == set(train.columns)
         if on_circle:
-            metrics["circle"] = circle_scores(posterior, test)
+            of_truth = {"truth_error": names["truth_error"]} if "truth_error" in names else {}
+            metrics["circle"] = circle_scores(posterior, test) | of_truth
         if (predicted / "origins.csv").exists():
             plan = Plan.of(names, test)
             season, by_method = plan.score(train, Forecast.load(predicted / "origins.csv"))

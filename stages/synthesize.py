@@ -39,6 +39,8 @@ def main(study: str, params: Params, out: Path) -> None:
         names["periods"] = params.data.periods
     if test is not None:
         test.save(out / "test.csv")
+        if error := params.data.truth_error(test.x):
+            names["truth_error"] = error
         if baseline := params.data.baseline(train, test.x):
             baseline.posterior.save(out / "baseline.csv")
             names["baseline"] = {"name": baseline.name, "facts": dict(baseline.facts)}

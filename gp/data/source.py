@@ -70,6 +70,10 @@ class Source(Spec):
         """Return rows to predict, beside those to score; None if there are none."""
         return None
 
+    def truth_error(self, x: np.ndarray) -> float:
+        """Return the standard error of the true function, root mean square over x (m, d), in y's units: 0 if exact."""
+        return 0.0
+
     def baseline(self, train: Dataset, x: np.ndarray) -> Baseline | None:
         """Return the prediction at x (m, d) of the field's standard method fitted to `train`; None if there is none."""
         return None

@@ -32,6 +32,7 @@ def test_truth_is_periodic_and_rows_have_their_shapes(kind):
     assert train.d == test.d == d
     assert test.n == (12**d if d < 3 else 12)
     assert test.y is None
+    assert made.truth_error(test.x) == 0  # theory has none
     assert made.periods == dict.fromkeys(train.columns, TURN)
     assert (train.x >= 0).all()
     assert (train.x < TURN).all()
@@ -283,6 +284,7 @@ def test_the_simulated_truth_is_theory_and_the_order_beyond():
         grid = made._grid()
         value, error = made.true_function(grid)
         assert 0 < error.max() < 5e-4
+        assert error.min() <= made.truth_error(grid) <= error.max()
         beyond.append(np.sqrt(np.mean((value - made._theory(grid)) ** 2)))
     assert beyond[0] > 4 * beyond[1]
 

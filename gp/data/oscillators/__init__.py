@@ -97,6 +97,10 @@ class Oscillators(PhaseSource):
         ).predict(x)
         return theory + mean, sd
 
+    def truth_error(self, x: np.ndarray) -> float:
+        """Return the standard error of the true function by simulation, root mean square over differences x (m, N − 1)."""
+        return float(np.sqrt(np.mean(self.true_function(x)[1] ** 2)))
+
     def beyond_theory(self) -> FourierSeries:
         """Return what the velocity is beyond theory, in rows that no study draws."""
         rows = self._rows(np.random.default_rng([self.trials, self.receiver]))
