@@ -98,7 +98,7 @@ class Oscillators(PhaseSource):
         return theory + mean, sd
 
     def truth_error(self, x: np.ndarray) -> float:
-        """Return the standard error of the true function by simulation, root mean square over differences x (m, N − 1)."""
+        """Return the standard error of the simulated truth, root mean square over differences x (m, N − 1)."""
         return float(np.sqrt(np.mean(self.true_function(x)[1] ** 2)))
 
     def beyond_theory(self) -> FourierSeries:
