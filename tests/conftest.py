@@ -228,7 +228,7 @@ def workers():
 def shared_workers(request, workers, monkeypatch):
     """Have all that fans out share processes, and all matrices one thread, but for tests of these (`own_workers`).
 
-    Two threads that wait for each other beside another test process take up to 25 times as long as one.
+    Beside other test processes, two threads wait for each other more than they compute (gp.parallel.MANY_ROWS).
     """
     if "own_workers" not in request.fixturenames and "gp.parallel" in sys.modules:
         monkeypatch.setattr(sys.modules["gp.parallel"], "ProcessPoolExecutor", workers)
