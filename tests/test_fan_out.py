@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
+from torch.__config__ import parallel_info
 
 import gp
 from gp.parallel import ADDRESS, MANY_ROWS, cores, fan_out, lapack_threads, one_thread
@@ -82,9 +83,11 @@ def fit_nested_and_threads(seed):
 
 @own_workers
 def test_a_task_comes_to_the_same_on_one_thread_and_what_it_fans_out_runs_where_it_does():
-    with threadpool_limits(2, user_api="blas"):  # with OpenMP too, MKL would keep two, and its threads wait by spinning
+    before = parallel_info()
+    with threadpool_limits(2, user_api="blas"):
         assert threads(MANY_ROWS - 1) == {1}
         assert threads(MANY_ROWS) == {cores()}
+    assert parallel_info() == before  # MKL's threads wait by spinning: a second one would slow all tests that follow
     for seed, (end, task, inner, used) in enumerate(fan_out(fit_nested_and_threads, [(0,), (1,), (2,)])):
         assert end == fit_end(seed)
         assert inner == [task, task]
