@@ -48,7 +48,7 @@ def main(study: str, params: Params, out: Path) -> None:
     figures = draw_all(drawn, asked)
     if asked and not figures:
         why = f"none of {', '.join(asked)} applies to this study"
-        raise InputError(Fault(f"studies.{study}.plot.figures", why, "leave it out, to have all that apply"))
+        raise InputError(Fault("plot.figures", why, "leave it out, to have all that apply"))
     for name, figure in figures.items():
         save(figure, out, name)
 

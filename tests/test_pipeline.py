@@ -258,6 +258,15 @@ def test_an_edited_file_runs_exactly_what_depends_on_it(pipeline, files):
 
 
 @pytest.mark.slow
+def test_figures_that_do_not_apply_are_refused_where_no_other_is_asked_for(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    project.edit("sine.plot.figures", ["surface", "slices"])
+    why = "params.yaml: studies.sine.plot.figures: none of surface, slices applies to this study: leave it out"
+    assert project.stage("plot", "sine", exit_code=2).stderr.startswith(why)
+    assert (project.path / "data/sine/plot/posterior.svg").exists()  # what was there stays
+
+
+@pytest.mark.slow
 def test_a_study_that_is_added_leaves_the_others_alone(pipeline):
     params = YAML(typ="safe").load(pipeline.path / "params.yaml")["studies"]["sine"]
     pipeline.edit("third", params | {"data": params["data"] | {"n": 7}})
