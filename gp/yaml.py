@@ -4,6 +4,7 @@ DVC reads with ruamel.yaml's safe loader, which takes ten times as long.  PyYAML
 false.  Here it parses, and version 1.2 turns nodes into values; what the two would read differently is refused.
 """
 
+import copy
 import re
 from collections.abc import Callable, Hashable
 from datetime import date, datetime, timedelta, timezone
@@ -52,10 +53,10 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str, source: str) -> Any:
     """Return a YAML text's mappings, lists and scalars.  Raises InputError with `source` if it is not valid YAML 1.2.
 
-    Do not change the result: values repeated by an alias are one object, and equal texts share one cached result.
+    The result is the caller's own, but values repeated by an alias are one object.
     """
     try:
-        return _parse(text)
+        return copy.deepcopy(_parse(text))
     except _Refused as error:
         line, why, fix = error.args
         raise InputError(Fault("", f"not valid YAML: {why}", fix, source=f"{source}:{line}")) from None

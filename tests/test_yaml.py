@@ -130,6 +130,12 @@ def test_the_projects_own_files_are_read_as_dvc_reads_them(name):
     assert read_yaml(ROOT / name) == load_yaml(str(ROOT / name))
 
 
+def test_what_a_reader_does_with_its_result_does_not_reach_the_next_reader():
+    text = "studies: {sine: {seed: 0}}"
+    parse_yaml(text, "params.yaml")["studies"]["sine"]["seed"] = 1
+    assert parse_yaml(text, "params.yaml") == {"studies": {"sine": {"seed": 0}}}
+
+
 def test_without_libyaml_the_same_is_read(tmp_path, monkeypatch):
     resolvers = gp.yaml._Loader.yaml_implicit_resolvers
     slow = type("Slow", (yaml.SafeLoader,), {"yaml_implicit_resolvers": resolvers})
