@@ -49,7 +49,7 @@ def predict_after(fitted: Fitted, known: Dataset | None, x: np.ndarray, hyperpar
     else:
         treatment, method = fitted.treatment(hyperparameters)[0], fitted.inference
         settings = as_learnt(gp, method, method.condition(gp), treatment)
-        found = forecasts(gp, settings, np.ones((1, 1)), internal, None)
+        found = forecasts(settings, np.ones((1, 1)), internal, None)
     return Posterior(x, fitted.columns, *found)
 
 

@@ -89,7 +89,7 @@ def main(study: str, params: Params, out: Path) -> None:
         fitted.predict(grid, hyperparameters=hyperparameters).save(out / "grid.csv", band=True)
     if params.predict.draws and grid is not None and fitted.data.d == 1:
         along = grid[:: math.ceil(len(grid) / POINTS)]
-        together = joint(fitted.gp, *fitted.settings("draws", hyperparameters), along, fitted.gp.inputs(along))
+        together = joint(*fitted.settings("draws", hyperparameters), along, fitted.gp.inputs(along))
         drawn = together.sample(params.predict.draws, params.seed)
         heads = ["x", *(f"draw {k + 1}" for k in range(len(drawn)))]
         table = pd.DataFrame(np.column_stack([along, drawn.T]), columns=heads)

@@ -9,7 +9,6 @@ import torch
 from ..forecast import Forecast
 from ..inference.method import Conditioned
 from ..inference.together import together
-from ..model.model import GaussianProcess
 from ..parallel import available_memory, one_thread
 from ..spec import Fault, InputError, whole
 from ..transforms import Transform, mixed
@@ -80,7 +79,6 @@ class Joint:
 
 
 def joint(
-    gp: GaussianProcess,
     conditioned: Iterable[Conditioned],
     weights: np.ndarray,
     x: np.ndarray,
@@ -110,5 +108,5 @@ def joint(
         means.append(mean * scale + scope.y_offset)
         transforms.append(each.gp.spec.transform)
         covariances.append(covariance * scale**2)
-        noises.append((gp.noise_variance(internal) if noise is None else noise) * scale**2)
+        noises.append((each.gp.noise_variance(internal) if noise is None else noise) * scale**2)
     return Joint(x, weights, np.array(means), np.array(covariances), np.array(noises), mixed(transforms))

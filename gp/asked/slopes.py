@@ -15,7 +15,6 @@ from scipy.special import ndtr
 
 from ..inference.method import Conditioned
 from ..inference.together import together
-from ..model.model import GaussianProcess
 from ..parallel import one_thread
 from ..transforms import Transform
 from ..transforms.base import REACH, TINY
@@ -47,12 +46,13 @@ class Moving(NamedTuple):
 
 
 def gradient(
-    gp: GaussianProcess, conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
+    conditioned: Iterable[Conditioned], weights: np.ndarray, x: np.ndarray, internal: torch.Tensor
 ) -> Gradient:
     """Return the derivatives of the posterior at x (m, d); the arguments are those of gp.asked.joint.joint."""
     of_f, of_y = list[Moving](), list[Moving]()
     for each in conditioned:
-        transform, scale, offset = each.gp.spec.transform, each.gp.scope.y_scale, each.gp.scope.y_offset
+        transform, scope = each.gp.spec.transform, each.gp.scope
+        scale, offset = scope.y_scale, scope.y_offset
         with one_thread():
             found = together(each).slopes(internal)
         mean, of_mean = found.mean * scale + offset, found.of_mean * scale
@@ -60,8 +60,8 @@ def gradient(
         noisy, of_noisy = variance + found.noise * scale**2, of_variance + found.of_noise * scale**2
         of_f.append(_of_y(transform, Moving(mean, variance, of_mean, of_variance)))
         of_y.append(_of_y(transform, Moving(mean, noisy, of_mean, of_noisy)))
-    is_level = [column in gp.scope.levels for column in gp.scope.columns]
-    unit = np.where(is_level, np.nan, 1 / gp.scope.x_scale)
+    is_level = [column in scope.levels for column in scope.columns]
+    unit = np.where(is_level, np.nan, 1 / scope.x_scale)
     (_, sd_f), (mean, sd_y) = _mixed(of_f, weights), _mixed(of_y, weights)
     return Gradient(x, mean * unit, sd_f * unit, sd_y * unit)
 

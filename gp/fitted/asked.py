@@ -72,7 +72,7 @@ class Asked:
     def _at(self, module: str, name: str, x: Any, hyperparameters: Chosen, *others: Any) -> Any:
         inputs = inputs_of(x, self.gp.scope.columns, self.gp.scope.levels)
         function = getattr(import_module(f"..asked.{module}", __package__), name)
-        return function(self.gp, *self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs), *others)
+        return function(*self.settings(name, hyperparameters), inputs, self.gp.inputs(inputs), *others)
 
     def sample_paths(self, n: int, seed: int, *, hyperparameters: Chosen = None) -> "Paths":
         """Return n draws of the function that can be called anywhere (gp.asked.paths); the same for the same seed.

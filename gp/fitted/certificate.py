@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..dataset import Dataset
-from ..inference.method import Conditioned, Screened
-from ..model.model import GaussianProcess
+from ..inference.method import Screened
 from ..training import SAME, Problem, Search, polish
 from ..training.newton import at_active_bound, newton_gain
 from .asked import Text
@@ -19,6 +18,7 @@ from .intervals import asymptotic, integrated
 from .laplace import Mode
 from .limits import limits, quadrature
 from .mixture import Mixture
+from .noise import FoundNoise
 from .optima import Rival, rivals
 from .relevance import irrelevant_inputs
 from .scarce import few_rows, few_without_noise, noise_in_doubt
@@ -55,6 +55,7 @@ class Certificate(Text):
     jitter: float
     condition_number: float | None  # None where no n×n matrix is factorised
     noise_share: float
+    noise_of_new: float | None  # sd in y's units that predictions take, where it is not as learnt
     signal: float
     intervals: dict[str, tuple[float, float]]
     undetermined: tuple[str, ...]
@@ -129,7 +130,7 @@ class Certificate(Text):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for metrics.json, which data and model determine; what does not apply is absent."""
-        return _given(self, ("rows", "jitter", "noise_share", "signal", "adam_gap")) | {
+        return _given(self, ("rows", "jitter", "noise_share", "noise_of_new", "signal", "adam_gap")) | {
             "converged": int(self.converged),  # a number, so that `dvc metrics diff` shows a change
             "alarms": len(self.of_fit),  # the stage evaluate adds those of the draws that predictions are made at
             **{name: len(names) for name, names in self.named().items()},
@@ -181,6 +182,11 @@ class Certificate(Text):
             f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
         ]
         lines.append(f"predictions are {self.predictions}")
+        if self.noise_of_new is not None:
+            lines.append(
+                f"new observations have noise of sd {self.noise_of_new:.3g}: what is learnt holds what inducing inputs "
+                "leave unexplained, too"
+            )
         if self.screened:
             lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
@@ -198,18 +204,12 @@ def _given(certificate: Certificate, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(certificate, name)) is not None}
 
 
-def noise_share(gp: GaussianProcess, conditioned: Conditioned) -> float:
-    """Return the share of y's variance over the training rows that is noise, the rest being the posterior mean's."""
-    noise, explained = gp.noise_variance(gp.x).mean(), np.var(conditioned.training_mean())
-    return float(noise / (noise + explained))
-
-
 def certify(
     problem: Problem,
     search: Search | None,
     data: Dataset,
     *,
-    noise_share: float,
+    noise: FoundNoise,
     condition_number: float | None,
     by_adam: bool,
     predictions: str,
@@ -261,7 +261,8 @@ def certify(
         rivals=rivals(gp, problem.inference, search),
         jitter=problem.inference.jitter,
         condition_number=condition_number,
-        noise_share=noise_share,
+        noise_share=noise.share,
+        noise_of_new=noise.sd_of_new,
         signal=round(value - parameters.log_prior(vector)[0] - noise_alone, PLACES),
         intervals=intervals,
         undetermined=tuple(undetermined),
@@ -273,7 +274,7 @@ def certify(
         copies=_copies(data),
         scarce=few_rows(gp.total, len(names)),
         noise_may_be=noise_in_doubt(
-            intervals, undetermined, noise_share, gp.scope.y_scale * float(np.std(gp.observed))
+            intervals, undetermined, noise.share, gp.scope.y_scale * float(np.std(gp.observed))
         ),
         predictions=predictions,
         draws=mixture.draws if mixture else None,

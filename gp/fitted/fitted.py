@@ -19,12 +19,13 @@ from ..training import Adam, Problem, Search, Train
 from ..transforms import power_of
 from . import file
 from .asked import Asked, Chosen
-from .certificate import Certificate, certify, noise_share
+from .certificate import Certificate, certify
 from .columns import inputs_of
 from .draws import Draws
 from .evidence import evidence
 from .laplace import Mode, find_modes
 from .mixture import Mixture, forecasts, in_units, mix
+from .noise import FoundNoise
 from .optima import describe
 from .own_share import OwnShare, own_share
 from .settings import as_learnt
@@ -178,7 +179,7 @@ class Fitted(Asked):
         gp, on_some = self._learnt_on, self._learnt_on is not self.gp
         (treatment, why), mixture = self.treatment(hyperparameters), self.mixture(hyperparameters)
         condition_number = self._conditioned.condition_number
-        share = noise_share(gp, self.inference.condition(gp) if on_some else self._conditioned)
+        noise = FoundNoise.of(gp, self.inference.condition(gp) if on_some else self._conditioned)
         if condition_number is not None and not on_some:
             # Evaluations need an n × n matrix, so this factor is freed once a report needs nothing more of it.
             _ = self.log_marginal_likelihood
@@ -189,7 +190,7 @@ class Fitted(Asked):
                 Problem(gp, self.inference),
                 self.search,
                 self.data,
-                noise_share=share,
+                noise=noise,
                 condition_number=condition_number,
                 by_adam=isinstance(self.train, Adam),
                 predictions=f"{treatment} ({why})" if why else f"{treatment}",
@@ -261,7 +262,7 @@ class Fitted(Asked):
         if joint:
             return self.jointly(inputs, noise, hyperparameters)
         settings, weights = self.settings("predict", hyperparameters)
-        return Posterior(inputs, self.columns, *forecasts(self.gp, settings, weights[:, None], internal, noise))
+        return Posterior(inputs, self.columns, *forecasts(settings, weights[:, None], internal, noise))
 
     def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
         """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,)."""

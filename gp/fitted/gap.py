@@ -85,11 +85,12 @@ def gap_to_exact(fitted: Fitted, seed: int) -> Gap | None:
     scored = min(n // 5, SCORED, max(FEWEST, int(WORK / n**2)))
     for rows, out in _splits(fitted.gp, scored, rng):
         some, others = fitted.inference.restrict(fitted.gp, rows), fitted.gp.subset(out)
-        own = fitted.inference.condition(some).moments(others.x)
+        conditioned = fitted.inference.condition(some)
+        own, noise = conditioned.moments(others.x), conditioned.gp.noise_variance(others.x)
         alone = fitted.gp.subset(rows)
         alone = replace(alone, scope=replace(alone.scope, run=None, step=None))  # as harmonic inference restricts
         exact, steps, error = _exact(alone.distinct, others.x, own)
-        found.append((own, exact, others))
+        found.append((own, noise, exact, others))
         if steps is not None and error is not None:
             counts.append(steps)
             errors.append(error)
@@ -150,10 +151,11 @@ def _exact(gp: GaussianProcess, x: torch.Tensor, near: Moments) -> tuple[Moments
     return Moments(mean, np.maximum(variance, 1e-12 * prior)), solution.steps, error
 
 
-def _compare(own: Moments, exact: Moments, others: GaussianProcess) -> dict[str, float]:
-    """Return how far apart both are, and the NLPD and rmse of both, in internal units."""
+def _compare(own: Moments, new: np.ndarray, exact: Moments, others: GaussianProcess) -> dict[str, float]:
+    """Return how far apart both are, and the NLPD and rmse of both, in internal units; the method has `new` noise."""
     noise, y = others.noise_variance(others.x), others.scope.y
-    of, best = (Forecast.normal(each.mean, np.sqrt(each.variance + noise)) for each in (own, exact))
+    pairs = ((own, new), (exact, noise))
+    of, best = (Forecast.normal(each.mean, np.sqrt(each.variance + its)) for each, its in pairs)
     floor = 1e-12 * max(float(noise.max()), float(exact.variance.max()))
     apart = np.log(np.maximum(own.variance, floor) / np.maximum(exact.variance, floor))
     return {

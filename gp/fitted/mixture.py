@@ -101,7 +101,7 @@ class Mixture:
 
     def forecasts(self, x: torch.Tensor, noise: np.ndarray | None) -> Forecasts:
         """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
-        return forecasts(self.gp, self.conditioned("predict"), self.weights, x, noise)
+        return forecasts(self.conditioned("predict"), self.weights, x, noise)
 
     def leave_one_out(self, share: OwnShare) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units, without the row's own `share`.
@@ -146,11 +146,7 @@ class Mixture:
 
 
 def forecasts(
-    gp: GaussianProcess,
-    conditioned: Iterable[Conditioned],
-    weights: np.ndarray,
-    x: torch.Tensor,
-    noise: np.ndarray | None,
+    conditioned: Iterable[Conditioned], weights: np.ndarray, x: torch.Tensor, noise: np.ndarray | None
 ) -> Forecasts:
     """Return what a model says at internal x (m, d), conditioned at each of S settings with `weights` (S, 1).
 
@@ -163,7 +159,7 @@ def forecasts(
         found, scale = each.moments(x), each.gp.scope.y_scale
         transforms.append(each.gp.spec.transform)
         means[s], sd_f[s] = in_units(each.gp, found.mean, np.sqrt(found.variance))
-        sd_y[s] = np.sqrt(found.variance + (gp.noise_variance(x) if noise is None else noise)) * scale
+        sd_y[s] = np.sqrt(found.variance + (each.gp.noise_variance(x) if noise is None else noise)) * scale
         for name, (mean, variance) in centred(each, x, found.terms).items():
             part = terms.setdefault(name, (np.empty(shape), np.empty(shape)))
             part[0][s], part[1][s] = mean * scale, np.sqrt(variance) * scale

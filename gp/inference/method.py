@@ -34,7 +34,7 @@ class Conditioned(Protocol):
 
     @property
     def gp(self) -> GaussianProcess:
-        """Return the model."""
+        """Return the model; its noise is what new observations are predicted with, if less than what was learnt."""
         ...
 
     @property

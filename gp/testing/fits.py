@@ -52,7 +52,8 @@ def _check_predictions(name: str, fitted: Fitted) -> None:
         values = getattr(posterior, part)
         law = f"{name}: {part} does not depend on the order of the rows predicted"
         require_equal(law, getattr(other, part), values[order], atol=1e-8 * float(np.abs(values).max()))
-    noise = fitted.gp.noise_variance(fitted.gp.inputs(x)) * fitted.gp.scope.y_scale**2
+    (conditioned,), _ = fitted.settings("predict", PLUG_IN)
+    noise = conditioned.gp.noise_variance(fitted.gp.inputs(x)) * fitted.gp.scope.y_scale**2
     law = f"{name}: sd_y² is sd_f² of the function and the noise's variance"
     known = fitted.predict(x, hyperparameters=PLUG_IN)
     require_equal(law, known.sd_y**2, known.sd_f**2 + noise, rtol=1e-8)

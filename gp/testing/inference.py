@@ -164,7 +164,7 @@ def _check_against_dense(name: str, method: Method, gp: GaussianProcess, *, exac
     dense, (value, _) = Dense(gp), method.evaluate(gp, gradient=False)
     conditioned = method.condition(gp)
     mean, sd = conditioned.leave_one_out()
-    noise = np.sqrt(gp.noise_variance(gp.x))
+    noise = np.sqrt(conditioned.gp.noise_variance(gp.x))
     good = mean.shape == sd.shape == (gp.n,) and bool(np.isfinite(mean).all() and np.isfinite(sd).all())
     require(good, f"{name}: leave-one-out gives {gp.n} finite means and sds")
     if not gp.noise.by_row:
@@ -199,12 +199,13 @@ def _check_left_out(name: str, method: Method, gp: GaussianProcess) -> None:
 
     Without a row, the spread of inputs differs by little, and with it the distances by which neighbours are chosen.
     """
-    means, sds = method.condition(gp).leave_one_out()
+    conditioned = method.condition(gp)
+    means, sds = conditioned.leave_one_out()
     for row in LEFT_OUT:
         rest = method.restrict(gp, np.delete(np.arange(gp.n), row))
         at = gp.x[row : row + 1]
         moments = method.condition(rest).moments(at)
-        sd = float(np.sqrt(moments.variance[0] + gp.noise_variance(at)[0]))
+        sd = float(np.sqrt(moments.variance[0] + conditioned.gp.noise_variance(at)[0]))
         law = f"{name}: leave-one-out is what it predicts without the row, in sds of row {row}"
         require_equal(law, [means[row] / sd, sds[row] / sd], [moments.mean[0] / sd, 1.0], atol=NEAR)
 

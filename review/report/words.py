@@ -114,6 +114,11 @@ def _findings(fit: Any) -> Iterator[str]:
         f"{number(100 * said['noise_share'], 3)} % of the variance is noise; the model is {number(said['signal'])} "
         "nats better than noise alone."
     )
+    if "noise_of_new" in said:
+        yield (
+            f"New observations have noise of sd {number(said['noise_of_new'], 3)}: what is learnt holds what inducing "
+            "inputs leave unexplained, too."
+        )
     if "condition_number" in said:
         jitter = f"a jitter of {number(said['jitter'], 1)} was added" if said["jitter"] else "no jitter was added"
         yield f"The covariance matrix has condition number {number(said['condition_number'], 1)}; {jitter}."

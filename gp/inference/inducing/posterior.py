@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,14 +19,27 @@ from ..method import Moments, moments_of_terms, positive_part
 from ..profile import profile_of
 from ..together import Sites
 from .bound import BLOCK, Gaussian, Inducing, Projected, optimum
-from .rows import Batch, ModelRows, blocks
+from .new_noise import kept_of_noise
+from .rows import Batch, ModelRows, blocks, draw, gather
+
+LEFT_OUT = 4096  # rows, at most, that say what the noise of new observations is: to some 2 %
+
+
+class LeftOut(NamedTuple):
+    """Of b left-out rows: mean, the variance that inducing inputs leave, that of q(u), and the noise's, (b,) each."""
+
+    mean: torch.Tensor
+    unexplained: torch.Tensor
+    unseen: torch.Tensor
+    noise: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class SparsePosterior:
     """A sparse GP conditioned on its rows: K_ZZ factorised, q(v), and the `bound` (nats) if already known.
 
-    With a `flat` mean its coefficients are integrated out, and the model holds their estimate.
+    The noise of `gp` may be less for new observations than for the rows (`with_new_noise`).  With a `flat` mean its
+    coefficients are integrated out, and the model holds their estimate.
     """
 
     gp: GaussianProcess
@@ -103,25 +117,49 @@ class SparsePosterior:
         Inducing inputs and hyperparameters are not refitted.  Raises ArithmeticError if q(v) is so far
         from its optimum that it does not contain the site of a row.
         """
-        q, means, variances = self.q, [], []
+        parts = [self._left_out(batch) for batch in blocks(ModelRows(self.gp), BLOCK)]
+        mean, unexplained, unseen, new = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        return mean, np.sqrt(unexplained + unseen + new)
+
+    def _left_out(self, batch: Batch) -> LeftOut:
+        """Return what is known of each of b rows without its own site."""
+        q = self.q
         with one_thread(), torch.no_grad():
-            for batch in blocks(ModelRows(self.gp), BLOCK):
-                rows = self.inducing.project(batch)
-                share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
-                if not (share < 1).all():
-                    raise ArithmeticError(
-                        "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
-                        "hyperparameters and has no leave-one-out: fit again"
-                    )
-                fitted = q.mean @ rows.projected
-                mean = (fitted - share * rows.residual) / (1 - share)
-                more_mean, more_variance = self._of_flat_mean(batch, rows, share, rows.residual - fitted)
-                means.append(batch.y - rows.residual + mean + more_mean)
-                unexplained = (rows.prior - rows.projected.square().sum(0)).clamp(min=0.0)
-                # A noise parameter of a row is unknown if that row is left out.
-                unseen = share * rows.noise / (1 - share) + more_variance
-                variances.append(unexplained + unseen + self.gp.noise(batch.x))
-        return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+            rows = self.inducing.project(batch)
+            share = (q.factor.T @ rows.projected).square().sum(0) * rows.precision
+            if not (share < 1).all():
+                raise ArithmeticError(
+                    "q(u) knows less of a training row than the row itself says, so it is not the optimum at these "
+                    "hyperparameters and has no leave-one-out: fit again"
+                )
+            fitted = q.mean @ rows.projected
+            mean = (fitted - share * rows.residual) / (1 - share)
+            more_mean, more_variance = self._of_flat_mean(batch, rows, share, rows.residual - fitted)
+            return LeftOut(
+                mean=batch.y - rows.residual + mean + more_mean,
+                unexplained=(rows.prior - rows.projected.square().sum(0)).clamp(min=0.0),
+                unseen=share * rows.noise / (1 - share) + more_variance,
+                noise=self.gp.noise(batch.x),
+            )
+
+    def with_new_noise(self) -> "SparsePosterior":
+        """Return it with the noise that new observations are predicted with, where it is learnt.
+
+        Of many rows, LEFT_OUT say what it is.  (gp.inference.inducing.new_noise)
+        """
+        gp = self.gp
+        if not (gp.noise.one_level and "noise.sd" in gp.parameters.names):
+            return self
+        some = draw(gp.n, min(gp.n, LEFT_OUT), np.random.default_rng(0))
+        batch = gather(ModelRows(gp), some)
+        try:
+            parts = [self._left_out(batch.at(rows)) for rows in slices(len(some), BLOCK)]
+        except ArithmeticError:  # q(u) is not the optimum at these hyperparameters, and rows have no leave-one-out
+            return self
+        mean, unexplained, unseen, noise = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        variance = unexplained + unseen + noise
+        kept = kept_of_noise(batch.y.numpy() - mean, variance, unexplained, float(noise[0]))
+        return self if kept == 1 else replace(self, gp=replace(gp, noise=gp.noise.of_new(kept)))
 
     def _of_flat_mean(
         self, batch: Batch, rows: Projected, share: torch.Tensor, left: torch.Tensor

@@ -149,7 +149,7 @@ class Sgpr(Method):
         z = _inducing_inputs(gp).detach()
         with one_thread(), torch.no_grad():
             best, value = optimum(gp, z, blocks(ModelRows(gp), BLOCK))
-            return SparsePosterior(gp, Inducing(gp, z), best.gaussian(), value)
+            return SparsePosterior(gp, Inducing(gp, z), best.gaussian(), value).with_new_noise()
 
 
 def _with(gp: GaussianProcess, z: torch.Tensor) -> GaussianProcess:

@@ -156,7 +156,7 @@ class Svgp(Method):
     def condition(self, gp: GaussianProcess) -> SparsePosterior:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread(), torch.no_grad():
-            return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), _q(gp))
+            return SparsePosterior(gp, Inducing(gp, _inducing_inputs(gp).detach()), _q(gp)).with_new_noise()
 
 
 def _with(gp: GaussianProcess, z: torch.Tensor, q: Gaussian) -> GaussianProcess:

@@ -21,7 +21,7 @@ class NoiseModel(torch.nn.Module):
 
     by_row = False  # whether each training row has parameters of its own; a subset of rows then cannot represent all
     reads_noise_sd = False  # whether it takes the rows' own standard deviations, where the data give them
-    one_level = False  # whether every row's variance is exp(2 log_sd)
+    one_level = False  # whether every row's variance is exp(2 log_sd), and it has `of_new`
     held = False  # whether draws of hyperparameters may hold the parameters of each row: measured, not implied
     # `forward` in NumPy alone, of x (m, d) and what `numbers` returns (gp.predictor); here of one level for all x.
     formula: ClassVar[Callable[..., np.ndarray] | None] = staticmethod(noise_level)
@@ -57,6 +57,10 @@ class NoiseModel(torch.nn.Module):
 
         Their parameters start near what the bound asks for.  Only where noise has such parameters.
         """
+        raise NotImplementedError
+
+    def of_new(self, kept: float) -> "NoiseModel":
+        """Return the same noise, of whose variance new observations have the share `kept`.  Only where `one_level`."""
         raise NotImplementedError
 
     def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray | None:

@@ -14,13 +14,17 @@ from .base import NoiseModel
 
 
 class GaussianNoise(NoiseModel):
-    """Independent N(0, sd²) at every input; the parameter is log sd (1,)."""
+    """Independent N(0, sd²) at every input; the parameter is log sd (1,).
+
+    New observations have the share `kept` of that variance.
+    """
 
     one_level = True
 
-    def __init__(self) -> None:
+    def __init__(self, kept: float = 1.0) -> None:
         super().__init__()
         self.raw_sd = torch.nn.Parameter(torch.zeros(1))
+        self.kept = kept
 
     @property
     def log_sd(self) -> torch.Tensor:
@@ -28,8 +32,18 @@ class GaussianNoise(NoiseModel):
         return self.raw_sd
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the noise variance at x (m, d), shape (m,)."""
-        return (2 * self.raw_sd).exp().expand(len(x))
+        """Return the noise variance of new observations at x (m, d), shape (m,)."""
+        return (self.kept * (2 * self.raw_sd).exp()).expand(len(x))
+
+    def of_rows(self, x: torch.Tensor, noise_sd: torch.Tensor | None) -> tuple[torch.Tensor, None]:
+        """Return sd² of each of the rows, (n,)."""
+        return (2 * self.raw_sd).exp().expand(len(x)), None
+
+    def of_new(self, kept: float) -> "GaussianNoise":
+        """Return the same noise, of which new observations have the share `kept`; it shares the parameter."""
+        noise = GaussianNoise(kept)
+        noise.raw_sd = self.raw_sd
+        return noise
 
     def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray:
         """Return 1 for each row."""
