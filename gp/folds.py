@@ -1,5 +1,6 @@
 """Folds: each row predicted by a fit, hyperparameters and all, to the rows of the other folds."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from .parallel import fan_out
 def predict_folds(fitted: Fitted, folds: np.ndarray, *, seed: int, hyperparameters: Chosen = None) -> Forecast:
     """Return the forecast of each row's y by the model refitted without the row's fold, in y's units.
 
-    `folds` (n,) numbers each row's fold from 0.  The kernel, the inference method and the power of a transform are
-    those of `fitted`, where they were chosen for it.  `hyperparameters` as in `Fitted.predict`.  Fits run side by side
-    (gp.parallel.fan_out).
+    `folds` (n,) numbers each row's fold from 0.  Kernels (of several structures, with their weights), the inference
+    method and the power of a transform are those of `fitted`, where they were chosen for it.  `hyperparameters` as in
+    `Fitted.predict`.  Fits run side by side (gp.parallel.fan_out).
     """
     tasks = [(fitted, folds == fold, seed, hyperparameters) for fold in range(int(folds.max()) + 1)]
     parts = fan_out(_predict, tasks, label="folds")
@@ -29,6 +30,13 @@ def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen
     train, test = varied(fitted.data.at(~out)), fitted.data.at(out)
     method: Any = fitted.inference  # a spec of the union
     again = fit_dataset(train, model=fitted.model, inference=method, train=fitted.train, seed=seed)
+    others = tuple(
+        each._replace(
+            fitted=fit_dataset(train, model=each.fitted.model, inference=method, train=fitted.train, seed=seed)
+        )
+        for each in fitted.alternatives
+    )
+    again = replace(again, alternatives=others)
     return again.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).y
 
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from .calendar import dates_of
 from .dataset import Dataset
 from .fitted.asked import Chosen
+from .fitted.averaged import pooled
 from .fitted.fitted import Fitted
-from .fitted.mixture import Mixture, forecasts
+from .fitted.mixture import Forecasts, Mixture, forecasts
 from .fitted.settings import as_learnt
 from .forecast import Forecast
 from .model.model import GaussianProcess
@@ -42,15 +44,18 @@ def predict_after(fitted: Fitted, known: Dataset | None, x: np.ndarray, hyperpar
     """
     if known is None:
         return fitted.predict(x, hyperparameters=hyperparameters)
-    gp, internal = _joined(fitted, known), fitted.gp.inputs(x)
-    mixture = fitted.mixture(hyperparameters)
+    models, weights = fitted.models(hyperparameters)
+    parts = [_forecasts_after(one, known, fitted.gp.inputs(x), hyperparameters) for one in models]
+    return Posterior(x, fitted.columns, *pooled(parts, weights))
+
+
+def _forecasts_after(fitted: Fitted, known: Dataset, x: torch.Tensor, hyperparameters: Chosen) -> Forecasts:
+    """Return what one model says at internal x (m, d), given the rows `known` too."""
+    gp, mixture, method = _joined(fitted, known), fitted.mixture(hyperparameters), fitted.inference
     if mixture:
-        found = Mixture.of(gp, fitted.inference, mixture.draws).forecasts(internal, None)
-    else:
-        treatment, method = fitted.treatment(hyperparameters)[0], fitted.inference
-        settings = as_learnt(gp, method, method.condition(gp), treatment)
-        found = forecasts(settings, np.ones((1, 1)), internal, None)
-    return Posterior(x, fitted.columns, *found)
+        return Mixture.of(gp, method, mixture.draws).forecasts(x, None)
+    settings = as_learnt(gp, method, method.condition(gp), fitted.treatment(hyperparameters)[0])
+    return forecasts(settings, np.ones((1, 1)), x, None)
 
 
 def forecast_after(

@@ -101,7 +101,8 @@ class Posterior:
         table.to_csv(path, index=False, lineterminator="\n")
         if not self.f.is_normal:
             arrays = {"weights": self.f.weights, "means": self.f.means, "sd_f": self.f.sds, "sd_y": self.y.sds}
-            for name, component in self.components.items():
+            for name, component in self.components.items():  # of one structure, where f is of several
+                arrays["component_weights"] = component.weights
                 arrays |= {f"component.{name}.means": component.means, f"component.{name}.sd_f": component.sds}
             np.savez(draws_file(path), **arrays, **stored_transform(self.f.transform))  # type: ignore[arg-type]
 
@@ -124,8 +125,9 @@ class Posterior:
             return cls.normal(x, columns, mean, sd_f, sd_y, components)
         with np.load(draws, allow_pickle=False) as kept:
             weights, means, transform = kept["weights"], kept["means"], transform_in(kept)
+            of_components = kept["component_weights"] if names else weights
             parts = {
-                name: Forecast(kept[f"component.{name}.means"], kept[f"component.{name}.sd_f"], weights)
+                name: Forecast(kept[f"component.{name}.means"], kept[f"component.{name}.sd_f"], of_components)
                 for name in names
             }
             f, y = (Forecast(means, kept[name], weights, transform) for name in ("sd_f", "sd_y"))

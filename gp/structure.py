@@ -49,7 +49,18 @@ def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[st
         between = f" ({_percent(ends['lower'])} to {_percent(ends['upper'])} %)" if ends else ""
         of = f"{_percent(share)} % of the variance" if share >= NOTHING else "next to nothing of the variance"
         said.append(f"{name}: {what}; {of}{between}{_doubted(fit.get('evidence', {}).get(name))}.")
-    return said
+    return said + _averaged(fit.get("search", {}))
+
+
+def _averaged(search: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a sentence where predictions average over several structures, by their weights."""
+    weights = sorted((of["weight"] for of in search.values() if of.get("weight", 0.0) > 0), reverse=True)
+    if len(weights) < 2:
+        return []
+    return [
+        f"Predictions average over {len(weights)} structures that the data hardly tell apart; the terms are those of "
+        f"the one with the largest weight, {_percent(weights[0])} %."
+    ]
 
 
 def _percent(share: float) -> str:

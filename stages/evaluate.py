@@ -125,8 +125,9 @@ def main(study: str, params: Params, out: Path) -> None:
 
 
 def _best(search: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return the best structures of those that a grammar made; of kernels that the user named, all."""
-    return {name: of for name, of in search.items() if "evidence" not in of or of["rank"] <= STRUCTURES}
+    """Return the best structures of those that a grammar made, and those that have weight; of named kernels, all."""
+    few = {name for name, of in search.items() if of["rank"] <= STRUCTURES or of.get("weight", 0.0) > 0}
+    return {name: of for name, of in search.items() if "evidence" not in of or name in few}
 
 
 def _curve(grid: Path) -> pd.DataFrame:

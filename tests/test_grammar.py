@@ -93,7 +93,10 @@ def test_workers_find_the_same():
     ("model", "message"),
     [
         ({"search": {"grammer": "time_series"}}, r"model\.search\.grammer: unknown key .*did you mean grammar\?"),
-        ({"search": "time_series"}, r"model\.search: must be a mapping of grammar, score, candidates, windows \(got"),
+        (
+            {"search": "time_series"},
+            r"model\.search: must be a mapping of grammar, score, candidates, windows, average \(got",
+        ),
         ({"search": {"grammar": "tensor"}}, r"model\.search\.grammar: must be 'time_series'"),
         ({"search": SEARCH | {"score": "loo"}}, r"model\.search\.score: must be 'evidence' or 'bic'"),
         ({"search": SEARCH | {"kernels": {}}}, r"model\.search\.kernels: unknown key \(known: grammar, score"),

@@ -16,6 +16,7 @@ from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import chi2
 
 from ..dataset import Dataset, TableStatistics, as_array, checked
+from ..fitted.averaged import Alternative
 from ..fitted.columns import inputs_of
 from ..fitted.draws import weighted_quantiles
 from ..fitted.fitted import Fitted
@@ -71,8 +72,39 @@ def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
     Inputs and targets stay in the internal units of the fit.  Raises InputError for rows that have faults, and where
     the factor is not that of exact inference.
     """
-    _refuse(fitted)
+    (first, *others), _ = fitted.models(None)
+    for model in (first, *others):
+        _refuse(model)
     data, new = _rows(fitted, x, y, noise_sd)
+    found, gained = _updated(first, data)
+    by_setting, alternatives = [gained], list[Alternative]()
+    for alternative, model in zip(fitted.alternatives, others, strict=True):
+        later, by_draw = _updated(model, data)
+        # Where each model has a power of its own, densities of the new rows are all of the first's z.
+        by_draw = by_draw + (_jacobian(later, model) - _jacobian(found, first))
+        more = _log_mean(model, by_draw) - _log_mean(first, gained)
+        alternatives.append(Alternative(later, alternative.name, alternative.log_odds + more))
+        by_setting.append(by_draw)
+    learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
+    surprise = _surprise(fitted, new, np.concatenate(by_setting), learnt_on)
+    object.__setattr__(found, "alternatives", tuple(alternatives))
+    object.__setattr__(found, "surprise", surprise)
+    return found
+
+
+def _jacobian(later: Fitted, before: Fitted) -> float:
+    """Return the log slopes of the new rows' transform, from y to internal z."""
+    return later.gp.log_jacobian - before.gp.log_jacobian
+
+
+def _log_mean(fitted: Fitted, gained: np.ndarray) -> float:
+    """Return the log density (nats) of the new rows by one model, at whose settings it was `gained` (S,)."""
+    mixture = fitted.mixture()
+    return float(np.logaddexp.reduce((mixture.draws.log_weights if mixture else 0.0) + gained))
+
+
+def _updated(fitted: Fitted, data: Dataset) -> tuple[Fitted, np.ndarray]:
+    """Return one model conditioned on all rows of `data`, and the log density (S,) of the new ones at each setting."""
     mixture = fitted.mixture()
     known, made = fitted._conditioned, dict(fitted._mixtures)
     built = fitted.model.build(data)
@@ -80,7 +112,7 @@ def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
     units = fitted.gp.parameters.reference / built.parameters.reference
     vector = fitted.vector * units
     search = None if fitted.search is None else Search(vector, (), (), 0, 0)
-    found = replace(fitted, data=data, vector=vector, search=search, draws={}, gap=None, built=built)
+    found = replace(fitted, data=data, vector=vector, search=search, draws={}, alternatives=(), gap=None, built=built)
     gained, mixtures = np.zeros(1), dict[Laplace | Nuts, Mixture]()
     with one_thread(), torch.no_grad():
         found.__dict__["_conditioned"] = _extended(found.inference, found.gp, known)
@@ -93,9 +125,7 @@ def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
         # With a flat mean, the ratio of restricted likelihoods: the density of the new rows, coefficients unknown.
         old, now = ([each.log_likelihood for each in of.settings("update", None)[0]] for of in (fitted, found))
         gained = np.array(now) - np.array(old)
-    learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
-    object.__setattr__(found, "surprise", _surprise(fitted, new, gained, learnt_on))
-    return found
+    return found, gained
 
 
 def _refuse(fitted: Fitted) -> None:
@@ -187,7 +217,7 @@ def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) 
     unit, transform = k * math.log(scale), fitted.model.transform
     slopes = 0.0 if transform is None else float(transform.log_slope(new.observed).sum())
     refit = []
-    logs = np.zeros(1) if mixture is None else mixture.draws.log_weights
+    logs = np.log(fitted.settings("update", None)[1])
     density = float(np.logaddexp.reduce(logs + gained)) - unit
     joint = fitted.joint(new.x)
     noise = _noise(joint, new)

@@ -8,24 +8,23 @@ the file keeps; a file without any, of an earlier version, loads too.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..dataset import Dataset, TableStatistics
-from ..inference import Inference
 from ..inference.method import Method, Screened, Search
 from ..model.model import GaussianProcess, Model
-from ..spec import Count, Fault, FiniteFloat, InputError, OneOf, Spec, parse
+from ..spec import Fault, InputError, parse
 from ..training import Train
 from ..transforms import power_of
 from .convergence import Convergence
 from .draws import Draws
+from .header import AlternativeHeader, DrawsHeader, Header, PartHeader, SearchHeader
 from .uncertainty import Laplace, Nuts
 
 FORMAT = 1  # to be increased when older files can no longer be read
@@ -34,121 +33,76 @@ LARGEST = 1e100  # largest number in a file; sums of squares of larger ones over
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
-    """The content of a model file; `built` is the model over `data`, at its starts."""
+class Part:
+    """A fitted model without its rows, over which it is `built`; one that was read is at its starts.
 
-    data: Dataset
+    An alternative to the first model of a file has a `name`, and `log_odds` beside it.
+    """
+
     model: Model
     inference: Method
     train: Train
     vector: np.ndarray
     search: Search | None
     built: GaussianProcess
-    draws: Mapping[Laplace | Nuts, Draws] = field(default_factory=dict)
+    draws: Mapping[Laplace | Nuts, Draws]
+    name: str = ""
+    log_odds: float = 0.0
 
 
-class _Range(Spec):
-    """The values between which a search looked for a hyperparameter's start."""
-
-    lower: FiniteFloat
-    upper: FiniteFloat
-
-
-class _Screened(Spec):
-    """A `Screened` (gp.inference.method)."""
-
-    points: Annotated[int, Field(ge=0)]
-    candidates: Annotated[int, Field(ge=0)]
-    ranges: dict[str, _Range]
-
-
-class _Search(Spec):
-    """A `Search` without its values, which a file does not keep, and its optima, which are tensors."""
-
-    ends: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]]
-    starts: Annotated[int, Field(ge=0)]
-    evaluations: Annotated[int, Field(ge=0)]
-    rows: Count | None = None
-    screened: _Screened | None = None
-
-
-class _Chains(Spec):
-    """A `Convergence` (gp.fitted.convergence)."""
-
-    chains: Count
-    draws: Count
-    r_hat: FiniteFloat
-    ess_bulk: FiniteFloat
-    ess_tail: FiniteFloat
-    divergences: Annotated[int, Field(ge=0)]
-    evaluations: Annotated[int, Field(ge=0)]
-
-
-class _Draws(Spec):
-    """A `Draws` without its vectors and weights, which are tensors, and how these were drawn."""
-
-    by: Annotated[Laplace | Nuts, OneOf()]
-    effective: FiniteFloat
-    dropped: Annotated[int, Field(ge=0)]
-    pareto_k: FiniteFloat | None = None
-    chains: _Chains | None = None
-
-
-class _Header(Spec):
-    """The JSON beside the tensors; `whole` is the number of rows of the table, if the file's rows are a sample."""
-
-    format: int
-    columns: list[str]
-    names: list[str]
-    model: Model
-    inference: Inference
-    train: Train
-    whole: Count | None = None
-    search: _Search | None = None
-    draws: list[_Draws] = Field(default_factory=list)
-    levels: dict[str, list[str]] = Field(default_factory=dict)
-
-
-def write(
-    path: str | Path,
-    data: Dataset,
-    specs: Mapping[str, Spec],
-    names: list[str],
-    vector: np.ndarray,
-    search: Search | None,
-    draws: Mapping[Laplace | Nuts, Draws],
-) -> None:
-    """Write a safetensors file: training rows, learnt `vector`, `draws` about it, and the `specs` as one key of JSON.
+def write(path: str | Path, data: Dataset, part: Part, alternatives: Sequence[Part] = ()) -> None:
+    """Write a safetensors file: training rows, each model's learnt vector and draws, and the specs as one key of JSON.
 
     The specs keep their written order, because it is the order of a sum's terms.
     """
-    # Defaults are written too, because another version may have other defaults.
-    written = {name: spec.model_dump(exclude_none=True) for name, spec in specs.items()}
-    header: dict[str, Any] = {"format": FORMAT, "columns": list(data.columns), "names": names, **written}
+    tensors = {"x": data.x, "y": data.observed}
+    tensors |= {name: known for name in ROWS if (known := getattr(data, name)) is not None}
+    header = {"format": FORMAT, "columns": list(data.columns), **_part(part, "", tensors)}
     if data.levels:
         header["levels"] = {name: list(levels) for name, levels in data.levels.items()}
-    if search:
+    if table := data.table:  # the header's numbers need not keep every digit
+        header["whole"], tensors["whole.x"], tensors["whole.y"] = table.n, table.x, table.y
+    if alternatives:
+        header["alternatives"] = [
+            {"name": each.name, "log_odds": each.log_odds, **_part(each, _prefix(k), tensors)}
+            for k, each in enumerate(alternatives)
+        ]
+    # One metadata key: with several, their order in the file changes from run to run.
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+
+
+def _prefix(k: int) -> str:
+    """Return what the names of the k-th alternative's tensors begin with."""
+    return f"alternatives.{k}."
+
+
+def _own(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _part(part: Part, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the header of a model, and add its tensors, whose names begin with `prefix`."""
+    specs = {"model": part.model, "inference": part.inference, "train": part.train}
+    # Defaults are written too, because another version may have other defaults.
+    written = {name: spec.model_dump(exclude_none=True) for name, spec in specs.items()}
+    header: dict[str, Any] = {"names": part.built.parameters.names, **written}
+    tensors[f"{prefix}vector"] = part.vector
+    if search := part.search:
         header["search"] = {name: getattr(search, name) for name in ("ends", "starts", "evaluations")}
         if search.rows is not None:
             header["search"]["rows"] = search.rows
         if search.screened:
             header["search"]["screened"] = search.screened.to_dict()
-    tensors = {"x": data.x, "y": data.observed, "vector": vector}
-    if search and search.optima:
-        values, vectors = zip(*search.optima, strict=True)
-        tensors |= {"optima.nats": np.array(values), "optima.vectors": np.array(vectors)}
-    tensors |= {name: known for name in ROWS if (known := getattr(data, name)) is not None}
-    if table := data.table:  # the header's numbers need not keep every digit
-        header["whole"], tensors["whole.x"], tensors["whole.y"] = table.n, table.x, table.y
-    for i, (kind, drawn) in enumerate(draws.items()):
+        if search.optima:
+            values, vectors = zip(*search.optima, strict=True)
+            tensors[f"{prefix}optima.nats"], tensors[f"{prefix}optima.vectors"] = np.array(values), np.array(vectors)
+    for i, (kind, drawn) in enumerate(part.draws.items()):
         header.setdefault("draws", []).append(_written(kind, drawn))
-        tensors |= {f"draws.{i}.vectors": drawn.vectors, f"draws.{i}.log_weights": drawn.log_weights}
-        if drawn.sampled is not None:
-            tensors[f"draws.{i}.sampled"] = drawn.sampled
-        if drawn.units is not None:
-            tensors[f"draws.{i}.units"] = drawn.units
-    # One metadata key: with several, their order in the file changes from run to run.
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"gp": json.dumps(header)})
+        for name in ("vectors", "log_weights", "sampled", "units"):
+            if (array := getattr(drawn, name)) is not None:
+                tensors[f"{prefix}draws.{i}.{name}"] = array
+    return header
 
 
 def _written(kind: Laplace | Nuts, draws: Draws) -> dict[str, Any]:
@@ -159,8 +113,11 @@ def _written(kind: Laplace | Nuts, draws: Draws) -> dict[str, Any]:
     return known if draws.chains is None else known | {"chains": asdict(draws.chains)}
 
 
-def read(path: str | Path) -> Saved:
-    """Return what `write` wrote.  Raises InputError, in one line, if the file is not a complete model file."""
+def read(path: str | Path) -> tuple[Dataset, list[Part]]:
+    """Return the rows, and the models of them that `write` wrote, the best first.
+
+    Raises InputError, in one line, if the file is not a complete model file.
+    """
     try:
         tensors, header = _parts(Path(path))
         return _checked(tensors, header, Path(path).stat().st_size)
@@ -183,44 +140,72 @@ def _parts(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         raise InputError(_fault(f"not a saved model ({reason:.80})")) from error
 
 
-def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> Saved:
+def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> tuple[Dataset, list[Part]]:
     if isinstance(header, dict) and header.get("format", FORMAT) != FORMAT:
         raise InputError(Fault("", f"format {header['format']!r:.20} is not {FORMAT}, this version's", "train again"))
-    read = parse(_Header, header, "header")
+    read = parse(Header, header, "header")
     # Each of a model's counts has as many numbers, or names, in the file.
-    if any(count > size for count in _counts(header["model"])):
+    written = [header["model"], *(each["model"] for each in header.get("alternatives", ()))]
+    if any(count > size for count in _counts({str(k): model for k, model in enumerate(written)})):
         raise InputError(_fault("a count in header.model is larger than the file"))
     data = _data(tensors, read)
+    headers = [("", read), *((_prefix(k), each) for k, each in enumerate(read.alternatives))]
+    parts = [_built(data, each, _own(tensors, prefix), read) for prefix, each in headers]
+    return data, parts
+
+
+def _built(data: Dataset, header: PartHeader, tensors: dict[str, np.ndarray], first: PartHeader) -> Part:
+    """Return a model over its rows, whose header and `tensors` are known to be whole.
+
+    Raises InputError where these do not fit its kind, or it is of other units than the `first` of the file.
+    """
+    if _units(header.model) != _units(first.model):
+        raise InputError(_fault("models of which predictions are averages have different transforms or units"))
     with np.errstate(all="ignore"):
-        built = read.model.build(data)
-    if built.parameters.names != read.names:
+        built = header.model.build(data)
+    if built.parameters.names != header.names:
         raise InputError(Fault("", "its hyperparameters are not this version's", "train again"))
-    method: Method = read.inference
+    method: Method = header.inference
     expected, vector = len(built.parameters.start) + method.n_auxiliary(built), tensors["vector"]
     if len(vector) != expected:
         raise InputError(_fault(f"tensor 'vector' has {len(vector)} values, and its model has {expected}"))
-    drawn = _draws(tensors, read.draws, power_of(read.model.transform))
+    drawn = _draws(tensors, header.draws, power_of(header.model.transform))
     vectors = [each for draws in drawn.values() for each in draws.vectors]
     for each in (vector, *tensors.get("optima.vectors", ()), *vectors):
         _refuse_overflow(built, each)
-    return Saved(data, read.model, method, read.train, vector, _search(tensors, read.search), built, drawn)
+    beside = (header.name, header.log_odds) if isinstance(header, AlternativeHeader) else ()
+    return Part(header.model, method, header.train, vector, _search(tensors, header.search), built, drawn, *beside)
 
 
-def _data(tensors: dict[str, np.ndarray], header: _Header) -> Dataset:
+def _units(model: Model) -> tuple[Any, Any]:
+    """Return the scales of a model, and its transform of y but for a power."""
+    return model.standardize, model.transform and model.transform.model_dump(exclude={"power", "learnt"})
+
+
+def _shapes(header: PartHeader, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors, by their names; −1 is any number."""
+    p = tensors[f"{prefix}vector"].size if f"{prefix}vector" in tensors else 0
+    shapes: dict[str, tuple[int, ...]] = {f"{prefix}vector": (-1,)}
+    if (name := f"{prefix}optima.nats") in tensors:
+        shapes |= {name: (-1,), f"{prefix}optima.vectors": (tensors[name].size, p)}
+    for i, of in enumerate(header.draws):
+        own = f"{prefix}draws.{i}."
+        n = tensors[f"{own}log_weights"].size if f"{own}log_weights" in tensors else 0
+        shapes |= {f"{own}log_weights": (-1,), f"{own}vectors": (n, p)}
+        if of.chains:
+            shapes[f"{own}sampled"] = (-1, p)
+        if f"{own}units" in tensors:
+            shapes[f"{own}units"] = (n, 3)
+    return shapes
+
+
+def _data(tensors: dict[str, np.ndarray], header: Header) -> Dataset:
     """Return the rows, after checking names, types, shapes and sizes of all tensors."""
     d = len(header.columns)
-    shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), "vector": (-1,)}
+    shapes: dict[str, tuple[int, ...]] = {"x": (-1, d), "y": (-1,), **_shapes(header, "", tensors)}
+    for k, alternative in enumerate(header.alternatives):
+        shapes |= _shapes(alternative, _prefix(k), tensors)
     shapes |= {name: (-1, d) if name == "step" else (-1,) for name in ROWS if name in tensors}
-    p = tensors["vector"].size if "vector" in tensors else 0
-    if "optima.nats" in tensors:
-        shapes |= {"optima.nats": (-1,), "optima.vectors": (tensors["optima.nats"].size, p)}
-    for i, of in enumerate(header.draws):
-        n = tensors[f"draws.{i}.log_weights"].size if f"draws.{i}.log_weights" in tensors else 0
-        shapes |= {f"draws.{i}.log_weights": (-1,), f"draws.{i}.vectors": (n, p)}
-        if of.chains:
-            shapes[f"draws.{i}.sampled"] = (-1, p)
-        if f"draws.{i}.units" in tensors:
-            shapes[f"draws.{i}.units"] = (n, 3)
     if header.whole is not None:
         shapes |= {"whole.x": (2, d), "whole.y": (2, 1)}
     if odd := sorted(shapes.keys() ^ tensors.keys()):
@@ -251,7 +236,7 @@ def _refuse_overflow(built: GaussianProcess, vector: np.ndarray) -> None:
             raise InputError(_fault(f"{parameter.name} is {values.tolist()!s:.40}"))
 
 
-def _search(tensors: dict[str, np.ndarray], header: _Search | None) -> Search | None:
+def _search(tensors: dict[str, np.ndarray], header: SearchHeader | None) -> Search | None:
     if header is None:
         return None
     ends = tuple((int(rows), value) for rows, value in header.ends)
@@ -263,7 +248,9 @@ def _search(tensors: dict[str, np.ndarray], header: _Search | None) -> Search | 
     )
 
 
-def _draws(tensors: dict[str, np.ndarray], headers: Sequence[_Draws], power: object) -> dict[Laplace | Nuts, Draws]:
+def _draws(
+    tensors: dict[str, np.ndarray], headers: Sequence[DrawsHeader], power: object
+) -> dict[Laplace | Nuts, Draws]:
     """Return the draws by how they were drawn.  Raises InputError for none, and for weights that do not sum to one."""
     drawn = {}
     for i, header in enumerate(headers):

@@ -22,6 +22,7 @@ from ..parallel import fan_out
 from ..row_scores import nlpd
 from ..spec import Fault, InputError, Spec, kind_of, parse, suggest
 from ..training import Seeded, Train
+from .averaged import Alternative
 from .columns import columns_of
 from .fitted import Fitted
 from .gap import WORSE, Gap, gap_to_exact
@@ -71,14 +72,21 @@ def fit_dataset(
     """Return the model fitted to `data`: what `fit` and the stage train share.
 
     If the model names several kernels, all are fitted, and the best is returned with the ranking; so with a grammar,
-    whose best structure is then fitted as any kernel is.  A long training writes checkpoints into the folder
+    whose best structures are then fitted as any kernel is.  A long training writes checkpoints into the folder
     `checkpoints`, and resumes from them if it was killed.
     """
     if model.search is None:
         return _fit_one(data, model, inference, train, seed, checkpoints)
     if isinstance(model.search, GrammarSearch):
-        found, ranking = search_structure(data, model, inference, seed)
-        return replace(_fit_one(data, found, inference, train, seed, checkpoints), ranking=ranking)
+        (first, *others), ranking = search_structure(data, model, inference, seed)
+        fitted = _fit_one(data, first.model, inference, train, seed, checkpoints)
+        beside = [(data, each.model, inference, train, seed) for each in others]
+        alternatives = [
+            Alternative(other, each.name, each.scores[model.search.score] - first.scores[model.search.score])
+            for each, other in zip(others, fan_out(_fit_beside, beside, label="structures"), strict=True)
+            if other is not None
+        ]
+        return replace(fitted, ranking=ranking, alternatives=tuple(alternatives))
     candidates = model.search.candidates(model)
     tasks = [(data, candidate, inference, train, seed, checkpoints) for candidate in candidates.values()]
     rows = fan_out(_scored, tasks, label="kernels")
@@ -116,6 +124,17 @@ def _fit_one(
         f"{fitted.why}; of {len(fits)} tried, the gaps to exact are {tried} nats a row" if len(fits) > 1 else fitted.why
     )
     return replace(fitted, why=why, gap=gap)
+
+
+def _fit_beside(data: Dataset, model: Model, inference: Inference, train: Train, seed: int) -> Fitted | None:
+    """Return a fit that predictions average over beside another; None where it cannot be fitted.
+
+    Nothing built is returned: it would not cross processes.
+    """
+    try:
+        return replace(_fit_one(data, model, inference, train, seed, None))
+    except InputError:
+        return None
 
 
 def _fit_by(

@@ -14,22 +14,20 @@ from ..forecast import Forecast
 from ..inference.method import Conditioned, Method
 from ..model.model import GaussianProcess, Model
 from ..posterior import Posterior
-from ..spec import kind_of, parse
+from ..spec import parse
 from ..training import Adam, Problem, Search, Train
 from ..transforms import power_of
-from . import file
+from . import averaged, file, report
 from .asked import Asked, Chosen
+from .averaged import Alternative
 from .certificate import Certificate, certify
 from .columns import inputs_of
 from .draws import Draws
-from .evidence import evidence
 from .laplace import Mode, find_modes
 from .mixture import Mixture, forecasts, in_units, mix
 from .noise import FoundNoise
-from .optima import describe
 from .own_share import OwnShare, own_share
 from .settings import as_learnt
-from .shares import shares
 from .uncertainty import FlatMean, Hyperparameters, Laplace, Nuts, Treatment, resolve
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ class Fitted(Asked):
     search: Search | None  # None if nothing was free; without values in a loaded model
     why: str = ""  # why this method, if the user did not choose it
     ranking: pd.DataFrame | None = None  # of the kernels, if several were tried
+    alternatives: tuple[Alternative, ...] = ()  # other models of the rows, which predictions average over too
     gap: "Gap | None" = None  # to exact, where it was measured to choose the method
     draws: Mapping[Laplace | Nuts, Draws] = field(default_factory=dict)  # of the hyperparameters, from a model file
     surprise: "Surprise | None" = None  # how surprising the rows of the last `update` were
@@ -102,12 +101,7 @@ class Fitted(Asked):
 
         Where hyperparameters have priors, less their log density.
         """
-        if self.search and self.search.values:
-            values, n = self.search.values, self.search.rows or self.gp.total
-        else:  # nothing learnt, or long ago
-            values, n = (self.log_marginal_likelihood - self.gp.log_jacobian,), self.gp.total
-        loss = -self.gp.log_jacobian_of_a_row - np.array(values) / n
-        return pd.DataFrame({"evaluation": np.arange(1, len(loss) + 1), "nats_per_datum": loss})
+        return report.trace(self)
 
     @cached_property
     def leave_one_out(self) -> pd.DataFrame:
@@ -125,9 +119,12 @@ class Fitted(Asked):
 
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
-        mixture = self.mixture(hyperparameters)
-        if mixture:
-            return mixture.leave_one_out(self._own_share)
+        if self.mixture(hyperparameters):
+            models, weights = self.models(hyperparameters)
+            mixtures = [(one.mixture(hyperparameters), one._own_share) for one in models]
+            return averaged.left_out(
+                [mixture.left_out(share) for mixture, share in mixtures if mixture], np.log(weights)
+            )
         (one,) = (each.leave_one_out() for each in self.settings("leave out", hyperparameters)[0])
         left_out = self._own_share.removed(Forecast.normal(*one))
         return Forecast(*in_units(self.gp, left_out.means, left_out.sds), left_out.weights, self.model.transform)
@@ -193,7 +190,8 @@ class Fitted(Asked):
                 noise=noise,
                 condition_number=condition_number,
                 by_adam=isinstance(self.train, Adam),
-                predictions=f"{treatment} ({why})" if why else f"{treatment}",
+                predictions=f"{treatment}{averaged.said(self.alternatives if mixture else ())}"
+                + (f" ({why})" if why else ""),
                 # Draws hold the parameters of each row, intervals do not: `certify` finds their curvature.
                 modes=self.modes if mixture and not gp.noise.by_row else (),
                 mixture=mixture,
@@ -208,34 +206,7 @@ class Fitted(Asked):
         """
         if path is not None:
             self.page(path)
-        log_prior = self.gp.parameters.log_prior(self.vector)[0]
-        found = shares(self.gp, self._conditioned, self.mixture()) if self.gp.terms else {}
-        (treatment, why), rows = self.treatment(), self.inference.effective_rows(self.gp)
-        return {
-            **({**found, "kernel": self.model.kernel.model_dump(exclude_none=True)} if found else {}),
-            **({"evidence": gained} if (gained := evidence(self._learnt_on, self.inference)) else {}),
-            "fit": {
-                "log_marginal_likelihood": self.log_marginal_likelihood,
-                **({"log_prior": log_prior} if self.gp.parameters.has_prior else {}),
-                **({"effective_rows": round(rows)} if rows < self.data.n else {}),
-                "hyperparameters": {**self.gp.parameters.by_name(), **power_of(self.model.transform)},
-            },
-            "ends": [
-                {"rows": n, "nats": end + n * self.gp.log_jacobian_of_a_row}
-                for n, end in (self.search.ends if self.search else ())
-            ],
-            "optima": describe(self.gp, self.search),
-            **({"screened": self.search.screened.to_dict()} if self.search and self.search.screened else {}),
-            "certificate": self.certificate.to_dict(),
-            "diagnostics": self.certificate.diagnostics(),
-            **({} if self.ranking is None else {"search": self.ranking.to_dict(orient="index")}),
-            "inference": self.inference.model_dump(exclude_defaults=True, exclude_none=True)
-            | {"kind": kind_of(type(self.inference)), **({"why": self.why} if self.why else {})},
-            "predictions": {**treatment.model_dump(), "why": why},
-            "alarms": self.certificate.of_fit,
-            "alarms_of_draws": self.certificate.of_draws,
-            **self.certificate.named(),
-        }
+        return report.of(self)
 
     @overload
     def predict(self, x: Any, noise_sd: Any = ..., *, hyperparameters: Chosen = ...) -> Posterior: ...
@@ -261,11 +232,29 @@ class Fitted(Asked):
             noise = (np.asarray(known.noise_sd) / self.gp.scope.y_scale) ** 2
         if joint:
             return self.jointly(inputs, noise, hyperparameters)
-        settings, weights = self.settings("predict", hyperparameters)
-        return Posterior(inputs, self.columns, *forecasts(settings, weights[:, None], internal, noise))
+        models, weights = self.models(hyperparameters)
+        own = [one._own_settings("predict", hyperparameters) for one in models]
+        parts = [forecasts(settings, shares[:, None], internal, noise) for settings, shares in own]
+        return Posterior(inputs, self.columns, *averaged.pooled(parts, weights))
+
+    def models(self, hyperparameters: Chosen) -> tuple[tuple["Fitted", ...], np.ndarray]:
+        """Return the K models that predictions average over, this one first, and their weights (K,).
+
+        Where hyperparameters are taken as learnt, so is the model.
+        """
+        others = self.alternatives if self.mixture(hyperparameters) else ()
+        logs = np.array([0.0, *(each.log_odds for each in others)])
+        return (self, *(each.fitted for each in others)), np.exp(logs - np.logaddexp.reduce(logs))
 
     def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
-        """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,)."""
+        """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,).
+
+        Where predictions average over several models, those of all, one model after the other.
+        """
+        models, weights = self.models(hyperparameters)
+        return averaged.joined([one._own_settings(label, hyperparameters) for one in models], weights)
+
+    def _own_settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
         mixture = self.mixture(hyperparameters)
         if mixture:
             return mixture.conditioned(label), mixture.weights[:, 0]
@@ -281,10 +270,13 @@ class Fitted(Asked):
 
         Those that the default rule asks for are made now.
         """
+        file.write(path, self.data, self._part(), [each.fitted._part(*each[1:]) for each in self.alternatives])
+
+    def _part(self, *beside: Any) -> file.Part:
         self.mixture()
-        specs = {"model": self.model, "inference": self.inference, "train": self.train}
         draws = {kind: mixture.draws for kind, mixture in self._mixtures.items()}
-        file.write(path, self.data, specs, self.gp.parameters.names, self.vector, self.search, draws)
+        parts = (self.model, self.inference, self.train, self.vector, self.search, self.gp, draws)
+        return file.Part(*parts, *beside)
 
     @classmethod
     def load(cls, path: str | Path) -> "Fitted":
@@ -292,9 +284,14 @@ class Fitted(Asked):
 
         Raises InputError, in one line, for any other file.
         """
-        saved = file.read(path)
-        parts = (saved.data, saved.model, saved.inference, saved.train, saved.vector, saved.search)
-        return cls(*parts, draws=saved.draws, built=saved.built)
+        data, (first, *others) = file.read(path)
+        alternatives = tuple(Alternative(cls._of(data, part), part.name, part.log_odds) for part in others)
+        return cls._of(data, first, alternatives)
+
+    @classmethod
+    def _of(cls, data: Dataset, part: file.Part, alternatives: tuple[Alternative, ...] = ()) -> "Fitted":
+        parts = (data, part.model, part.inference, part.train, part.vector, part.search)
+        return cls(*parts, draws=part.draws, alternatives=alternatives, built=part.built)
 
 
 load = Fitted.load

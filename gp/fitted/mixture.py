@@ -21,7 +21,7 @@ from ..inference.method import Conditioned, Method, without_factor
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
 from ..model.powers import Units, at_power, units_at
-from ..transforms import mixed
+from ..transforms import Transform, mixed
 from .chains import run
 from .draws import MANY, Draws
 from .laplace import Mode, draw, with_spread
@@ -41,6 +41,18 @@ class Forecasts(NamedTuple):
     f: Forecast
     y: Forecast
     components: dict[str, Forecast]
+
+
+class LeftOut(NamedTuple):
+    """Each of n rows forecast from all others, at S settings of the hyperparameters: normals (S, n) of z.
+
+    `logs` (S, n) are the log weights that settings have without the row, up to a constant of the row.
+    """
+
+    means: np.ndarray
+    sds: np.ndarray
+    logs: np.ndarray
+    transforms: tuple[Transform | None, ...]
 
 
 class Kept(NamedTuple):
@@ -103,23 +115,24 @@ class Mixture:
         """Return what is predicted at internal x (m, d); `noise` (m,) are new rows' variances, where they are known."""
         return forecasts(self.conditioned("predict"), self.weights, x, noise)
 
-    def leave_one_out(self, share: OwnShare) -> Forecast:
-        """Return the forecast of each row's y from all others, in y's units, without the row's own `share`.
+    def left_out(self, share: OwnShare) -> LeftOut:
+        """Return the forecasts of each row's y from all others, in y's units, without the row's own `share`.
 
         A draw's weight for row i is divided by p(y_i | other rows, θ): the hyperparameters have not seen the row
         either  (Vehtari, Gelman & Gabry 2017, PSIS-LOO; here p has a closed form at each draw).
         """
-        parts, logs = [], []
+        logs, means, sds, transforms = [], [], [], []
         for s, conditioned in enumerate(self.conditioned("leave out")):
             rows, one = self.model(s), share.removed(Forecast.normal(*conditioned.leave_one_out()))
             density = one.log_density(rows.scope.y)
-            if self.draws.units is not None:  # densities of several z are compared as those of y
+            if rows.scope.log_slopes is not None:  # densities of several z are compared as those of y
                 density = density + rows.scope.log_slopes - math.log(rows.scope.y_scale)
             logs.append(self.draws.log_weights[s] - density)
-            parts.append((*in_units(rows, one.means[0], one.sds[0]), rows.spec.transform))
-        means, sds, transforms = zip(*parts, strict=True)
-        weights = np.exp(np.array([smoothed(column)[0] for column in np.array(logs).T])).T
-        return Forecast(np.array(means), np.array(sds), weights, mixed(transforms))
+            mean, sd = in_units(rows, one.means[0], one.sds[0])
+            means.append(mean)
+            sds.append(sd)
+            transforms.append(rows.spec.transform)
+        return LeftOut(np.array(means), np.array(sds), np.array(logs), tuple(transforms))
 
     def model(self, s: int) -> GaussianProcess:
         """Return the model over all rows at the power of the s-th draw; it shares its hyperparameters with others."""

@@ -39,7 +39,7 @@ ROWS = 500  # that structures are fitted to, at most: an evaluation then takes s
 STARTS = 3  # of each structure, at most
 TOLERANCE = 0.05  # nats, to which a structure is fitted
 GAIN = 0.5  # nats that a round gains, or it is the last
-BEAM, BEHIND = 2, 4.0  # structures from which others follow in a round, and nats behind the best within which they are
+BEAM, BEHIND = 2, 4.0  # structures from which others follow in a round, and nats behind the best of those that count
 CYCLES = 2.0  # of a period in the range of x, at least: fewer are no pattern that repeats
 ODDS = 0.5  # nats that each hyperparameter must gain: of structures of equal evidence the simplest is taken
 LOG_ODDS = -3.0  # nats by which the log of y must be better than y: forecasts of the M3 competition were worse without
@@ -57,10 +57,12 @@ class Tried:
     scores: dict[str, float]
 
 
-def search_structure(data: Dataset, model: Model, inference: Method, seed: int) -> tuple[Model, pd.DataFrame]:
-    """Return the model of the best structure, with starts for its hyperparameters, and all that were fitted, ranked.
+def search_structure(data: Dataset, model: Model, inference: Method, seed: int) -> tuple[list[Tried], pd.DataFrame]:
+    """Return the best structures, with starts for their hyperparameters, and all that were fitted, ranked.
 
-    Raises InputError where data, noise or inference are not such that a structure is searched.
+    More than one where the data hardly tell them apart: those up to BEHIND nats behind the best, as many as are to be
+    averaged over.  Of a part of the rows the evidence is not that of all, and the best alone is returned.  Raises
+    InputError where data, noise or inference are not such that a structure is searched.
     """
     search = model.search
     if not isinstance(search, GrammarSearch):
@@ -89,7 +91,11 @@ def search_structure(data: Dataset, model: Model, inference: Method, seed: int) 
         raise InputError(Fault("model.search", "no structure could be fitted", "give noise.sd a `lower`"))
     table = pd.DataFrame.from_dict({each.name: each.scores for each in tried.values()}, orient="index")
     table = table.sort_values(search.score, ascending=False, kind="stable")
-    return tried[str(table.index[0])].model, table.assign(rank=range(1, len(table) + 1))
+    ranked = [tried[str(name)] for name in table.index]
+    few = search.average if some is data else 1
+    near = [each for each in ranked if each.scores[search.score] > ranked[0].scores[search.score] - BEHIND]
+    alike = [each for each in near if each.model.transform == ranked[0].model.transform]
+    return alike[:few], table.assign(rank=range(1, len(table) + 1))
 
 
 def _parents(tried: dict[str, Tried], followed: set[str], score: str) -> list[Tried]:

@@ -17,6 +17,7 @@ from .kernels import Kernel
 from .kernels.composite import Name
 from .noise import Noise
 
+AVERAGED = 20  # structures of a grammar, at most, that predictions average over
 AnySpec = TypeVar("AnySpec", bound=Spec)  # a `Model`, which has a field of the class below
 
 # Score → whether a higher value is better.
@@ -70,13 +71,15 @@ class GrammarSearch(Spec):
 
     At most so many `candidates` are fitted.  They are ranked by Laplace's approximation of the evidence, or by the
     Bayesian information criterion, −½ of it, both in nats.  y is taken as its log where that is clearly better, unless
-    the model says which transform.  With `windows`, terms may be nothing but between two learnt places.
+    the model says which transform.  With `windows`, terms may be nothing but between two learnt places.  Predictions
+    `average` over at most so many structures that the data hardly tell from the best (gp.fitted.averaged).
     """
 
     grammar: Literal["time_series"]
     score: Literal["evidence", "bic"] = "evidence"
     candidates: Count = 200
     windows: bool = False
+    average: Annotated[int, Field(ge=1, le=AVERAGED)] = 5
 
     @property
     def varied(self) -> dict[str, Any]:

@@ -27,12 +27,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A kernel of a search: its name, scores (nats per row, nats) and number of hyperparameters."""
+    """A kernel of a search: its name, scores (nats per row, nats), number of hyperparameters and weight in predictions.
+
+    The weight is None where predictions are by the best kernel alone.
+    """
 
     kernel: str
     loo_nlpd: float
     likelihood: float
     hyperparameters: int
+    weight: float | None
 
 
 @dataclass(frozen=True)
@@ -188,9 +192,11 @@ def hyperparameters(results: Results) -> list[tuple[str, float, float | None, fl
 def ranking(results: Results) -> list[Ranked]:
     """Return the kernels that a search tried, best first: all that were named, or a grammar's best; [] without one."""
     tried = results.fit.get("search", {})
-    tried = {name: found for name, found in tried.items() if "evidence" not in found or found["rank"] <= STRUCTURES}
+    shown = {name for name, found in tried.items() if found["rank"] <= STRUCTURES or found.get("weight", 0.0) > 0}
+    tried = {name: found for name, found in tried.items() if "evidence" not in found or name in shown}
+    scores = ("loo_nlpd", "log_marginal_likelihood")
     return [
-        Ranked(name, found["loo_nlpd"], found["log_marginal_likelihood"], int(found["hyperparameters"]))
+        Ranked(name, *(found[score] for score in scores), int(found["hyperparameters"]), found.get("weight"))
         for name, found in sorted(tried.items(), key=lambda item: item[1]["rank"])
     ]
 
