@@ -194,9 +194,14 @@ def ranking(results: Results) -> list[Ranked]:
     tried = results.fit.get("search", {})
     shown = {name for name, found in tried.items() if found["rank"] <= STRUCTURES or found.get("weight", 0.0) > 0}
     tried = {name: found for name, found in tried.items() if "evidence" not in found or name in shown}
-    scores = ("loo_nlpd", "log_marginal_likelihood")
     return [
-        Ranked(name, *(found[score] for score in scores), int(found["hyperparameters"]), found.get("weight"))
+        Ranked(
+            name,
+            found["loo_nlpd"],
+            found["log_marginal_likelihood"],
+            int(found["hyperparameters"]),
+            found.get("weight"),
+        )
         for name, found in sorted(tried.items(), key=lambda item: item[1]["rank"])
     ]
 
