@@ -258,6 +258,14 @@ def test_the_rule_depends_on_rows_method_and_optimizer_alone(options, kind, why)
     assert fit_.report()["predictions"]["kind"] == kind
 
 
+@pytest.mark.parametrize(("n", "inputs", "draws"), [(30, 4, 128), (30, 2, 32), (110, 4, 32)])
+def test_few_rows_of_many_hyperparameters_get_more_draws(n, inputs, draws):
+    x = np.random.default_rng(0).uniform(size=(n, inputs))
+    treatment, said = gp.fit(x, x.sum(axis=1), train={"restarts": 0}).treatment()
+    assert treatment.draws == draws
+    assert ("with 7 hyperparameters" in said) == (draws > 32)
+
+
 def test_draws_hold_the_noise_of_each_row_and_intervals_do_not():
     y = np.sin(6 * X) + (0.05 + 0.4 * X) * np.random.default_rng(1).normal(size=len(X))
     fit_ = gp.fit(X, y, model=RBF | {"noise": {"kind": "heteroscedastic"}}, train={"restarts": 0})
