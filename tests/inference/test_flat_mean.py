@@ -190,5 +190,5 @@ def test_of_an_approximation_rows_are_left_out_with_their_share_of_the_mean(name
         rest = method.restrict(prepared, np.delete(np.arange(N), row))
         moments, at = method.condition(rest).with_flat_mean(), prepared.x[row : row + 1]
         moments = moments.moments(at)
-        sd = np.sqrt(moments.variance + prepared.noise_variance(at))
+        sd = np.sqrt(moments.variance + found.gp.noise_variance(at))
         np.testing.assert_allclose([means[row] / sd[0], sds[row] / sd[0]], [moments.mean[0] / sd[0], 1.0], atol=0.02)
