@@ -28,7 +28,7 @@ AHEAD = np.array([24.0, 26.0])
 
 
 def searched(average, n=24):
-    search = {"grammar": "time_series", "candidates": 30, "average": average}
+    search = {"grammar": "time_series", "candidates": 14, "average": average}
     return run_in_line(
         partial(gp.fit, X[:n], Y[:n], model={"search": search, "transform": None}, train={"restarts": 0})
     )
