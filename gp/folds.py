@@ -7,7 +7,7 @@ import numpy as np
 
 from .dataset import varied
 from .fitted.asked import Chosen
-from .fitted.fit import fit_dataset
+from .fitted.fit import fit_beside, fit_dataset
 from .fitted.fitted import Fitted
 from .forecast import Forecast
 from .parallel import fan_out
@@ -30,13 +30,9 @@ def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen
     train, test = varied(fitted.data.at(~out)), fitted.data.at(out)
     method: Any = fitted.inference  # a spec of the union
     again = fit_dataset(train, model=fitted.model, inference=method, train=fitted.train, seed=seed)
-    others = tuple(
-        each._replace(
-            fitted=fit_dataset(train, model=each.fitted.model, inference=method, train=fitted.train, seed=seed)
-        )
-        for each in fitted.alternatives
-    )
-    again = replace(again, alternatives=others)
+    alternatives = fitted.alternatives if fitted.mixture(hyperparameters) else ()  # else they take no part
+    others = ((each, fit_beside(train, each.fitted.model, method, fitted.train, seed)) for each in alternatives)
+    again = replace(again, alternatives=tuple(each._replace(fitted=other) for each, other in others if other))
     return again.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).y
 
 

@@ -44,9 +44,9 @@ def predict_after(fitted: Fitted, known: Dataset | None, x: np.ndarray, hyperpar
     """
     if known is None:
         return fitted.predict(x, hyperparameters=hyperparameters)
-    models, weights = fitted.models(hyperparameters)
+    models, log_weights = fitted.models(hyperparameters)
     parts = [_forecasts_after(one, known, fitted.gp.inputs(x), hyperparameters) for one in models]
-    return Posterior(x, fitted.columns, *pooled(parts, weights))
+    return Posterior(x, fitted.columns, *pooled(parts, np.exp(log_weights)))
 
 
 def _forecasts_after(fitted: Fitted, known: Dataset, x: torch.Tensor, hyperparameters: Chosen) -> Forecasts:

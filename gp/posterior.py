@@ -24,7 +24,7 @@ class Posterior:
     `sd_y` are the mean and the standard deviations of the whole, in y's units.  Where the model is of a transform of y,
     `mean` is that of a new observation, and the components, which add up to the transform, are in its units.  Each
     component is less its average over the rows that were fitted (gp.inference.centred), so that they add up but for a
-    constant.
+    constant.  Where predictions average over several structures, components are those of the best one alone.
     """
 
     x: np.ndarray
@@ -101,9 +101,10 @@ class Posterior:
         table.to_csv(path, index=False, lineterminator="\n")
         if not self.f.is_normal:
             arrays = {"weights": self.f.weights, "means": self.f.means, "sd_f": self.f.sds, "sd_y": self.y.sds}
-            for name, component in self.components.items():  # of one structure, where f is of several
-                arrays["component_weights"] = component.weights
+            for name, component in self.components.items():
                 arrays |= {f"component.{name}.means": component.means, f"component.{name}.sd_f": component.sds}
+            own = [each.weights for each in self.components.values() if len(each.means) < len(self.f.means)]
+            arrays |= {"component_weights": own[0]} if own else {}  # of one structure, where f is of several
             np.savez(draws_file(path), **arrays, **stored_transform(self.f.transform))  # type: ignore[arg-type]
 
     @classmethod
@@ -125,7 +126,7 @@ class Posterior:
             return cls.normal(x, columns, mean, sd_f, sd_y, components)
         with np.load(draws, allow_pickle=False) as kept:
             weights, means, transform = kept["weights"], kept["means"], transform_in(kept)
-            of_components = kept["component_weights"] if names else weights
+            of_components = kept.get("component_weights", weights)
             parts = {
                 name: Forecast(kept[f"component.{name}.means"], kept[f"component.{name}.sd_f"], of_components)
                 for name in names

@@ -54,12 +54,12 @@ def sentences(fit: Mapping[str, Any], columns: Sequence[str], dates: Sequence[st
 
 def _averaged(search: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return a sentence where predictions average over several structures, by their weights."""
-    weights = sorted((of["weight"] for of in search.values() if of.get("weight", 0.0) > 0), reverse=True)
+    weights = {of["rank"]: of["weight"] for of in search.values() if of.get("weight", 0.0) > 0}
     if len(weights) < 2:
         return []
     return [
         f"Predictions average over {len(weights)} structures that the data hardly tell apart; the terms are those of "
-        f"the one with the largest weight, {_percent(weights[0])} %."
+        f"the one that the search ranked first, with a weight of {_percent(weights[1])} %."
     ]
 
 

@@ -55,7 +55,9 @@ def main(study: str, params: Params, out: Path) -> None:
         inference=fit["inference"],
     )
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
-    metrics |= {"search": _best(fit["search"])} if "search" in fit else {}
+    if "search" in fit:
+        fit["search"] = _weighted(fit["search"], predicted / "structures.json")
+        metrics["search"] = _best(fit["search"])
     metrics |= {"gap_to_exact": fit["gap_to_exact"]} if "gap_to_exact" in fit else {}
     drawn = fit.get("alarms_of_draws", [])
     if (sampling := predicted / "sampling.json").exists():
@@ -122,6 +124,16 @@ def main(study: str, params: Params, out: Path) -> None:
         print(f"{study}: {sentence}")
     for finding in findings:
         print(f"CHECK: {study}: {finding}")
+
+
+def _weighted(search: dict[str, dict[str, float]], structures: Path) -> dict[str, dict[str, float]]:
+    """Return the ranking with the weights that predictions were made by; without any where by the best kernel alone."""
+    plain = {name: {key: value for key, value in of.items() if key != "weight"} for name, of in search.items()}
+    others = json.loads(structures.read_text(encoding="utf-8")) if structures.exists() else {}
+    if not others:
+        return plain
+    weights = {min(plain, key=lambda name: plain[name]["rank"]): 1.0 - sum(others.values()), **others}
+    return {name: {**of, "weight": weights.get(name, 0.0)} for name, of in plain.items()}
 
 
 def _best(search: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

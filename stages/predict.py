@@ -5,6 +5,7 @@ draws.csv has draws of the function along the grid of one input, where `draws` a
 sensitivity.csv says, of several inputs, how much the mean changes with each.
 new.csv has the study's new rows with mean, sd and quantiles of a new observation; forecast.csv the steps after the
 last row.  origins.csv has the held-out rows, forecast from rolling origins, where the study asks for them.
+structures.json has the weights of the structures that predictions average over, but for that of the best one.
 Where hyperparameters were sampled by chains, sampling.json says whether these agree, and what they know.
 """
 
@@ -62,6 +63,10 @@ def main(study: str, params: Params, out: Path) -> None:
         write_json(out / "sampling.json", certificate.sampling())
         for alarm in certificate.draws.alarms(plateaus=False) if certificate.draws else ():
             print(f"{study}: ALARM: {alarm}")
+    if fitted.alternatives:
+        models, log_weights = fitted.models(hyperparameters)
+        names = [each.name for each in fitted.alternatives[: len(models) - 1]]
+        write_json(out / "structures.json", dict(zip(names, np.exp(log_weights[1:]).tolist(), strict=True)))
     fitted.leave_out(hyperparameters).save(out / "loo.csv", y=fitted.data.observed)
     if (assigned := folder(study, "synthesize") / "folds.csv").exists():
         folds = pd.read_csv(assigned)["fold"].to_numpy()

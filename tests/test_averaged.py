@@ -17,10 +17,12 @@ from gp.export import export
 from gp.fitted import fit, structures
 from gp.fitted.pareto import smoothed
 from gp.folds import predict_folds
+from gp.forecast import draws_file
 from gp.origins import predict_after
 from gp.parallel import run_in_line
 from gp.spec import Fault, InputError
 from gp.structure import sentences
+from stages.evaluate import _weighted
 
 X = np.arange(24.0)
 Y = 8 + np.cumsum(np.random.default_rng(3).standard_normal(24))  # a walk: several structures are as good
@@ -46,7 +48,8 @@ def cdf(models, weights, at):
 
 
 def test_predictions_are_the_mixture_of_the_structures_by_their_evidence(walk):
-    models, weights = walk.models(None)
+    models, log_weights = walk.models(None)
+    weights = np.exp(log_weights)
     evidence = walk.ranking["evidence"]
     names = [walk.ranking.index[0], *(each.name for each in walk.alternatives)]
     assert len(names) == 3
@@ -73,7 +76,8 @@ def test_where_hyperparameters_are_taken_as_learnt_so_is_the_structure(walk):
 
 def test_a_left_out_row_has_weighed_no_structure(walk):
     """Without a row, a setting of a structure has the weight that it has with it over the row's density there."""
-    models, weights = walk.models(None)
+    models, log_weights = walk.models(None)
+    weights = np.exp(log_weights)
     logs, means = [], []
     for one, weight in zip(models, weights, strict=True):
         mixture = one.mixture()
@@ -126,6 +130,7 @@ def test_a_posterior_on_disk_is_that_of_all_structures_and_the_terms_of_the_best
         ({"transform": {"kind": "sqrt"}}, "different transforms or units"),
         ({"standardize": {"x": False}}, "different transforms or units"),
         ({"kernel": {"kind": "rbf"}}, "not this version's"),
+        ({}, "different inference or train"),
     ],
 )
 def test_a_file_whose_structures_are_of_different_y_is_refused(walk, change, message, tmp_path):
@@ -133,6 +138,7 @@ def test_a_file_whose_structures_are_of_different_y_is_refused(walk, change, mes
     with safe_open(tmp_path / "model.safetensors", framework="numpy") as file:
         header, tensors = json.loads(file.metadata()["gp"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     header["alternatives"][0]["model"] |= change
+    header["alternatives"][0]["train"] |= {} if change else {"restarts": 3}
     save_file(tensors, tmp_path / "other.safetensors", {"gp": json.dumps(header)})
     with pytest.raises(InputError, match=message):
         gp.load(tmp_path / "other.safetensors")
@@ -140,12 +146,12 @@ def test_a_file_whose_structures_are_of_different_y_is_refused(walk, change, mes
 
 def test_new_rows_weigh_the_structures_by_how_well_they_were_foreseen(walk):
     later = walk.update([24.0], [Y[-1] + 3.0])
-    models, before = walk.models(None)
+    models, log_weights = walk.models(None)
     density = [
         float(replace(one, alternatives=()).predict([24.0]).y.log_density(np.array([Y[-1] + 3.0]))[0]) for one in models
     ]
-    weights = before * np.exp(density)
-    assert later.models(None)[1] == pytest.approx(weights / weights.sum(), rel=1e-9)
+    weights = np.exp(log_weights + density)
+    assert np.exp(later.models(None)[1]) == pytest.approx(weights / weights.sum(), rel=1e-9)
     assert later.surprise.log_density == pytest.approx(math.log(weights.sum()), rel=1e-9)
     # Rows that a rolling origin knows leave the weights as they are.
     known = gp.Dataset(x=np.array([[24.0]]), y=np.array([Y[-1] + 3.0]), columns=walk.columns)
@@ -154,12 +160,52 @@ def test_new_rows_weigh_the_structures_by_how_well_they_were_foreseen(walk):
     assert kept.mean == pytest.approx(later.predict([26.0]).mean, abs=1.0)
 
 
-def test_folds_refit_every_structure(walk):
+def test_updates_go_on_where_rows_are_too_many_to_integrate(walk, monkeypatch):
+    monkeypatch.setattr("gp.fitted.uncertainty.ROWS", 25)
+    later = walk.update([24.0, 25.0], [9.0, 9.0]).update([26.0], [9.0])
+    assert len(later.models(None)[0]) == 1
+    assert all(each.fitted.data.n == 27 for each in later.alternatives)
+    assert later.predict([27.0]).mean == pytest.approx(replace(later, alternatives=()).predict([27.0]).mean)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_structure_may_lose_all_its_weight(walk):
+    later = walk.update([24.0, 25.0, 26.0, 27.0], Y[-1] + np.array([30.0, -40.0, 50.0, -20.0])).update([28.0], [9.0])
+    assert np.isfinite(later.left_out.mean).all()
+
+
+def test_a_posterior_of_an_earlier_version_loads(walk, tmp_path):
+    alone = replace(walk, alternatives=()).predict(AHEAD)
+    alone.save(tmp_path / "test.csv")
+    with np.load(draws_file(tmp_path / "test.csv")) as kept:
+        assert "component_weights" not in kept
+    assert (gp.Posterior.load(tmp_path / "test.csv").components["level"].sd == alone.components["level"].sd).all()
+
+
+def test_by_adam_there_is_one_structure():
+    search = {"grammar": "time_series", "candidates": 6}
+    y = np.sin(X) + np.random.default_rng(0).standard_normal(24)
+    fitted = run_in_line(partial(gp.fit, X, y, model={"search": search}, train={"kind": "adam", "steps": 3}))
+    assert fitted.alternatives == ()
+
+
+def test_evaluation_gives_the_weights_that_predictions_were_made_by(tmp_path):
+    search = {"a": {"rank": 1, "evidence": -1.0, "weight": 0.9}, "b": {"rank": 2, "evidence": -3.0, "weight": 0.1}}
+    path = tmp_path / "structures.json"
+    for written, weights in (('{"b": 0.25}', [0.75, 0.25]), ("{}", [None, None])):
+        path.write_text(written, encoding="utf-8")
+        assert [of.get("weight") for of in _weighted(search, path).values()] == weights
+    assert [of.get("weight") for of in _weighted(search, tmp_path / "none.json").values()] == [None, None]
+
+
+def test_folds_refit_every_structure(walk, monkeypatch):
     folds = np.arange(24) % 2
     found = run_in_line(partial(predict_folds, walk, folds, seed=0))
     best = run_in_line(partial(predict_folds, replace(walk, alternatives=()), folds, seed=0))
     assert len(found.means) == 3 * len(best.means)
     assert found.mean != pytest.approx(best.mean, abs=1e-6)
+    monkeypatch.setattr("gp.folds.fit_beside", lambda *_: None)  # others that cannot be fitted take no part
+    assert run_in_line(partial(predict_folds, walk, folds, seed=0)).mean == pytest.approx(best.mean)
 
 
 def test_weights_are_reported_and_said(walk):
@@ -179,4 +225,4 @@ def test_a_structure_that_cannot_be_fitted_is_left_out(monkeypatch, walk):
         raise InputError(Fault("", "no factor"))
 
     monkeypatch.setattr(fit, "_fit_one", fails)
-    assert fit._fit_beside(walk.data, walk.model, walk.inference, walk.train, 0) is None
+    assert fit.fit_beside(walk.data, walk.model, walk.inference, walk.train, 0) is None

@@ -72,24 +72,29 @@ def update(fitted: Fitted, x: Any, y: Any, noise_sd: Any = None) -> Fitted:
     Inputs and targets stay in the internal units of the fit.  Raises InputError for rows that have faults, and where
     the factor is not that of exact inference.
     """
-    (first, *others), _ = fitted.models(None)
-    for model in (first, *others):
+    for model in (fitted, *(each.fitted for each in fitted.alternatives)):
         _refuse(model)
     data, new = _rows(fitted, x, y, noise_sd)
-    found, gained = _updated(first, data)
+    found, gained = _updated(fitted, data)
     by_setting, alternatives = [gained], list[Alternative]()
-    for alternative, model in zip(fitted.alternatives, others, strict=True):
-        later, by_draw = _updated(model, data)
+    for each in fitted.alternatives:
+        later, by_draw = _updated(each.fitted, data)
         # Where each model has a power of its own, densities of the new rows are all of the first's z.
-        by_draw = by_draw + (_jacobian(later, model) - _jacobian(found, first))
-        more = _log_mean(model, by_draw) - _log_mean(first, gained)
-        alternatives.append(Alternative(later, alternative.name, alternative.log_odds + more))
-        by_setting.append(by_draw)
-    learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
-    surprise = _surprise(fitted, new, np.concatenate(by_setting), learnt_on)
+        by_draw = by_draw + (_jacobian(later, each.fitted) - _jacobian(found, fitted))
+        more = _log_mean(each.fitted, by_draw) - _log_mean(fitted, gained)
+        alternatives.append(Alternative(later, each.name, each.log_odds + more))
+        by_setting += [by_draw] if fitted.mixture() else []
     object.__setattr__(found, "alternatives", tuple(alternatives))
-    object.__setattr__(found, "surprise", surprise)
+    learnt_on = fitted.surprise.learnt_on if fitted.surprise else fitted.data.n
+    object.__setattr__(found, "surprise", _surprise(fitted, new, np.concatenate(by_setting), learnt_on))
     return found
+
+
+def _log_weights(fitted: Fitted) -> np.ndarray:
+    """Return the log weights (S,) of all settings that predictions are made at by the default rule."""
+    models, logs = fitted.models(None)
+    drawn = [mixture.draws.log_weights if (mixture := model.mixture()) else np.zeros(1) for model in models]
+    return np.concatenate([log + own for log, own in zip(logs, drawn, strict=True)])
 
 
 def _jacobian(later: Fitted, before: Fitted) -> float:
@@ -217,7 +222,7 @@ def _surprise(fitted: Fitted, new: Dataset, gained: np.ndarray, learnt_on: int) 
     unit, transform = k * math.log(scale), fitted.model.transform
     slopes = 0.0 if transform is None else float(transform.log_slope(new.observed).sum())
     refit = []
-    logs = np.log(fitted.settings("update", None)[1])
+    logs = _log_weights(fitted)
     density = float(np.logaddexp.reduce(logs + gained)) - unit
     joint = fitted.joint(new.x)
     noise = _noise(joint, new)

@@ -55,7 +55,7 @@ class Certificate(Text):
     jitter: float
     condition_number: float | None  # None where no n×n matrix is factorised
     noise_share: float
-    noise_of_new: float | None  # sd in y's units that predictions take, where it is not as learnt
+    noise_of_new: float | None  # sd in units of y, or its transform, that predictions take, where it is not as learnt
     signal: float
     intervals: dict[str, tuple[float, float]]
     undetermined: tuple[str, ...]

@@ -157,8 +157,10 @@ def _checked(tensors: dict[str, np.ndarray], header: Any, size: int) -> tuple[Da
 def _built(data: Dataset, header: PartHeader, tensors: dict[str, np.ndarray], first: PartHeader) -> Part:
     """Return a model over its rows, whose header and `tensors` are known to be whole.
 
-    Raises InputError where these do not fit its kind, or it is of other units than the `first` of the file.
+    Raises InputError where these do not fit its kind, or it cannot be averaged with the `first` of the file.
     """
+    if header.inference != first.inference or header.train != first.train:
+        raise InputError(_fault("models of which predictions are averages have different inference or train"))
     if _units(header.model) != _units(first.model):
         raise InputError(_fault("models of which predictions are averages have different transforms or units"))
     with np.errstate(all="ignore"):

@@ -21,7 +21,7 @@ from ..model.model import GaussianProcess, Model
 from ..parallel import fan_out
 from ..row_scores import nlpd
 from ..spec import Fault, InputError, Spec, kind_of, parse, suggest
-from ..training import Seeded, Train
+from ..training import Adam, Seeded, Train
 from .averaged import Alternative
 from .columns import columns_of
 from .fitted import Fitted
@@ -80,11 +80,12 @@ def fit_dataset(
     if isinstance(model.search, GrammarSearch):
         (first, *others), ranking = search_structure(data, model, inference, seed)
         fitted = _fit_one(data, first.model, inference, train, seed, checkpoints)
-        beside = [(data, each.model, inference, train, seed) for each in others]
+        # By adam, predictions are made at what was learnt.
+        beside = [(data, each.model, inference, train, seed) for each in others if not isinstance(train, Adam)]
         alternatives = [
             Alternative(other, each.name, each.scores[model.search.score] - first.scores[model.search.score])
-            for each, other in zip(others, fan_out(_fit_beside, beside, label="structures"), strict=True)
-            if other is not None
+            for each, other in zip(others, fan_out(fit_beside, beside, label="structures"), strict=False)
+            if other is not None and other.inference == fitted.inference
         ]
         return replace(fitted, ranking=ranking, alternatives=tuple(alternatives))
     candidates = model.search.candidates(model)
@@ -126,7 +127,7 @@ def _fit_one(
     return replace(fitted, why=why, gap=gap)
 
 
-def _fit_beside(data: Dataset, model: Model, inference: Inference, train: Train, seed: int) -> Fitted | None:
+def fit_beside(data: Dataset, model: Model, inference: Inference, train: Train, seed: int) -> Fitted | None:
     """Return a fit that predictions average over beside another; None where it cannot be fitted.
 
     Nothing built is returned: it would not cross processes.

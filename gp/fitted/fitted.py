@@ -119,12 +119,11 @@ class Fitted(Asked):
 
     def leave_out(self, hyperparameters: Chosen = None) -> Forecast:
         """Return the forecast of each row's y from all others, in y's units; `hyperparameters` as in `predict`."""
-        if self.mixture(hyperparameters):
-            models, weights = self.models(hyperparameters)
-            mixtures = [(one.mixture(hyperparameters), one._own_share) for one in models]
-            return averaged.left_out(
-                [mixture.left_out(share) for mixture, share in mixtures if mixture], np.log(weights)
-            )
+        models, log_weights = self.models(hyperparameters)
+        mixtures = [one.mixture(hyperparameters) for one in models]
+        parts = [each.left_out(one._own_share) for one, each in zip(models, mixtures, strict=True) if each]
+        if parts:
+            return averaged.left_out(parts, log_weights)
         (one,) = (each.leave_one_out() for each in self.settings("leave out", hyperparameters)[0])
         left_out = self._own_share.removed(Forecast.normal(*one))
         return Forecast(*in_units(self.gp, left_out.means, left_out.sds), left_out.weights, self.model.transform)
@@ -232,27 +231,27 @@ class Fitted(Asked):
             noise = (np.asarray(known.noise_sd) / self.gp.scope.y_scale) ** 2
         if joint:
             return self.jointly(inputs, noise, hyperparameters)
-        models, weights = self.models(hyperparameters)
+        models, log_weights = self.models(hyperparameters)
         own = [one._own_settings("predict", hyperparameters) for one in models]
         parts = [forecasts(settings, shares[:, None], internal, noise) for settings, shares in own]
-        return Posterior(inputs, self.columns, *averaged.pooled(parts, weights))
+        return Posterior(inputs, self.columns, *averaged.pooled(parts, np.exp(log_weights)))
 
     def models(self, hyperparameters: Chosen) -> tuple[tuple["Fitted", ...], np.ndarray]:
-        """Return the K models that predictions average over, this one first, and their weights (K,).
+        """Return the K models that predictions average over, this one first, and their log weights (K,).
 
         Where hyperparameters are taken as learnt, so is the model.
         """
         others = self.alternatives if self.mixture(hyperparameters) else ()
         logs = np.array([0.0, *(each.log_odds for each in others)])
-        return (self, *(each.fitted for each in others)), np.exp(logs - np.logaddexp.reduce(logs))
+        return (self, *(each.fitted for each in others)), logs - np.logaddexp.reduce(logs)
 
     def settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
         """Return the model conditioned at each of S settings of the hyperparameters, and their weights (S,).
 
         Where predictions average over several models, those of all, one model after the other.
         """
-        models, weights = self.models(hyperparameters)
-        return averaged.joined([one._own_settings(label, hyperparameters) for one in models], weights)
+        models, log_weights = self.models(hyperparameters)
+        return averaged.joined([one._own_settings(label, hyperparameters) for one in models], np.exp(log_weights))
 
     def _own_settings(self, label: str, hyperparameters: Chosen) -> tuple[Iterable[Conditioned], np.ndarray]:
         mixture = self.mixture(hyperparameters)

@@ -48,11 +48,12 @@ def of(fitted: "Fitted") -> dict[str, Any]:
 
 
 def _ranking(fitted: "Fitted", ranking: pd.DataFrame) -> pd.DataFrame:
-    """Return the ranking of kernels, with the weight of each where predictions average over several."""
-    if not fitted.alternatives:
+    """Return the ranking of kernels, with their weights where predictions by the default rule average over some."""
+    models, log_weights = fitted.models(None)
+    if len(models) == 1:
         return ranking
     names = [str(ranking.index[0]), *(each.name for each in fitted.alternatives)]
-    weights = dict(zip(names, fitted.models(None)[1].tolist(), strict=False))  # of the first alone, if it is plugged in
+    weights = dict(zip(names, np.exp(log_weights).tolist(), strict=True))
     return ranking.assign(weight=[weights.get(str(name), 0.0) for name in ranking.index])
 
 

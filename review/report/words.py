@@ -192,7 +192,9 @@ def hyperparameters(results: Results) -> list[tuple[str, float, float | None, fl
 def ranking(results: Results) -> list[Ranked]:
     """Return the kernels that a search tried, best first: all that were named, or a grammar's best; [] without one."""
     tried = results.fit.get("search", {})
-    shown = {name for name, found in tried.items() if found["rank"] <= STRUCTURES or found.get("weight", 0.0) > 0}
+    scored = results.metrics.get("search", {})  # with the weights that predictions were made by
+    tried = {name: {**found, "weight": scored.get(name, {}).get("weight")} for name, found in tried.items()}
+    shown = {name for name, found in tried.items() if found["rank"] <= STRUCTURES or found["weight"]}
     tried = {name: found for name, found in tried.items() if "evidence" not in found or name in shown}
     return [
         Ranked(
@@ -200,7 +202,7 @@ def ranking(results: Results) -> list[Ranked]:
             found["loo_nlpd"],
             found["log_marginal_likelihood"],
             int(found["hyperparameters"]),
-            found.get("weight"),
+            found["weight"],
         )
         for name, found in sorted(tried.items(), key=lambda item: item[1]["rank"])
     ]
