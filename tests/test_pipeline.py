@@ -179,9 +179,9 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
         "synthesize": {"baseline.csv", "folds.csv", "new.csv"},
         "predict": {
             *("slices.csv", "sensitivity.csv", "draws.csv", "sampling.json", "folds.csv", "new.csv", "forecast.csv"),
-            "origins.csv",
+            *("origins.csv", "structures.json"),
         },
-    }  # of oscillators, of tables; of many inputs, of chains
+    }  # of oscillators, of tables; of many inputs, of chains, of searched series
     named = set(re.findall(r"[a-z]+\.(?:csv|json|safetensors)", said))
     written = {path.name for path in (finished.path / "data/sine" / stage).iterdir()}
     if stage == "plot":
