@@ -118,9 +118,8 @@ class _Values:
     def __init__(self, most: int) -> None:
         self._most, self._size = most, 0  # number of values so far, with aliases expanded
         self._depth = 0
-        self._seen: dict[
-            int, tuple[Any, int] | None
-        ] = {}  # mapping or list → its value and size; None while it is read
+        # Mapping or list → its value and size; None while it is read.
+        self._seen: dict[int, tuple[Any, int] | None] = {}
 
     def of(self, node: yaml.Node) -> Any:
         """Return the value of `node`."""

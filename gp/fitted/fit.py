@@ -80,11 +80,11 @@ def fit_dataset(
     if isinstance(model.search, GrammarSearch):
         (first, *others), ranking = search_structure(data, model, inference, seed)
         fitted = _fit_one(data, first.model, inference, train, seed, checkpoints)
-        # By adam, predictions are made at what was learnt.
-        beside = [(data, each.model, inference, train, seed) for each in others if not isinstance(train, Adam)]
+        others = [] if isinstance(train, Adam) else others  # whose predictions are made at what was learnt
+        beside = [(data, each.model, inference, train, seed) for each in others]
         alternatives = [
             Alternative(other, each.name, each.scores[model.search.score] - first.scores[model.search.score])
-            for each, other in zip(others, fan_out(fit_beside, beside, label="structures"), strict=False)
+            for each, other in zip(others, fan_out(fit_beside, beside, label="structures"), strict=True)
             if other is not None and other.inference == fitted.inference
         ]
         return replace(fitted, ranking=ranking, alternatives=tuple(alternatives))

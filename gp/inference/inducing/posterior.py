@@ -25,7 +25,7 @@ from .rows import Batch, ModelRows, blocks, draw, gather
 LEFT_OUT = 4096  # rows, at most, that say what the noise of new observations is: to some 2 %
 
 
-class LeftOut(NamedTuple):
+class LeftOutRows(NamedTuple):
     """Of b left-out rows: mean, the variance that inducing inputs leave, that of q(u), and the noise's, (b,) each."""
 
     mean: torch.Tensor
@@ -121,7 +121,7 @@ class SparsePosterior:
         mean, unexplained, unseen, new = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         return mean, np.sqrt(unexplained + unseen + new)
 
-    def _left_out(self, batch: Batch) -> LeftOut:
+    def _left_out(self, batch: Batch) -> LeftOutRows:
         """Return what is known of each of b rows without its own site."""
         q = self.q
         with one_thread(), torch.no_grad():
@@ -135,7 +135,7 @@ class SparsePosterior:
             fitted = q.mean @ rows.projected
             mean = (fitted - share * rows.residual) / (1 - share)
             more_mean, more_variance = self._of_flat_mean(batch, rows, share, rows.residual - fitted)
-            return LeftOut(
+            return LeftOutRows(
                 mean=batch.y - rows.residual + mean + more_mean,
                 unexplained=(rows.prior - rows.projected.square().sum(0)).clamp(min=0.0),
                 unseen=share * rows.noise / (1 - share) + more_variance,
