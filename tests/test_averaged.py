@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import gp
+from gp.asked.notebook import plot, study_of
 from gp.export import export
 from gp.fitted import fit, structures
 from gp.fitted.pareto import smoothed
@@ -20,6 +21,7 @@ from gp.folds import predict_folds
 from gp.forecast import draws_file
 from gp.origins import predict_after
 from gp.parallel import run_in_line
+from gp.plots import Study
 from gp.spec import Fault, InputError
 from gp.structure import sentences
 from stages.evaluate import _weighted
@@ -226,3 +228,18 @@ def test_a_structure_that_cannot_be_fitted_is_left_out(monkeypatch, walk):
 
     monkeypatch.setattr(fit, "_fit_one", fails)
     assert fit.fit_beside(walk.data, walk.model, walk.inference, walk.train, 0) is None
+
+
+def test_figures_say_over_how_many_structures_bands_average(walk, tmp_path):
+    several, best = "averaged over 3 structures", "for the best of 3 structures"
+    (axes, *_) = plot(walk).axes
+    assert axes.figure.legends[0].get_title().get_text() == f"bands integrate over hyperparameters, {several}"
+    plugged = study_of(walk, hyperparameters={"kind": "plug_in"}, whole=False)
+    assert plugged.integrated == plugged.integrated_of_terms == "bands take hyperparameters as known"
+    for name, written in (("loo.csv", walk.left_out), ("structures.json", {"b": 0.25, "c": 0.1})):
+        path = tmp_path / name
+        path.write_text(json.dumps(written)) if isinstance(written, dict) else written.save(path, y=Y)
+    walk.data.save(tmp_path / "train.csv")
+    study = Study.load(lambda name: path if (path := tmp_path / name.rpartition("/")[2]).exists() else None)
+    assert study.integrated.endswith(several)
+    assert study.integrated_of_terms.endswith(best)

@@ -39,7 +39,8 @@ def study_of(fitted: "Fitted", *, target: str = "y", hyperparameters: "Chosen" =
         parts |= {"loo": loo, "trace": fitted.trace, "intervals": ends}
         parts["calibration"] = calibration(data.observed, loo)
     by_name = fitted.gp.parameters.by_name()
-    return Study(train=data, target=target, hyperparameters=by_name, **parts)
+    structures = len(fitted.models(hyperparameters)[0])
+    return Study(train=data, target=target, hyperparameters=by_name, structures=structures, **parts)
 
 
 def plot(fitted: "Fitted", *, target: str = "y", hyperparameters: "Chosen" = None) -> Figure:

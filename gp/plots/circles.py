@@ -101,7 +101,7 @@ def _couplings(study: Study) -> Figure | None:
     for axes in panels[len(columns) :]:
         axes.remove()
     figure.supylabel(study.target, fontsize=10)
-    legend_below(figure, panels[0], title=study.integrated)
+    legend_below(figure, panels[0], title=study.integrated_of_terms)
     return figure
 
 

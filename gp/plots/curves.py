@@ -98,7 +98,7 @@ def components(study: Study) -> Figure | None:
             beside.set_xlabel("")
     name_input(panels[-1], study, 0)
     figure.supylabel(study.modelled, fontsize=10)
-    legend_below(figure, panels[0], title=study.integrated)
+    legend_below(figure, panels[0], title=study.integrated_of_terms)
     return figure
 
 

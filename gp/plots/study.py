@@ -33,7 +33,8 @@ class Study:
     `terms` has a row for each term of a sum of kernels (gp.structure.terms), `network` says of which nodes of a network
     the rows tell (gp.data.source.Source.network).
     `hyperparameters` (by name) are in the data's units, and `intervals` are
-    their 95 % intervals, {lower, upper}.  `interval` is the probability of every band.
+    their 95 % intervals, {lower, upper}.  Predictions average over so many `structures`.  `interval` is the
+    probability of every band.
     """
 
     train: Dataset
@@ -57,6 +58,7 @@ class Study:
     network: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    structures: int = 1
     interval: float = 0.95
     title: str = ""
 
@@ -110,6 +112,7 @@ class Study:
             network=names.get("network", {}),
             intervals=fit.get("certificate", {}).get("intervals", {}),
             hyperparameters=fit.get("fit", {}).get("hyperparameters", {}),
+            structures=1 + len(_read(find("predict/structures.json"), _json) or {}),
             interval=interval,
             title=title,
         )
@@ -127,11 +130,22 @@ class Study:
     @property
     def integrated(self) -> str:
         """Return in words what bands integrate over; nothing where nothing was predicted."""
+        return self._integrated("averaged over")
+
+    @property
+    def integrated_of_terms(self) -> str:
+        """Return it of the bands of a sum's terms, which are those of the best structure alone."""
+        return self._integrated("for the best of")
+
+    def _integrated(self, which: str) -> str:
         posteriors = [found.f for found in (self.prediction, self.grid, self.slices) if found is not None]
         forecast = next(iter(posteriors), self.loo)
         if forecast is None:
             return ""
-        return f"bands {'take hyperparameters as known' if forecast.is_single else 'integrate over hyperparameters'}"
+        if forecast.is_single:
+            return "bands take hyperparameters as known"
+        several = f", {which} {self.structures} structures" if self.structures > 1 else ""
+        return f"bands integrate over hyperparameters{several}"
 
     @property
     def modelled(self) -> str:
