@@ -61,7 +61,7 @@ def main(study: str, params: Params, out: Path) -> None:
     if isinstance(hyperparameters, Nuts):
         certificate = fitted.certify(hyperparameters)
         write_json(out / "sampling.json", certificate.sampling())
-        for alarm in certificate.draws.alarms(plateaus=False) if certificate.draws else ():
+        for alarm in certificate.of_draws:
             print(f"{study}: ALARM: {alarm}")
     if fitted.alternatives:
         models, log_weights = fitted.models(hyperparameters)

@@ -230,6 +230,26 @@ def test_a_structure_that_cannot_be_fitted_is_left_out(monkeypatch, walk):
     assert fit.fit_beside(walk.data, walk.model, walk.inference, walk.train, 0) is None
 
 
+def test_draws_of_a_structure_that_counts_raise_alarms_by_its_name(walk):
+    treatment, _ = walk.treatment()
+
+    def with_draws(each, weight, **of):
+        draws = {treatment: replace(each.fitted.mixture().draws, **of)}
+        return each._replace(fitted=replace(each.fitted, draws=draws), log_odds=math.log(weight))
+
+    first, second = walk.alternatives
+    rough, good = {"pareto_k": 0.9, "effective": 0.1}, {"pareto_k": 0.1, "effective": 0.9}
+    for weight, of, count in ((0.5, rough, 1), (0.02, rough, 0), (0.5, good, 0)):
+        others = with_draws(first, weight, **of), with_draws(second, 0.5, **good)
+        found = replace(walk, alternatives=others).certificate
+        named = [
+            alarm for alarm in found.of_draws if alarm.startswith(f"structure {first.name} (weight 0.25): what is")
+        ]
+        assert len(named) == sum("structure" in alarm for alarm in found.alarms) == count
+    plugged = replace(walk, alternatives=(with_draws(first, 0.5, **rough),)).certify({"kind": "plug_in"})
+    assert not any("structure" in alarm for alarm in plugged.alarms)
+
+
 def test_figures_say_over_how_many_structures_bands_average(walk, tmp_path):
     several, best = "averaged over 3 structures", "for the best of 3 structures"
     (axes, *_) = plot(walk).axes

@@ -17,7 +17,10 @@ from .mixture import Forecasts, LeftOut
 from .pareto import smoothed
 
 if TYPE_CHECKING:
+    from .asked import Chosen
     from .fitted import Fitted
+
+LITTLE = 0.05  # weight of a model below which its draws hardly change what is predicted
 
 
 class Alternative(NamedTuple):
@@ -63,3 +66,16 @@ def joined(
 def said(alternatives: Sequence[Alternative]) -> str:
     """Return in words that predictions average over several models."""
     return f", averaged over {1 + len(alternatives)} structures" if alternatives else ""
+
+
+def alarms(alternatives: Sequence[Alternative], weights: np.ndarray, hyperparameters: "Chosen") -> tuple[str, ...]:
+    """Return the alarms about the draws of `alternatives` with `weights` (K,), each with its model's name.
+
+    Of those with little weight there are none.
+    """
+    found = list[str]()
+    for each, weight in zip(alternatives, weights.tolist(), strict=True):
+        mixture = each.fitted.mixture(hyperparameters) if weight >= LITTLE else None
+        raised = mixture.draws.alarms(plateaus=False) if mixture else []  # one input is never irrelevant
+        found += [f"structure {each.name} (weight {weight:.2f}): {alarm}" for alarm in raised]
+    return tuple(found)

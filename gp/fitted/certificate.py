@@ -71,6 +71,7 @@ class Certificate(Text):
     adam_gap: float | None  # nats from where Adam stopped to the optimum; None where Adam was not asked for
     quadrature: float | None  # nats by which averages along steps are off; None where rows are no such averages
     gaining: float | None  # what the last steps gained, nats, where training ended for want of steps
+    beside: tuple[str, ...] = ()  # alarms about the draws of other structures that predictions average over
 
     @property
     def alarms(self) -> list[str]:
@@ -80,7 +81,7 @@ class Certificate(Text):
     @property
     def of_draws(self) -> list[str]:
         """Return the alarms about the draws of hyperparameters: other draws, of `nuts` for one, have others."""
-        return self.draws.alarms(plateaus=bool(self.irrelevant_inputs)) if self.draws else []
+        return [*(self.draws.alarms(plateaus=bool(self.irrelevant_inputs)) if self.draws else ()), *self.beside]
 
     @property
     def of_fit(self) -> list[str]:
@@ -148,7 +149,7 @@ class Certificate(Text):
 
     def sampling(self) -> dict[str, Any]:
         """Return what sampling.json says: how far chains agree, and the intervals of their draws."""
-        drawn = {**self.draws.numbers(), "alarms": self.draws.alarms(plateaus=False)} if self.draws else {}
+        drawn = {**self.draws.numbers(), "alarms": self.of_draws} if self.draws else {}
         return {**drawn, "intervals": self._ends()}
 
     def _ends(self) -> dict[str, Any]:
@@ -180,8 +181,8 @@ class Certificate(Text):
             f"{arrived}{on_some}: {self.evaluations} evaluations{starts}; gradient {self.gradient_norm:.1e}, "
             f"{self.shortfall:.1e} nats short",
             f"{self.noise_share:.1%} of the variance is noise; {self._conditioning}",
+            f"predictions are {self.predictions}",
         ]
-        lines.append(f"predictions are {self.predictions}")
         if self.noise_of_new is not None:
             lines.append(
                 f"new observations have noise of sd {self.noise_of_new:.3g}: what is learnt holds what inducing inputs "
@@ -190,8 +191,9 @@ class Certificate(Text):
         if self.screened:
             lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
-            names = ", ".join(self.irrelevant_inputs)
-            lines.append(f"irrelevant inputs (lengthscales far beyond their range): {names}")
+            lines.append(
+                f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
+            )
         if self.scarce:
             lines.append(f"few rows: {self.scarce}")
         if self.undetermined:

@@ -182,7 +182,7 @@ class Fitted(Asked):
             del self.__dict__["_conditioned"]
             self.__dict__.pop("_with_flat_mean", None)
         try:
-            return certify(
+            found = certify(
                 Problem(gp, self.inference),
                 self.search,
                 self.data,
@@ -197,6 +197,9 @@ class Fitted(Asked):
             )
         finally:
             gp.parameters.set(self.vector)  # because certify changes them
+        models, log_weights = self.models(hyperparameters)
+        others = self.alternatives[: len(models) - 1]
+        return replace(found, beside=averaged.alarms(others, np.exp(log_weights[1:]), hyperparameters))
 
     def report(self, path: str | Path | None = None) -> dict[str, Any]:
         """Return what fit.json says: likelihood (nats), hyperparameters by name, each start's end, the certificate.
