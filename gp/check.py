@@ -16,7 +16,9 @@ from scipy.special import bdtr, bdtrc, ndtr, ndtri, pdtrc
 from .autocorrelation import FOLLOWS, Order, is_ordered
 from .baselines import features
 from .dataset import Dataset
+from .far_means import far_means, summary
 from .forecast import Forecast
+from .parts import along, parts
 from .row_scores import nlpd, squared_error
 from .scores import autocorrelation_time
 
@@ -26,7 +28,6 @@ COVERAGES = (0.5, 0.8, 0.95)
 OFF = 0.04  # of a coverage
 OF_FUNCTION = 0.9  # share of forecasts' variance, from which on another noise hardly changes bands
 FAR = 4.0  # sd
-BINS, IN_A_BIN = 8, 10  # of an input's values; rows
 SHIFTED = 0.5  # mean residual of a bin, in sd
 WORSE = 0.02  # nats a row
 PLACES = 6  # decimal places of what may be near zero, whatever a machine's rounding
@@ -40,7 +41,8 @@ class Judged:
     `observed` (m,) of the rows at `x` (m, d) have the `forecast`, and by other methods (gp.baselines) the `baselines`.
     `shared` (m,) is the share of each forecast's variance that is the function's, which near rows have in common; zero
     for left-out rows.  `left_out` is the forecast of each row of `train` from all others.  `inference` is what
-    fit.json says of the method that made them.
+    fit.json says of the method that made them.  `ahead` are further forecasts, of rows whose y is not known, in the
+    form of gp.far_means.
     """
 
     rows: str  # what they are called: "held-out", "cross-validated" or "left-out"
@@ -54,6 +56,7 @@ class Judged:
     target: str = "y"
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     inference: Mapping[str, Any] = field(default_factory=lambda: {"kind": "exact"})
+    ahead: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def by_exact(self) -> str:
@@ -94,9 +97,10 @@ def check(judged: Judged) -> tuple[dict[str, float], list[str]]:
     """Return the numbers of all checks by name, those found counted as `findings`, and a sentence for each finding."""
     values: dict[str, float] = {}
     sentences = []
-    if len(judged.observed) >= FEWEST and judged.train.n >= FEWEST:
-        level = LEVEL / (len(CHECKS) - 1)  # `between` is no test
-        for name, run in CHECKS.items():
+    are_many = len(judged.observed) >= FEWEST and judged.train.n >= FEWEST
+    level = LEVEL / (len(CHECKS) - len(NO_TESTS))
+    for name, run in CHECKS.items():
+        if are_many or name == "average":
             result = run(judged, level)
             values |= {**result.values, name: int(bool(result.sentence))}
             sentences += [result.sentence] if result.sentence else []
@@ -150,16 +154,16 @@ def structure(judged: Judged, level: float) -> Result:
     """
     z = judged.left_out.normal_score(judged.train.observed)
     columns = zip(judged.train.columns, judged.train.x.T, strict=True)
-    parts = [(name, rows) for name, column in columns for rows in _parts(judged.train, name, column)]
-    if not parts:
+    each = [(name, rows) for name, column in columns for rows in parts(judged.train, name, column)]
+    if not each:
         return Result({"shift": 0.0})
-    means = np.array([z[rows].mean() for _, rows in parts])
-    tests = np.abs(means) * np.sqrt([len(rows) for _, rows in parts])
+    means = np.array([z[rows].mean() for _, rows in each])
+    tests = np.abs(means) * np.sqrt([len(rows) for _, rows in each])
     tests[np.abs(means) <= SHIFTED] = 0
     worst = int(np.argmax(tests if tests.any() else np.abs(means)))
-    (name, rows), mean = parts[worst], float(means[worst])
+    (name, rows), mean = each[worst], float(means[worst])
     values = {"shift": round(mean, PLACES)}
-    if tests[worst] <= -ndtri(level / 2 / len(parts)):
+    if tests[worst] <= -ndtri(level / 2 / len(each)):
         return Result(values)
     at = judged.train.x[rows, judged.train.columns.index(name)]
     side, levels = "above" if mean > 0 else "below", judged.train.levels.get(name)
@@ -230,27 +234,9 @@ def linear(judged: Judged, level: float) -> Result:
     return Result(values, f"{what}: write `mean: {{kind: linear}}` below model")
 
 
-def along(x: np.ndarray) -> np.ndarray:
-    """Return the order (m,) of rows along the direction in which standardised inputs (m, d) vary most."""
-    sd = x.std(axis=0)
-    scaled = (x - x.mean(axis=0)) / np.where(sd > 0, sd, 1)
-    return np.argsort(scaled @ np.linalg.svd(scaled, full_matrices=False)[2][0], kind="stable")
-
-
-def _parts(data: Dataset, name: str, column: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each part of an input's values: of a level, or of a part of their range."""
-    if name not in data.levels:
-        return _bins(column)
-    rows = (np.flatnonzero(column == number) for number in range(len(data.levels[name])))
-    return [part for part in rows if len(part) >= IN_A_BIN]
-
-
-def _bins(column: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each part of a column's range, of equal numbers; equal values stay together."""
-    order = np.argsort(column, kind="stable")
-    cuts = np.linspace(0, len(order), min(BINS, len(order) // IN_A_BIN) + 1).round().astype(int)[1:-1]
-    cuts = np.unique(np.searchsorted(column[order], column[order][cuts]))
-    return [rows for rows in np.split(order, cuts) if len(rows) >= IN_A_BIN]
+def average(judged: Judged, level: float) -> Result:
+    """Judge whether means of forecasts are where y will be."""
+    return Result({}, far_means({f"{judged.rows} rows": summary(judged.forecast), **judged.ahead}))
 
 
 def _gaps(judged: Judged) -> Iterator[tuple[str, float, str, float]]:
@@ -293,4 +279,6 @@ CHECKS: dict[str, Callable[[Judged, float], Result]] = {
     "support": support,
     "between": between,
     "linear": linear,
+    "average": average,
 }
+NO_TESTS = ("between", "average")  # of those

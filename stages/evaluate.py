@@ -18,7 +18,9 @@ import pandas as pd
 from gp.baselines import baselines_of, by_fold
 from gp.check import Judged, check
 from gp.dataset import Dataset
+from gp.far_means import QUANTILES
 from gp.forecast import Forecast
+from gp.new_rows import PREDICTED
 from gp.posterior import BAND, Posterior
 from gp.scores import calibration, circle_scores, score, study_scores, trivial_forecast
 from gp.series import Plan, summary
@@ -53,6 +55,7 @@ def main(study: str, params: Params, out: Path) -> None:
         target=names["target"],
         hyperparameters=fit["fit"]["hyperparameters"],
         inference=fit["inference"],
+        ahead=_ahead(predicted),
     )
     metrics = {"fit": fit["fit"], "certificate": fit["certificate"]}
     if "search" in fit:
@@ -124,6 +127,17 @@ def main(study: str, params: Params, out: Path) -> None:
         print(f"{study}: {sentence}")
     for finding in findings:
         print(f"CHECK: {study}: {finding}")
+
+
+def _ahead(predicted: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Return mean and quantiles of the forecasts of rows whose y is not known, as the stage predict wrote them."""
+    found = {}
+    for rows, name, before in (("forecasts", "forecast.csv", ""), ("new rows", "new.csv", PREDICTED)):
+        if (predicted / name).exists():
+            columns = [f"{before}{key}" for key in ("mean", *QUANTILES)]
+            table = pd.read_csv(predicted / name, usecols=columns)
+            found[rows] = {key.removeprefix(before): table[key].to_numpy() for key in columns}
+    return found
 
 
 def _weighted(search: dict[str, dict[str, float]], structures: Path) -> dict[str, dict[str, float]]:

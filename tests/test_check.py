@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -13,7 +14,10 @@ from gp.autocorrelation import Order, is_ordered
 from gp.baselines import Linear, by_fold
 from gp.check import CHECKS, Judged, check, structure
 from gp.dataset import Dataset
+from gp.far_means import far_means, summary
 from gp.forecast import Forecast
+from gp.transforms import Log, Sqrt
+from stages.evaluate import _ahead
 
 
 def kernel(one, two, lengthscale):
@@ -73,6 +77,16 @@ OUTLIERS = np.where(np.arange(200) % 70 == 5, 6.0, Z)
 IN_STEPS = RNG.choice([-1, 1], 200) * RNG.permutation(np.repeat([0.3, 1.0, 1.8, 2.2], [100, 84, 12, 4]))
 SINE = np.sin(T)  # whose linear part is small
 SHUFFLED = RNG.permutation(T)
+
+
+def of_log_y(wide):
+    """Return rows whose log is forecast by two normals, one of next to no weight, `wide` sd."""
+    rows, parts = judged(T, np.exp(SINE + 0.1 * Z), 1.0, 1.0), np.broadcast_to(SINE, (2, 200))
+    sds = np.broadcast_to([[0.1], [wide]], (2, 200))
+    forecast = Forecast(parts, sds, np.array([[0.99], [0.01]]), Log())
+    return replace(rows, forecast=forecast, left_out=forecast)
+
+
 PROVOKED = {
     "too narrow": (
         ("calibration", judged(T, SINE + 0.1 * Z, SINE, 0.068)),
@@ -128,6 +142,10 @@ PROVOKED = {
         ("linear", judged(T, T + 0.5 * Z, T + 0.8 * RNG.standard_normal(200), 0.94)),
         "a linear model predicts the left-out rows better, by",
     ),
+    "means far away": (
+        ("average", of_log_y(8.0)),
+        "the mean is outside its 95 % interval in 200 of 200 left-out rows, once 2.03e+12 beside a median of 2.57: ",
+    ),
 }
 
 
@@ -148,7 +166,7 @@ def test_a_remedy_works_with_the_inference_that_the_study_has(kind, found):
         rows = replace(rows, inference={"kind": kind, "rows": 20} if kind == "exact" else {"kind": kind})
     written = re.findall(r"`(?:noise: )?({kind: \w+}|\w+: {.*?})`", check(rows)[1][0])
     keys = [yaml.safe_load(text) for text in written]
-    assert keys or kind in ("auto", "exact", "vecchia", "sgpr", "svgp") or found == "below zero", "no key was found"
+    assert keys or kind in ("auto", "exact", "vecchia", "sgpr", "svgp") or found in ("below zero", "means far away")
     assert found not in ("too narrow", "too wide", "outliers") or any("kind" in key for key in keys)
     noises = [key for key in keys if "kind" in key] or [{"kind": "gaussian"}]
     others = {name: value for key in keys if "kind" not in key for name, value in key.items()}
@@ -166,8 +184,22 @@ def test_the_lengthscale_of_a_periodic_kernel_has_no_unit_and_is_not_compared_wi
     assert check(judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters=known))[1] == []
 
 
+def test_means_inside_their_intervals_are_no_finding_and_tables_of_the_future_are_looked_at(tmp_path):
+    assert check(of_log_y(1.0))[1] == []
+    few = judged(T[:10], T[:10], T[:10], 0.1)
+    table = summary(of_log_y(8.0).forecast)
+    for name, before, rows in (("new.csv", "predicted.", "new rows"), ("forecast.csv", "", "forecasts")):
+        pd.DataFrame(table).add_prefix(before).assign(note="x").to_csv(tmp_path / name, index=False)
+        (said,) = check(replace(few, ahead=_ahead(tmp_path)))[1]
+        assert f"200 of 200 {rows}" in said
+    for wide, transform, is_far in ((5.0, Log(), True), (3.9, Log(), False), (5.0, Sqrt(), False)):
+        one = Forecast(np.ones((1, 5)), np.full((1, 5), wide), np.ones((1, 1)), transform)
+        assert bool(far_means({"rows": summary(one)})) == is_far
+    assert summary(few.forecast) == {}
+
+
 def test_few_rows_are_not_judged():
-    assert check(judged(T[:19], T[:19], 100.0, 0.1)) == ({"findings": 0}, [])
+    assert check(judged(T[:19], T[:19], 100.0, 0.1)) == ({"findings": 0, "average": 0}, [])
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 2), (12, 2), (30, 29)])
