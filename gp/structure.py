@@ -59,7 +59,8 @@ def _averaged(search: Mapping[str, Mapping[str, float]]) -> list[str]:
         return []
     return [
         f"Predictions average over {len(weights)} structures that the data hardly tell apart; the terms are those of "
-        f"the one that the search ranked first, with a weight of {_percent(weights[1])} %."
+        f"the one that the search ranked first, with a weight of {_percent(weights[1])} %, and their shares take it as "
+        "known."
     ]
 
 

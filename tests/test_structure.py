@@ -1,9 +1,15 @@
 """The sentences about a sum's terms, and the shares of the variance beside them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gp
+from gp.fitted.adaptive import over_plateaus, sample
+from gp.fitted.convergence import Convergence
+from gp.fitted.jumps import Jumps
+from gp.fitted.report import _of_terms
 from gp.fitted.shares import shares
 from gp.structure import sentences, terms
 
@@ -107,8 +113,39 @@ KNOWN = {
 
 
 def explained(fitted):
-    found = shares(fitted.gp, fitted._conditioned, fitted.mixture())
+    found = shares(fitted.gp, fitted._conditioned, _of_terms(fitted))
     return found["shares"], found["share_intervals"]
+
+
+def test_terms_that_nothing_tells_apart_have_like_intervals():
+    x = np.linspace(0, 10, 30)
+    y = np.sin(x) + 0.2 * np.random.default_rng(1).standard_normal(30)
+    model = {"kernel": {"kind": "sum", "terms": {"a": {"kind": "rbf"}, "b": {"kind": "rbf"}}}}
+    fitted = gp.fit(x, y, model=model, train={"restarts": 0})
+    for ends in explained(fitted)[1].values():
+        assert ends["lower"] < 0.02
+        assert ends["upper"] > 0.9
+    assert fitted.gp.parameters.vector == pytest.approx(fitted.vector)
+    assert _of_terms(fitted) is not fitted.mixture()
+    by_chains = replace(
+        fitted.mixture(), draws=replace(fitted.mixture().draws, chains=Convergence(2, 9, 1.0, 9, 9, 0, 9))
+    )
+    assert over_plateaus(by_chains, fitted.gp, fitted.inference, fitted.modes) is by_chains
+
+
+def test_draws_of_two_thin_arms_are_as_by_quadrature():
+    """Two logs of which a sum is known, each N(0, 3²) before."""
+
+    def log_density(of):
+        return -0.5 * ((np.exp(of[0]) + np.exp(of[1]) - 1) / 0.05) ** 2 - 0.5 * (of[0] ** 2 + of[1] ** 2) / 9
+
+    grid = np.linspace(-14, 1.5, 1500)
+    density = np.exp(log_density(np.meshgrid(grid, grid, indexing="ij"))).sum(axis=1)
+    draws, logs = sample(log_density, Jumps.at(np.full((1, 2), np.log(0.5)), 2.0 * np.eye(2)[None]))
+    weights = np.exp(logs - np.logaddexp.reduce(logs))
+    for below in (-6, -3, -1, -0.1):
+        share = density[grid < below].sum() / density.sum()
+        assert weights @ (draws < below) == pytest.approx([share, share], abs=0.08)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "matern"])

@@ -59,14 +59,14 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
         return {}
     before, found = parameters.vector, dict[str, float]()
     try:
-        _optimum(gp, method)  # that of the search, but for mean coefficients, which are integrated out here
+        optimum(gp, method)  # that of the search, but for mean coefficients, which are integrated out here
         best = parameters.vector
         for name in gp.terms:
             parameters.set(best)
             rest = method.without(gp, name)
             held = _with(gp, rest, method, name)
             parameters.set(best)
-            without = _optimum(rest, method)
+            without = optimum(rest, method)
             if held < without + SURE:  # the others where they are best without the term may give more
                 held = max(held, _with(gp, rest, method, name))
             found[name] = round(held - without, PLACES)
@@ -77,7 +77,7 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
     return found
 
 
-def _optimum(gp: GaussianProcess, method: Method) -> float:
+def optimum(gp: GaussianProcess, method: Method) -> float:
     """Move the model to the optimum near it, mean coefficients integrated out, and return the objective, nats."""
     integrating, apart = method.integrating(gp)
     problem, start = Problem(gp, integrating), gp.parameters.vector

@@ -44,6 +44,11 @@ class Jumps:
             roots = np.linalg.cholesky(apart.swapaxes(1, 2) @ apart / near + LEAST * whole)
         except np.linalg.LinAlgError:
             return None
+        return cls.at(points, roots)
+
+    @classmethod
+    def at(cls, points: np.ndarray, roots: np.ndarray) -> "Jumps":
+        """Return the picture of such `points` (m, k) and `roots` (m, k, k), triangular ones."""
         return cls(points, roots, np.linalg.inv(roots), np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
@@ -53,7 +58,12 @@ class Jumps:
         return np.asarray(self.points[which] + self.roots[which] @ z)
 
     def log_density(self, position: np.ndarray) -> float:
-        """Return the log density of proposals at a position (k,), but for a constant."""
-        z = np.einsum("mij,mj->mi", self.inverses, position - self.points)
-        logs = -0.5 * (FREEDOM + len(position)) * np.log1p((z**2).sum(axis=1) / FREEDOM) - self.log_volumes
-        return float(np.logaddexp.reduce(logs))
+        """Return the log density of proposals at a position (k,), but for a constant of FREEDOM and k."""
+        return float(self.log_densities(position[None])[0])
+
+    def log_densities(self, positions: np.ndarray) -> np.ndarray:
+        """Return it (n,) at positions (n, k)."""
+        z = np.tensordot(positions, self.inverses, axes=(1, 2)) - np.einsum("mij,mj->mi", self.inverses, self.points)
+        squares = (z**2).sum(axis=2)
+        logs = -0.5 * (FREEDOM + positions.shape[1]) * np.log1p(squares / FREEDOM) - self.log_volumes
+        return np.asarray(np.logaddexp.reduce(logs, axis=1)) - math.log(len(self.points))

@@ -34,13 +34,13 @@ def smoothed(logs: np.ndarray) -> tuple[np.ndarray, float]:
     return logs - np.logaddexp.reduce(logs), k
 
 
-def tempered(logs: np.ndarray) -> np.ndarray:
-    """Return log weights (S,), of sum one, raised to the largest power up to 1 that leaves enough of them effective.
+def tempered(logs: np.ndarray, enough: float | None = None) -> np.ndarray:
+    """Return log weights (S,), of sum one, raised to the largest power up to 1 that leaves `enough` of them effective.
 
-    Enough is half of those within PLAUSIBLE of the largest: others are not of the posterior, and no power is to bring
+    By default half of those within PLAUSIBLE of the largest: others are not of the posterior, and no power is to bring
     them back.  With many hyperparameters a few draws would have all of the weight, and say little of the rest.
     """
-    enough = 0.5 * np.count_nonzero(logs > logs.max() - PLAUSIBLE)
+    enough = enough or 0.5 * np.count_nonzero(logs > logs.max() - PLAUSIBLE)
     low, high = 0.0, 1.0
     if effective(logs) < enough:
         for _ in range(50):

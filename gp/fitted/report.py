@@ -7,7 +7,9 @@ import pandas as pd
 
 from ..spec import kind_of
 from ..transforms import power_of
+from .adaptive import over_plateaus
 from .evidence import evidence
+from .mixture import Mixture
 from .optima import describe
 from .shares import shares
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def of(fitted: "Fitted") -> dict[str, Any]:
     """Return likelihood (nats), hyperparameters by name, each start's end, the certificate, and what was searched."""
     log_prior = fitted.gp.parameters.log_prior(fitted.vector)[0]
-    found = shares(fitted.gp, fitted._conditioned, fitted.mixture()) if fitted.gp.terms else {}
+    found = shares(fitted.gp, fitted._conditioned, _of_terms(fitted)) if fitted.gp.terms else {}
     (treatment, why), rows = fitted.treatment(), fitted.inference.effective_rows(fitted.gp)
     return {
         **({**found, "kernel": fitted.model.kernel.model_dump(exclude_none=True)} if found else {}),
@@ -45,6 +47,12 @@ def of(fitted: "Fitted") -> dict[str, Any]:
         "alarms_of_draws": fitted.certificate.of_draws,
         **fitted.certificate.named(),
     }
+
+
+def _of_terms(fitted: "Fitted") -> Mixture | None:
+    """Return the model at draws that show how far terms can stand for one another; None where there are no draws."""
+    mixture = fitted.mixture()
+    return mixture and over_plateaus(mixture, fitted._learnt_on, fitted.inference, fitted.modes)
 
 
 def _ranking(fitted: "Fitted", ranking: pd.DataFrame) -> pd.DataFrame:

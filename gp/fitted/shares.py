@@ -24,9 +24,11 @@ PLACES = 4  # decimal places: of a term that explains nothing, rounding decides 
 def shares(gp: GaussianProcess, conditioned: Conditioned, mixture: Mixture | None) -> dict[str, Any]:
     """Return the `shares` of terms by name, and their 95 % `share_intervals`, each with `lower` and `upper`.
 
-    A share is the median of draws of the hyperparameters and of the term, of which the interval is.  Without a
-    `mixture`, and of a method that has no covariance of rows, there is no interval, and the share is that of the
-    posterior mean at the learnt hyperparameters.  {} where the kernel is no sum.
+    A share is the median of draws of the hyperparameters and of the term, of which the interval is.  It takes the sum
+    as known: other structures that predictions average over have other terms.  How often such intervals hold the share
+    of the function that made the data, by the draws of a `mixture`, stands in ARCHITECTURE.md.  Without a `mixture`,
+    and of a method that has no covariance of rows, there is no interval, and the share is that of the posterior mean at
+    the learnt hyperparameters.  {} where the kernel is no sum.
     """
     if not gp.terms:
         return {}
