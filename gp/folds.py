@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import varied
+from .dataset import Dataset, varied
 from .fitted.asked import Chosen
+from .fitted.averaged import Alternative
 from .fitted.fit import fit_beside, fit_dataset
 from .fitted.fitted import Fitted
+from .fitted.structures import evidence_of
 from .forecast import Forecast
 from .parallel import fan_out
 
@@ -16,9 +18,9 @@ from .parallel import fan_out
 def predict_folds(fitted: Fitted, folds: np.ndarray, *, seed: int, hyperparameters: Chosen = None) -> Forecast:
     """Return the forecast of each row's y by the model refitted without the row's fold, in y's units.
 
-    `folds` (n,) numbers each row's fold from 0.  Kernels (of several structures, with their weights), the inference
-    method and the power of a transform are those of `fitted`, where they were chosen for it.  `hyperparameters` as in
-    `Fitted.predict`.  Fits run side by side (gp.parallel.fan_out).
+    `folds` (n,) numbers each row's fold from 0.  Kernels (of several structures; their weights are by the evidence of
+    the rows that are fitted), the inference method and the power of a transform are those of `fitted`, where they were
+    chosen for it.  `hyperparameters` as in `Fitted.predict`.  Fits run side by side (gp.parallel.fan_out).
     """
     tasks = [(fitted, folds == fold, seed, hyperparameters) for fold in range(int(folds.max()) + 1)]
     parts = fan_out(_predict, tasks, label="folds")
@@ -31,9 +33,20 @@ def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen
     method: Any = fitted.inference  # a spec of the union
     again = fit_dataset(train, model=fitted.model, inference=method, train=fitted.train, seed=seed)
     alternatives = fitted.alternatives if fitted.mixture(hyperparameters) else ()  # else they take no part
-    others = ((each, fit_beside(train, each.fitted.model, method, fitted.train, seed)) for each in alternatives)
-    again = replace(again, alternatives=tuple(each._replace(fitted=other) for each, other in others if other))
+    others = [(each, fit_beside(train, each.fitted.model, method, fitted.train, seed)) for each in alternatives]
+    beside = tuple(each._replace(fitted=other) for each, other in others if other)
+    again = replace(again, alternatives=_weighted(train, fitted, beside) if beside else ())
     return again.predict(test.x, test.noise_sd, hyperparameters=hyperparameters).y
+
+
+def _weighted(train: Dataset, fitted: Fitted, beside: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+    """Return structures `beside` the best with log odds by the rows of `train`; as they were where these give none."""
+    best = evidence_of(train, fitted.model)
+    found = [evidence_of(train, each.fitted.model) for each in beside]
+    return tuple(
+        each if best is None or nats is None else each._replace(log_odds=nats - best)
+        for each, nats in zip(beside, found, strict=True)
+    )
 
 
 def _joined(parts: list[Forecast], folds: np.ndarray) -> Forecast:

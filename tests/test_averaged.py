@@ -206,6 +206,13 @@ def test_folds_refit_every_structure(walk, monkeypatch):
     best = run_in_line(partial(predict_folds, replace(walk, alternatives=()), folds, seed=0))
     assert len(found.means) == 3 * len(best.means)
     assert found.mean != pytest.approx(best.mean, abs=1e-6)
+    shares = found.weights.reshape(3, -1, 24).sum(axis=1)
+    for fold in (0, 1):  # by the evidence of the other rows alone
+        rows = walk.data.at(folds != fold)
+        nats = np.array([structures.evidence_of(rows, one.model) for one in walk.models(None)[0]])
+        odds = np.exp(nats - nats.max())
+        assert shares[:, fold] == pytest.approx(odds / odds.sum())
+        assert shares[:, fold] != pytest.approx(np.exp(walk.models(None)[1]), abs=1e-3)
     monkeypatch.setattr("gp.folds.fit_beside", lambda *_: None)  # others that cannot be fitted take no part
     assert run_in_line(partial(predict_folds, walk, folds, seed=0)).mean == pytest.approx(best.mean)
 

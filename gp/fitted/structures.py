@@ -171,6 +171,16 @@ def fit_structure(data: Dataset, structure: Structure) -> Tried | None:
     return Tried(structure.name, tuple(kernel.terms.values()), model, scores)
 
 
+def evidence_of(data: Dataset, model: Model) -> float | None:
+    """Return by how many nats a structure that a search found is likely on other rows; None where it cannot be fitted.
+
+    Of two structures the difference counts.
+    """
+    kernel: Any = model.kernel  # a sum
+    tried = fit_structure(data, Structure(tuple(kernel.terms.values()), model))
+    return None if tried is None else tried.scores["evidence"]
+
+
 def _log_share(problem: Problem, vector: np.ndarray, cold: GaussianProcess) -> float:
     """Return log ∫ exp(−½ (θ − θ̂)ᵀH(θ − θ̂)) p(θ) dθ: what Laplace's evidence adds to the likelihood at θ̂.
 
