@@ -56,6 +56,13 @@ CASES = {
     "sgpr": {"inference": {"kind": "sgpr", "inducing": 8}},
     "svgp": {"inference": {"kind": "svgp", "inducing": 8, "epochs": 3}},
     "markov": {"inference": {"kind": "markov"}, "model": {"kernel": {"kind": "matern", "columns": ["x1"]}}},
+    "markov, noise that changes": {
+        "inference": {"kind": "markov"},
+        "model": {
+            "kernel": {"kind": "matern", "columns": ["x1"]},
+            "noise": {"kind": "heteroscedastic", "kernel": {"kind": "matern", "columns": ["x2"]}},
+        },
+    },
     "harmonic": {"inference": {"kind": "harmonic"}, "model": {"kernel": CYCLES}},
     "flat mean": {"model": {"mean": {"kind": "linear"}}, "hyperparameters": {"kind": "flat_mean"}},
     "flat mean, sgpr": {

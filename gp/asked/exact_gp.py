@@ -84,7 +84,7 @@ def exact_gp(gp: GaussianProcess, method: Method) -> tuple[DataUnits, Likelihood
         why = f"an ExactGP's posterior is normal, and that of y, transformed by {gp.spec.transform.kind}, is not"
         fix = "fit to a y that you transformed yourself, without model.transform: that is the model of gpytorch"
         raise InputError(Fault("model.transform", why, fix))
-    if not method.is_exact or gp.noise.by_row:
+    if not method.is_exact or gp.spec.noise.by_row:
         what = "the noise" if method.is_exact else f"inference of kind {kind_of(type(method))}"
         raise InputError(
             Fault(

@@ -49,7 +49,7 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
     """
     parameters = gp.parameters
     method = method.for_rows(gp.n)  # exact: of up to ROWS rows, that costs an approximation too little
-    auxiliary = gp.auxiliary or gp.noise.by_row or any(parameter.auxiliary for parameter in parameters.free)
+    auxiliary = gp.auxiliary or gp.spec.noise.by_row or any(parameter.auxiliary for parameter in parameters.free)
     if (
         len(gp.terms) < (2 if method.grows else 1)
         or auxiliary

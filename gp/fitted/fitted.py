@@ -192,7 +192,7 @@ class Fitted(Asked):
                 predictions=f"{treatment}{averaged.said(self.alternatives if mixture else ())}"
                 + (f" ({why})" if why else ""),
                 # Draws hold the parameters of each row, intervals do not: `certify` finds their curvature.
-                modes=self.modes if mixture and not gp.noise.by_row else (),
+                modes=self.modes if mixture and not gp.spec.noise.by_row else (),
                 mixture=mixture,
             )
         finally:

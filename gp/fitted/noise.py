@@ -20,7 +20,8 @@ class FoundNoise(NamedTuple):
     @classmethod
     def of(cls, gp: GaussianProcess, conditioned: Conditioned) -> "FoundNoise":
         """Return what is found of the model `gp`, `conditioned` at its hyperparameters."""
-        noise, explained = gp.noise_variance(gp.x).mean(), np.var(conditioned.training_mean())
-        new = conditioned.gp.noise_variance(gp.x[:1])[0]
-        is_less = new < gp.noise_variance(gp.x[:1])[0]
-        return cls(float(noise / (noise + explained)), float(np.sqrt(new)) * gp.scope.y_scale if is_less else None)
+        noise, explained = conditioned.gp.noise_variance(gp.x), np.var(conditioned.training_mean())
+        new, learnt = noise[0], gp.noise_variance(gp.x[:1])[0]
+        is_less = conditioned.gp.noise.one_level and new < learnt
+        share = learnt if is_less else noise.mean()
+        return cls(float(share / (share + explained)), float(np.sqrt(new)) * gp.scope.y_scale if is_less else None)

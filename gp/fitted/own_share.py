@@ -10,13 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ..forecast import Forecast
-from ..inference.method import Method
+from ..inference.method import Conditioned, Method
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
 from ..training import Problem
 from ..training.rows import Settled
 
 WORK = 6e9  # n³ for each row settled without another; 280 rows are all settled, of 500 those that pull most, 48
+FILTERED = 50_000  # n for each, where inference takes a time that grows as n: 50 of 1000 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +40,34 @@ def own_share(gp: GaussianProcess, method: Method) -> OwnShare:
 
     Of many rows the share is taken of those whose targets pull most at their own noise; others keep the formula.
     """
-    if not (gp.noise.by_row and method.is_dense):
+    if not gp.spec.noise.by_row:
         return OwnShare(np.zeros(1), np.ones(1))
     vector = gp.parameters.vector
     mean, sd = method.condition(gp).leave_one_out()
-    pull = np.abs(method.evaluate_by_noise(gp).slope)
+    if method.is_dense:
+        pull, count = np.abs(method.evaluate_by_noise(gp).slope), int(WORK / gp.n**3)
+    else:
+        pull, count = np.abs(((gp.observed - mean) / sd) ** 2 - 1), int(FILTERED / gp.n)
     shift, ratio = np.zeros(gp.n), np.ones(gp.n)
-    most = np.argsort(-pull, kind="stable")[: int(WORK / gp.n**3)]
+    most = np.argsort(-pull, kind="stable")[:count]
     for row in tqdm(most.tolist(), desc="leave out", disable=None, leave=False, delay=1.0):
-        others, here = gp.without(row), slice(row, row + 1)
-        settled = Settled(Problem(others, method), others.parameters.vector)
+        here = slice(row, row + 1)
         try:
-            others.parameters.set(settled.full(vector[: settled.p]))
-            moments = method.condition(others).moments(gp.sites[here])
+            others = _without(gp, method, row)
         except NotPositiveDefinite:
             continue
+        moments, noise = others.moments(gp.sites[here]), others.gp.noise_variance(gp.x[here])
         shift[row] = moments.mean[0] - mean[row]
-        ratio[row] = np.sqrt(moments.variance[0] + others.noise_variance(gp.x[here])[0]) / sd[row]
+        ratio[row] = np.sqrt(moments.variance[0] + noise[0]) / sd[row]
     gp.parameters.set(vector)
     return OwnShare(shift, ratio)
+
+
+def _without(gp: GaussianProcess, method: Method, row: int) -> Conditioned:
+    """Return the model conditioned on the other rows, their noise settled.  Raises NotPositiveDefinite."""
+    if not method.is_dense:  # then it settles noise itself
+        return method.condition(method.restrict(gp, np.delete(np.arange(gp.n), row)))
+    others = gp.without(row)
+    settled = Settled(Problem(others, method), others.parameters.vector)
+    others.parameters.set(settled.full(gp.parameters.vector[: settled.p]))
+    return method.condition(others)

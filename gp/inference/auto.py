@@ -49,7 +49,7 @@ SEED = 0
 class Auto(Method):
     """Chooses a method by the data; the fit reports which one, and why.
 
-    markov for more than MARKOV_ROWS rows of one input, if the kernel has a state space of few states.  Otherwise exact
+    markov for more than MARKOV_ROWS rows of one input, if the kernels have state spaces of few states.  Otherwise exact
     for up to EXACT_ROWS rows if memory allows, and for noise with parameters for each row.  With more than
     FEW_INPUTS inputs, up to FACTOR_ROWS rows exact too, with hyperparameters from EXACT_ROWS rows.  Otherwise vecchia
     (up to MORE_INPUTS inputs) or sgpr; of more inputs than FEW_INPUTS and rows than SGPR_ROWS, svgp.  An exact fit to
@@ -67,15 +67,16 @@ class Auto(Method):
         Hyperparameters are those that the optimizer finds on some of the rows; without one, the model's own.
         """
         n, d, noise = gp.distinct.n, gp.x.shape[1], gp.spec.noise
-        if noise.by_row:
+        states = states_of(gp)
+        in_order = states and n > max(MARKOV_ROWS, ROWS_A_STATE * states) and n * states**2 <= STATES
+        if noise.by_row and not in_order:
             why = f"noise of kind {noise.kind} learns something for each row, which exact alone takes"
             return [Choice(Exact(), why)]
         if gp.scope.levels or gp.scope.step is not None:
             why = "a categorical input" if gp.scope.levels else "rows that are means along steps"
             why = f"{why}, which exact alone takes"
             return [Choice(Exact(rows=EXACT_ROWS if n > EXACT_ROWS else None), why)]
-        states = states_of(gp.kernel)
-        if states and n > max(MARKOV_ROWS, ROWS_A_STATE * states) and n * states**2 <= STATES:
+        if in_order:
             why = f"n={n} is more than {MARKOV_ROWS}, of one input, and the kernel has a state space of {states} states"
             return [Choice(Markov(), f"{why}: exact in a time that grows as n")]
         fits = _fits_in_memory(n)

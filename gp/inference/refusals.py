@@ -32,13 +32,13 @@ def refuse_steps(gp: GaussianProcess, what: str) -> None:
         raise InputError(Fault("", why, "predict by this library: fitted.predict(x), with joint=True for draws"))
 
 
-def refuse_noise_by_row(gp: GaussianProcess, method: str) -> None:
-    """Raise InputError if the noise has parameters for each row, which `method` cannot learn."""
+def refuse_noise_by_row(gp: GaussianProcess, method: str, taken: str = "gaussian or known") -> None:
+    """Raise InputError if the noise has parameters for each row, which `method` cannot learn; others are `taken`."""
     if gp.noise.by_row:
         raise InputError(
             Fault(
                 "noise.kind",
-                f"{method} takes noise of kind gaussian or known, as others learn something for every row",
-                "choose one of the two, or inference: {kind: exact}",
+                f"{method} takes noise of kind {taken}, as others learn something for every row",
+                "choose one of these, or inference: {kind: exact}",
             )
         )

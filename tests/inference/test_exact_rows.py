@@ -43,6 +43,12 @@ def test_many_rows_are_not_learnt_on_unasked(monkeypatch):
     assert np.isfinite(once)
 
 
+def test_many_rows_with_noise_of_their_own_are_told_of_what_takes_them(monkeypatch):
+    monkeypatch.setattr(exact, "MOST_BY_ROW", 300)
+    with pytest.raises(InputError, match=r"for every row: write noise of kind gaussian; or, of one input, .*markov\}"):
+        gp.fit(X, Y, model={"noise": {"kind": "heteroscedastic"}}, train=TRAIN)
+
+
 def test_the_posterior_is_the_exact_one_of_all_rows(fitted):
     given = {name: {"fixed": value} for name, value in fitted.hyperparameters.items()}
     model = {

@@ -165,12 +165,20 @@ def test_a_fit_is_that_of_dense_matrices_and_predicts_after_loading(tmp_path):
     [
         ({"kernel": {"kind": "rbf"}}, r"\(got rbf\)"),
         ({"kernel": _sum(a=_matern(0.5), b={"kind": "rational_quadratic"})}, r"\(got rq\)"),
-        ({"noise": {"kind": "student_t"}}, "takes noise of kind gaussian or known"),
+        ({"noise": {"kind": "student_t"}}, "takes noise of kind gaussian, known or heteroscedastic"),
     ],
 )
 def test_what_has_no_state_space_is_refused(model, message):
     with pytest.raises(InputError, match=message):
         gp.fit(np.arange(20.0), np.arange(20.0), model=model, inference={"kind": "markov"})
+
+
+def test_rows_too_near_for_their_noise_have_no_factor():
+    x = np.concatenate([np.arange(10.0), 5 + 1e-6 * np.arange(1, 6)])
+    data = gp.Dataset(x=x[:, None], y=np.sin(x), noise_sd=np.full(15, 1e-20), columns=("t",))
+    model = parse(Model, {"kernel": _matern(2.5), "noise": {"kind": "known"}}).build(data)
+    with pytest.raises(NotPositiveDefinite, match="n=15 rows in order is not positive definite"):
+        Markov().evaluate(model)
 
 
 def test_two_inputs_are_refused_but_one_of_two_is_taken():

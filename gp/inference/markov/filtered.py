@@ -34,7 +34,8 @@ class Filtered:
     (q, n) and `spread` (n,) are v and S of the sorted rows.  Of the columns (y − m, and the mean's), the first of the
     `weights` (q, w) make what is explained, and the others, where there is a `flat` mean, Φ root.  `vector` is the raw
     one with scale and mean coefficients at their optimum, `shift` the log of that scale, and `stopped` the element at
-    whose bound it stopped, if any.  `kept` is the forward pass, if it was small enough.
+    whose bound it stopped, if any.  `kept` is the forward pass, if it was small enough.  `excess` is that of a
+    bound (gp.model.noise.base), if the noise makes the likelihood one.
     """
 
     gp: GaussianProcess
@@ -49,6 +50,7 @@ class Filtered:
     shift: float
     stopped: int | None
     kept: Forward | None
+    excess: torch.Tensor | None
     flat: FlatMean | None = None
     condition_number: None = None  # no n×n matrix is factorised
 
@@ -64,15 +66,19 @@ class Filtered:
         design = profile.design if profile else np.zeros((gp.n, 0))
         with torch.set_grad_enabled(gradient):
             space = Space(blocks_of(gp.kernel))
-            noise, _ = gp.training_noise()
+            noise, excess = gp.training_noise()
         columns = np.vstack([(gp.y.numpy() - gp.prior_mean())[order], design[order].T])
         rows = Rows(np.append(np.diff(x), 0.0), noise.detach().numpy()[order], columns, space.features(x))
+        matrix = f"the covariance of n={gp.n} rows in order"
         with np.errstate(all="ignore"):  # what overflows is refused below
-            lanes = Lanes(space, rows)
+            try:
+                lanes = Lanes(space, rows)
+            except np.linalg.LinAlgError:
+                raise without_factor(gp, matrix) from None
             innovation, spread, kept = lanes.innovations()
         found = spread.min() > (10 * gp.n * np.finfo(float).eps * spread.max() if profile and settle else 0.0)
         if not found or not np.isfinite(innovation).all():
-            raise without_factor(gp, f"the covariance of n={gp.n} rows in order")
+            raise without_factor(gp, matrix)
         weights, vector = np.eye(len(innovation), 1), gp.parameters.vector
         shift, stopped = 0.0, None
         if profile and settle:
@@ -85,7 +91,7 @@ class Filtered:
             shift, stopped = profile.log_scale(vector, quadratic, gp.total)
             vector += shift * profile.amplitude
             weights /= math.exp(0.5 * shift)
-        return cls(gp, lanes, order, x, noise, weights, innovation, spread, vector, shift, stopped, kept)
+        return cls(gp, lanes, order, x, noise, weights, innovation, spread, vector, shift, stopped, kept, excess)
 
     @classmethod
     def of_flat_mean(cls, gp: GaussianProcess, *, gradient: bool) -> "Filtered":
@@ -108,7 +114,8 @@ class Filtered:
         value = -0.5 * (fit + log_determinant + gp.n * math.log(2 * math.pi))
         if gp.repeats:
             value += float(gp.repeats.log_density(self.noise.detach().numpy(), self._scatter).sum())
-        return value + self.flat.log_likelihood if self.flat else value
+        value += self.flat.log_likelihood if self.flat else 0.0
+        return value if self.excess is None else value + self.excess.item()
 
     @property
     def _scatter(self) -> np.ndarray:
@@ -121,8 +128,8 @@ class Filtered:
             forward = self.kept.part(part) if self.kept else self.lanes.forward(part)
             yield part, forward, self.lanes.backward(part, forward, self.weights)
 
-    def pull_back(self) -> np.ndarray:
-        """Return the gradient of the log likelihood by the raw vector, (p,)."""
+    def pulled(self) -> tuple[torch.Tensor, np.ndarray]:
+        """Return a scalar whose derivatives by kernel and noise are the log likelihood's, and α (n,)."""
         gp, lanes = self.gp, self.lanes
         m = lanes.space.size
         by_variance, by_step, sites = np.zeros((m, m)), np.zeros((m, m)), []
@@ -138,6 +145,12 @@ class Filtered:
         total = lanes.space.pull(lanes.space.own(by_variance), lanes.space.own(by_step))
         if self.noise.requires_grad:
             total = total + torch.dot(self.noise, torch.from_numpy(by_noise))
+        return total if self.excess is None else total + self.excess, alpha
+
+    def pull_back(self) -> np.ndarray:
+        """Return the gradient of the log likelihood by the raw vector, (p,)."""
+        gp = self.gp
+        total, alpha = self.pulled()
         if total.requires_grad:
             total.backward()
         gradient, parameters = np.zeros(len(gp.parameters.reference)), gp.parameters
@@ -156,7 +169,8 @@ class Filtered:
         return found[0], found[1]
 
     @cached_property
-    def _sites(self) -> tuple[np.ndarray, np.ndarray]:
+    def sites(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return α and the diagonal of K⁻¹ of the rows as they come, (n,) each."""
         return self._unsorted([_site(backward) for _, _, backward in self._passes()])
 
     def with_flat_mean(self) -> "Filtered":
@@ -168,7 +182,7 @@ class Filtered:
         """Return the posterior of several inputs together."""
         gp, flat = self.gp, self.flat
         flat = flat and replace(flat, whitened=self._solve(flat.columns(gp, gp.x)))
-        return Solves(gp, gp.x, self._sites[0], self.noise.detach().numpy(), self._solve, flat)
+        return Solves(gp, gp.x, self.sites[0], self.noise.detach().numpy(), self._solve, flat)
 
     def _solve(self, columns: np.ndarray) -> np.ndarray:
         """Return K⁻¹ `columns` (n, q) for the covariance K of the rows, noise included: α of each as y − m."""
@@ -184,12 +198,12 @@ class Filtered:
 
     def training_mean(self) -> np.ndarray:
         """Return the posterior mean at the data's rows: y − noise · α, as (K + noise) α = y − m."""
-        fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self._sites[0]
+        fitted: np.ndarray = self.gp.y.numpy() - self.noise.detach().numpy() * self.sites[0]
         return fitted[self.gp.repeats.group] if self.gp.repeats else fitted
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each target's mean and sd given all other rows, in internal units, its noise included."""
-        return leave_one_out(self.gp, *self._sites, self.noise.detach().numpy())
+        return leave_one_out(self.gp, *self.sites, self.noise.detach().numpy())
 
     def moments(self, x: torch.Tensor) -> Moments:
         """Return the posterior's marginal moments at internal inputs x (m, d), of each named term too."""

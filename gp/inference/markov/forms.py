@@ -150,22 +150,22 @@ def blocks_of(kernel: Kernel) -> list[Blocks]:
     """Return the kernel's blocks at its hyperparameters.  Raises InputError where it has no state space."""
     form = next((form for kind, form in FORMS.items() if isinstance(kernel, kind)), None)
     if form is None:
-        raise InputError(_no_form(kernel))
+        raise InputError(_no_form(kernel, "inference"))
     return form(kernel)
 
 
-def column_of(kernel: Kernel) -> int:
-    """Return the one input column that the kernel reads.  Raises InputError where it has no state space."""
+def column_of(kernel: Kernel, where: str = "inference") -> int:
+    """Return the one input column that the kernel reads.  Raises InputError, at `where`, if it has no state space."""
     columns = set[int]()
     for part in kernel.modules():
         if isinstance(part, Kernel) and not isinstance(part, tuple(FORMS)):
-            raise InputError(_no_form(part))
+            raise InputError(_no_form(part, where))
         active = getattr(part, "active_dims", None)
         columns |= set() if active is None or isinstance(part, kernels.ConstantKernel) else set(active.tolist())
     if len(columns) > 1:
         raise InputError(
             Fault(
-                "inference",
+                where,
                 f"markov inference takes a kernel of one input (got {len(columns)})",
                 "write {kind: auto}, or name one column in the kernel's `columns`",
             )
@@ -173,10 +173,10 @@ def column_of(kernel: Kernel) -> int:
     return columns.pop() if columns else 0
 
 
-def _no_form(kernel: Kernel) -> Fault:
+def _no_form(kernel: Kernel, where: str) -> Fault:
     name = type(kernel).__name__.removesuffix("Kernel").strip("_").lower()
     return Fault(
-        "inference",
+        where,
         "markov inference takes matern, periodic, cosine, linear, polynomial, constant and white kernels, and sums and "
         f"products of these (got {name})",
         "write {kind: auto}, or take a matern kernel of nu 2.5",

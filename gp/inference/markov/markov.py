@@ -1,5 +1,7 @@
 """Exact inference over one input in time and memory that grow as the number of rows: Markov processes, filtered."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -8,6 +10,7 @@ from gpytorch.kernels import Kernel
 
 from ...matrices.cholesky import NotPositiveDefinite
 from ...model.model import GaussianProcess
+from ...model.noise.heteroscedastic import HeteroscedasticNoise
 from ...parallel import one_thread
 from ...spec import InputError
 from ..exact import Exact
@@ -17,6 +20,7 @@ from ..refusals import refuse_noise_by_row
 from ..waves import bounded, names_bounded
 from .filtered import Filtered
 from .forms import LEFT, MOST, blocks_of, column_of
+from .level import settled, unsettled
 from .space import Space
 
 FEW_ROWS = 500  # up to which a dense matrix is as quick
@@ -40,13 +44,25 @@ class Markov(Method):
     kind: Literal["markov"] = "markov"
 
     def check_model(self, gp: GaussianProcess) -> None:
-        """Raise InputError if the kernel has no state space of one input, or the noise has parameters of each row."""
-        column_of(gp.kernel)
-        refuse_noise_by_row(gp, self.kind)
+        """Raise InputError if the kernel has no state space of one input, or the noise has parameters of each row.
+
+        But for noise whose level has a kernel with a state space: it is settled (gp.inference.markov.level).
+        """
+        for where, kernel in zip(("inference", "noise.kernel"), kernels_of(gp), strict=False):
+            column_of(kernel, where)
+        if not isinstance(gp.noise, HeteroscedasticNoise):
+            refuse_noise_by_row(gp, self.kind, "gaussian, known or heteroscedastic")
 
     def prepare(self, gp: GaussianProcess, seed: int | None) -> GaussianProcess:
-        """Return `gp` with lengthscales of periodic kernels bounded where their harmonics run out."""
-        return bounded(gp, MOST, LEFT)
+        """Return `gp` with lengthscales of periodic kernels bounded where their harmonics run out.
+
+        And without the parameters of rows by which other methods learn how the level of noise changes.
+        """
+        return bounded(unsettled(gp), MOST, LEFT)
+
+    def n_auxiliary(self, gp: GaussianProcess) -> int:
+        """Return minus the number of parameters of rows, which `prepare` takes away."""
+        return -sum(parameter.size for parameter in gp.parameters.free if parameter.auxiliary)
 
     def limits(self, gp: GaussianProcess) -> dict[str, tuple[str, str]]:
         """Return which lengthscales are bounded by the number of harmonics, by name, and what to write."""
@@ -54,7 +70,7 @@ class Markov(Method):
         return dict.fromkeys(names_bounded(gp, MOST, LEFT), told)
 
     def for_rows(self, n: int) -> Method:
-        """Return exact inference by a dense matrix where that is as quick."""
+        """Return exact inference by a dense matrix where that is as quick; to it noise that changes has one level."""
         return Exact() if n <= FEW_ROWS else self
 
     def evaluate(
@@ -66,7 +82,7 @@ class Markov(Method):
         NotPositiveDefinite.
         """
         with one_thread():
-            filtered = Filtered.of(gp.distinct, profile, gradient=gradient)
+            filtered = _filtered(gp.distinct, partial(Filtered.of, profile=profile), gradient=gradient)
             value = filtered.log_likelihood
             slope = filtered.pull_back() if gradient else np.zeros(0)
         if profile:
@@ -77,7 +93,7 @@ class Markov(Method):
     def condition(self, gp: GaussianProcess) -> Filtered:
         """Return the model conditioned on its rows, at its current hyperparameters.  Raises NotPositiveDefinite."""
         with one_thread():
-            return Filtered.of(gp.distinct, None, gradient=False)
+            return _filtered(gp.distinct, partial(Filtered.of, profile=None))
 
     def integrating(self, gp: GaussianProcess) -> tuple[Method, np.ndarray]:
         """Return this method with those mean coefficients integrated out that have neither bounds nor a prior."""
@@ -95,20 +111,30 @@ class _Integrated(Markov):
     ) -> tuple[float, np.ndarray]:
         """Return the restricted log likelihood, nats, and its raw gradient: zero for what is integrated out."""
         with one_thread():
-            filtered = Filtered.of_flat_mean(gp.distinct, gradient=gradient)
+            filtered = _filtered(gp.distinct, Filtered.of_flat_mean, gradient=gradient)
             return filtered.log_likelihood, filtered.pull_back() if gradient else np.zeros(0)
 
     def condition(self, gp: GaussianProcess) -> Filtered:
         """Return the model conditioned on its rows; it is left at the estimate of its mean coefficients."""
         with one_thread():
-            return Filtered.of_flat_mean(gp.distinct, gradient=False)
+            return _filtered(gp.distinct, Filtered.of_flat_mean)
 
 
-def states_of(kernel: Kernel) -> int | None:
-    """Return the number of states of a kernel of one input at its hyperparameters; None: it has no state space."""
+def _filtered(gp: GaussianProcess, of: Callable[..., Filtered], *, gradient: bool = False) -> Filtered:
+    """Return the model conditioned `of` its rows, its noise settled."""
+    return of(settled(gp, partial(of, gradient=False), gradient=gradient), gradient=gradient)
+
+
+def kernels_of(gp: GaussianProcess) -> list[Kernel]:
+    """Return the kernel of the function, and that of the log variance of noise that changes."""
+    return [gp.kernel, gp.noise.kernel] if isinstance(gp.noise, HeteroscedasticNoise) else [gp.kernel]
+
+
+def states_of(gp: GaussianProcess) -> int | None:
+    """Return the number of states of a model at its hyperparameters, those of its noise too; None: not for markov."""
     try:
-        column_of(kernel)
+        Markov().check_model(gp)
         with torch.no_grad():
-            return Space(blocks_of(kernel)).size
+            return sum(Space(blocks_of(kernel)).size for kernel in kernels_of(gp))
     except (InputError, NotPositiveDefinite):
         return None

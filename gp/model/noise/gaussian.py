@@ -45,7 +45,7 @@ class GaussianNoise(NoiseModel):
         noise.raw_sd = self.raw_sd
         return noise
 
-    def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray:
+    def weights(self, n: int, noise_sd: torch.Tensor | None) -> np.ndarray | None:
         """Return 1 for each row."""
         return np.ones(n)
 
