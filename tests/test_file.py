@@ -82,8 +82,15 @@ def put(header, path, value):
     return changed
 
 
+def of_few_draws(tensors):
+    """Return tensors with two draws of the hyperparameters, where there are any: a prediction at all takes a second."""
+    few = {name: values[:2] if name.startswith("draws.") else values for name, values in tensors.items()}
+    return few | {name: np.log([0.25, 0.75]) for name in few if name.endswith("log_weights")}
+
+
 def test_a_header_with_any_one_thing_changed_is_refused_in_one_line_or_loads(whole, tmp_path):
-    tensors, header = whole
+    tensors, header = of_few_draws(whole[0]), whole[1]
+    assert fault_of(written(tmp_path / "model", tensors, header)) == []
     n_refused = 0
     for place in places(header):
         for value in (DROP, *ODD):
