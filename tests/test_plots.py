@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from gp.dataset import Dataset
@@ -352,3 +353,10 @@ def test_one_angle_keeps_its_constant():
     curves = {line.get_label(): line.get_ydata() for line in axes.lines}
     assert curves["mean"] - curves["true function"] == pytest.approx(0.05)
     assert len(curves) == 3
+
+
+def test_a_figure_is_drawn_once_for_its_layout_and_once_for_each_file(tmp_path, monkeypatch):
+    drawn, draw = [], Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(renderer), draw(self, renderer)))
+    save(PLOTS["data"](sine_study()), tmp_path, "data")
+    assert len(drawn) == 1 + len(list(tmp_path.iterdir()))
