@@ -114,7 +114,7 @@ class Chaos:
         """Start a command in a process group of its own."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if not self.project.anew:
-            environment = preloaded() | environment
+            environment = preloaded("random") | environment
         environment = self.project.environment(**AUTHOR, **environment)
         return subprocess.Popen(command, cwd=self.project.path, env=environment, start_new_session=True, **quiet)
 

@@ -8,9 +8,10 @@ arguments, environment, folder, standard files and exit code; the project's own 
 import atexit
 import gc
 import importlib
-import json
+import marshal
 import os
 import runpy
+import selectors
 import shutil
 import socket
 import subprocess
@@ -19,41 +20,51 @@ import tempfile
 import threading
 import traceback
 import warnings
+import weakref
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PACKAGES = (
     *("dvc.cli", "dvc.repo.reproduce", "dvc.repo.experiments", "dvc.stage.cache", "dvc.utils.strictyaml", "dvc.render"),
-    *("dulwich.repo", "pygit2", "dvc_data.index", "scmrepo.git"),
-    *("gpytorch", "loky", "pandas", "pathspec", "pyarrow.parquet", "pydantic", "safetensors.torch", "threadpoolctl"),
-    *("scipy.integrate", "scipy.optimize", "scipy.signal", "scipy.stats", "tqdm", "yaml"),
-    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure"),
+    *("dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.dirs", "dvc.repo.index", "dvc.repo.open_repo"),
+    *("dulwich.repo", "dulwich.ignore", "dulwich.worktree", "pygit2", "scmrepo.git", "ruamel.yaml"),
+    *("dvc_data.hashfile.db.local", "dvc_data.hashfile.status", "dvc_data.index", "fsspec.implementations.memory"),
+    *("gpytorch", "loky", "pathspec", "safetensors.numpy", "safetensors.torch", "threadpoolctl", "tqdm", "yaml"),
+    *("pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "pyarrow.parquet"),
+    *("pydantic.functional_serializers", "pydantic.main", "pydantic.plugin._loader", "pydantic.type_adapter"),
+    *("scipy.cluster.hierarchy", "scipy.integrate", "scipy.optimize", "scipy.signal", "scipy.stats"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "matplotlib.style"),
 )
 ADDRESS = "PRELOADED"  # environment variable: where the process listens; without it, commands run as ever
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # as stages set them
-# -I and -S: an interpreter that imports nothing it need not starts in a hundredth of a second.
+# -I and -S: an interpreter that imports nothing it need not (socket, json) starts in a hundredth of a second.
 CLIENT = """\
 #!{python} -IS
-import json, os, socket, sys
+import marshal, os, sys, _socket
 name, given = os.path.basename(sys.argv[0]), sys.argv[1:]
 real = os.path.join({folder!r}, name)
 if {address!r} not in os.environ or (name == "python" and given[:1] not in (["-m"], ["-c"])):
     os.execv(real, [real, *given])
 asked = {{"real": real, "given": given, "environment": dict(os.environ), "folder": os.getcwd()}}
-with socket.socket(socket.AF_UNIX) as link:
-    link.connect(os.environ[{address!r}])
-    socket.send_fds(link, [json.dumps(asked).encode() + b"\\0"], [0, 1, 2])
-    answer = link.makefile().read()
-if answer.startswith("-"):
+link = _socket.socket(_socket.AF_UNIX)
+link.connect(os.environ[{address!r}])
+files = b"".join(file.to_bytes(4, sys.byteorder) for file in (0, 1, 2))
+link.sendmsg([b"-"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
+link.sendall(marshal.dumps(asked))
+link.shutdown(_socket.SHUT_WR)
+answer = b""
+while more := link.recv(100):
+    answer += more
+if answer.startswith(b"-"):
     os.kill(os.getpid(), -int(answer))
 sys.exit(int(answer) if answer else "the process that runs commands of tests has ended")
 """
 
 
 @cache
-def preloaded(seed: str = "random") -> dict[str, str]:
+def preloaded(seed: str) -> dict[str, str]:
     """Start a process whose hashes have a seed, as PYTHONHASHSEED says it.
 
     Returns the environment variables that let commands run in it; none where the system is not Linux.
@@ -79,41 +90,61 @@ def preloaded(seed: str = "random") -> dict[str, str]:
 
 
 def _serve(listener: socket.socket) -> None:
-    """Fork for each connection, until the process that started this one has ended."""
+    """Fork for each connection, and send the exit code when the command has ended, until this one's parent has."""
     parent = os.getppid()
-    answering = 0
-    listener.settimeout(1.0)
-    while os.getppid() == parent:
-        while answering and os.waitpid(-1, os.WNOHANG)[0]:
-            answering -= 1
-        with suppress(TimeoutError):
-            link, _ = listener.accept()
-            answering += 1
-            if os.fork() == 0:
-                listener.close()
-                _answer(link)
-            link.close()
+    running: dict[int, tuple[int, socket.socket]] = {}  # a handle of each command's process → its id, and who asked
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        while os.getppid() == parent:
+            for key, _ in selector.select(timeout=1.0):
+                if key.fileobj is not listener:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    _tell(*running.pop(key.fd))
+                    continue
+                link, _ = listener.accept()
+                asked, files = _received(link)
+                child = os.fork()
+                if child == 0:
+                    selector.close()
+                    for inherited in (listener, link, *(other for _, other in running.values())):
+                        inherited.close()
+                    _answer(asked, files)
+                for file in files:
+                    os.close(file)
+                handle = os.pidfd_open(child)
+                running[handle] = child, link
+                selector.register(handle, selectors.EVENT_READ)
 
 
-def _answer(link: socket.socket) -> NoReturn:
-    """Run the command that is asked for in one more fork, and send its exit code."""
-    asked, files = b"", []
-    while not asked.endswith(b"\0"):
-        more, got, _, _ = socket.recv_fds(link, 1 << 16, 3)
-        asked, files = asked + more, files or got
-    child = os.fork()
-    if child:
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with suppress(OSError):  # who asked has been killed
-            link.sendall(str(status).encode())
-        os._exit(0)
+def _received(link: socket.socket) -> tuple[bytes, list[int]]:
+    """Return what is asked for, empty where who asked has been killed, and the standard files that came with it."""
+    first, files, _, _ = socket.recv_fds(link, 1, 3)
+    asked = b""
+    while first and (more := link.recv(1 << 16)):
+        asked += more
+    return asked, files
+
+
+def _tell(child: int, link: socket.socket) -> None:
+    """Send the exit code of a command that has ended to who asked for it."""
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with suppress(OSError):  # who asked has been killed
+        link.sendall(str(status).encode())
+        link.shutdown(socket.SHUT_RDWR)  # closing alone would not be seen while a fork has a copy
     link.close()
+
+
+def _answer(asked: bytes, files: list[int]) -> NoReturn:
+    """Run the command that is asked for, in the fork that is made for it."""
+    if not asked:
+        os._exit(1)
     for standard, file in enumerate(files):
         os.dup2(file, standard)
         os.close(file)
     code = 1
     try:
-        code = _run(**json.loads(asked[:-1]))
+        code = _run(**marshal.loads(asked))
     except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
     # The interpreter would now take apart all modules, which takes a second.
@@ -149,10 +180,27 @@ def _run(real: str, given: list[str], environment: dict[str, str], folder: str) 
     return 0
 
 
+def read_dvc_lock_plainly() -> None:
+    """Have DVC parse dvc.lock by its quick parser before it adds a stage, in place of the one that keeps comments.
+
+    That one takes longer than most stages, for each of them; dvc.lock has no comments, and gets the same bytes.
+    """
+    dvc = importlib.import_module("dvc.utils.serialize._yaml")
+    for_update = dvc.parse_yaml_for_update
+
+    def parse(text: str, path: str) -> Any:
+        return (dvc.parse_yaml if Path(path).name == "dvc.lock" else for_update)(text, path)
+
+    dvc.parse_yaml_for_update = parse
+
+
 if __name__ == "__main__":
     sys.path.remove(str(Path(__file__).parent))
     with warnings.catch_warnings(action="ignore"):
         for package in PACKAGES:
             importlib.import_module(package)
+    read_dvc_lock_plainly()
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False  # what imports have registered; undoing it would be most of a fork's end
     gc.freeze()  # what is imported is in use for ever: no fork need look through it
     _serve(socket.socket(fileno=int(sys.argv[1])))

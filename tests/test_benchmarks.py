@@ -243,7 +243,7 @@ def test_the_unit_and_ours_always_take_part():
 @pytest.fixture
 def started(monkeypatch):
     """Processes of libraries that the tests' own Python runs start as forks of one that has imported torch."""
-    environment = preloaded()
+    environment = preloaded("random")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     own, find = shutil.which("python"), environments.interpreter

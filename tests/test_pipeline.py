@@ -3,12 +3,15 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
 
 import pytest
 from conftest import ROOT, STAGES, make_project
+from dvc.utils.serialize import _yaml
+from preloaded import read_dvc_lock_plainly
 from ruamel.yaml import YAML
 
 from gp.yaml import read_yaml
@@ -190,6 +193,24 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
         assert written == {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
     else:
         assert named - optional.get(stage, set()) == written
+
+
+@pytest.mark.slow
+def test_dvc_writes_its_lock_file_as_it_does_in_processes_of_its_own(finished, tmp_path, monkeypatch):
+    """That commands of tests read dvc.lock by another parser of DVC's (preloaded.py) shows in no byte."""
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", _yaml.parse_yaml_for_update)
+    lock, written = tmp_path / "dvc.lock", []
+    for prepare in (lambda: None, read_dvc_lock_plainly):
+        prepare()
+        shutil.copy(finished.path / "dvc.lock", lock)
+        with _yaml.modify_yaml(str(lock)):
+            pass
+        assert lock.read_bytes() == (finished.path / "dvc.lock").read_bytes()
+        with _yaml.modify_yaml(str(lock)) as data:
+            data["stages"]["more@sine"] = {**data["stages"]["train@sine"], "cmd": "more"}
+            data["stages"]["train@sine"]["params"]["params.yaml"]["studies.sine.train"] = {"steps": 7, "rate": 1e-10}
+        written.append(lock.read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.mark.slow
