@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PATIENCE, ROOT, STAGES
+from preloaded import preloaded
 
 import stages
 from gp.fitted.fit import fit
@@ -310,21 +311,37 @@ def test_code_that_is_edited_while_torch_is_imported_is_not_taken_for_what_runs(
     assert project.hashes("data") == before
 
 
+# Put before a stage's guard: once it has begun, it waits for the word to go on.
+HELD = """
+def _when_told(*given):
+    import pathlib, time
+    pathlib.Path(".begun").touch()
+    while not pathlib.Path(".go").exists():
+        time.sleep(0.01)
+    held(*given)
+held, main = main, _when_told
+"""
+
+
 @pytest.mark.slow
 def test_dvc_records_nothing_if_params_are_edited_while_a_stage_runs(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
-    lock = project.hashes("dvc.lock")
-    project.edit("sine.train.steps", 8000)
+    lock, code = project.hashes("dvc.lock"), project.path / "stages/train.py"
+    guard = 'if __name__ == "__main__":'
+    code.write_text(code.read_text(encoding="utf-8").replace(guard, f"{HELD}\n\n{guard}"), encoding="utf-8")
     with subprocess.Popen(
         ["dvc", "repro", "train@sine"],
         cwd=project.path,
-        env=project.environment(),
+        env=project.environment(**preloaded("random")),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait_for((project.path / "data/sine/.train.new").exists, "training")
-        project.edit("sine.train.learning_rate", 0.2)
+        try:
+            wait_for((project.path / ".begun").exists, "training")
+            project.edit("sine.train.learning_rate", 0.2)
+        finally:
+            (project.path / ".go").touch()
         _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 255
     assert "train sine: studies.sine.train changed while the stage ran: nothing was written; run again\n" in errors
