@@ -1,4 +1,4 @@
-"""Means of forecasts that are not where y will be: a few of a transform's draws, of next to no weight, make them.
+"""Means of forecasts that are not where y will be: values of next to no probability make them.
 
 Of log y that is N(m, s²) the mean of y, exp(m + s²/2), is beyond its 97.5 % quantile where s is above 3.92.
 """
@@ -40,6 +40,6 @@ def far_means(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 _MEDIAN = (
-    "next to no draws of the hyperparameters make it, and RMSE, which is of means: take the median (`q50` of a table, "
-    "`y.quantile(0.5)` of a posterior), or write `transform: sqrt` below model, whose means grow less"
+    "values of next to no probability make it, and RMSE, which is of means: take the median (`q50` of a table, "
+    "`y.quantile(0.5)` of a posterior)"
 )

@@ -40,12 +40,12 @@ def _predict(fitted: Fitted, out: np.ndarray, seed: int, hyperparameters: Chosen
 
 
 def _weighted(train: Dataset, fitted: Fitted, beside: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
-    """Return structures `beside` the best with log odds by the rows of `train`; as they were where these give none."""
-    best = evidence_of(train, fitted.model)
-    found = [evidence_of(train, each.fitted.model) for each in beside]
+    """Return structures `beside` the best with log odds by the rows of `train`; all as they were where one has none."""
+    best, *found = (evidence_of(train, model) for model in (fitted.model, *(each.fitted.model for each in beside)))
+    if best is None or None in found:
+        return beside
     return tuple(
-        each if best is None or nats is None else each._replace(log_odds=nats - best)
-        for each, nats in zip(beside, found, strict=True)
+        each._replace(log_odds=nats - best) for each, nats in zip(beside, found, strict=True) if nats is not None
     )
 
 

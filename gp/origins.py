@@ -86,7 +86,8 @@ def _joined(fitted: Fitted, known: Dataset) -> GaussianProcess:
             Fault(
                 "inference",
                 "the model learnt something for each training row, or inducing inputs: rows cannot be added to it",
-                "write inference of kind exact or markov, and noise of kind gaussian, or hold out by `last`",
+                "write inference of kind exact or markov, with gaussian noise (markov: heteroscedastic too), "
+                "or hold out by `last`",
             )
         )
     sd = None if scope.noise_sd is None or known.noise_sd is None else known.noise_sd / scope.y_scale

@@ -11,6 +11,8 @@ from gp.fitted.convergence import Convergence
 from gp.fitted.jumps import Jumps
 from gp.fitted.report import _of_terms
 from gp.fitted.shares import shares
+from gp.model.model import Model
+from gp.spec import parse
 from gp.structure import sentences, terms
 
 RNG = np.random.default_rng(1)
@@ -131,6 +133,9 @@ def test_terms_that_nothing_tells_apart_have_like_intervals():
         fitted.mixture(), draws=replace(fitted.mixture().draws, chains=Convergence(2, 9, 1.0, 9, 9, 0, 9))
     )
     assert over_plateaus(by_chains, fitted.gp, fitted.inference, fitted.modes) is by_chains
+    changing = parse(Model, {"kernel": model["kernel"], "noise": {"kind": "heteroscedastic"}})
+    by_row = replace(fitted.mixture(), gp=replace(fitted.gp, spec=changing))
+    assert over_plateaus(by_row, fitted.gp, fitted.inference, fitted.modes) is by_row
 
 
 def test_draws_of_two_thin_arms_are_as_by_quadrature():

@@ -43,7 +43,7 @@ def over_plateaus(mixture: Mixture, learnt: GaussianProcess, method: Method, mod
     """
     parameters = mixture.gp.parameters
     places = np.setdiff1d(np.arange(len(parameters.names)), mixture.places)
-    is_plain = len(mixture.gp.terms) > 1 and learnt.distinct.n <= ROWS and not mixture.gp.noise.by_row
+    is_plain = len(mixture.gp.terms) > 1 and learnt.distinct.n <= ROWS and not mixture.gp.spec.noise.by_row
     if mixture.draws.chains or not is_plain or not len(places):
         return mixture
     before = parameters.vector

@@ -40,7 +40,7 @@ def tempered(logs: np.ndarray, enough: float | None = None) -> np.ndarray:
     By default half of those within PLAUSIBLE of the largest: others are not of the posterior, and no power is to bring
     them back.  With many hyperparameters a few draws would have all of the weight, and say little of the rest.
     """
-    enough = enough or 0.5 * np.count_nonzero(logs > logs.max() - PLAUSIBLE)
+    enough = enough if enough is not None else 0.5 * np.count_nonzero(logs > logs.max() - PLAUSIBLE)
     low, high = 0.0, 1.0
     if effective(logs) < enough:
         for _ in range(50):

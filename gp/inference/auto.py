@@ -69,7 +69,7 @@ class Auto(Method):
         n, d, noise = gp.distinct.n, gp.x.shape[1], gp.spec.noise
         states = states_of(gp)
         in_order = states and n > max(MARKOV_ROWS, ROWS_A_STATE * states) and n * states**2 <= STATES
-        if noise.by_row and not in_order:
+        if noise.by_row and (not in_order or gp.scope.step is not None):
             why = f"noise of kind {noise.kind} learns something for each row, which exact alone takes"
             return [Choice(Exact(), why)]
         if gp.scope.levels or gp.scope.step is not None:

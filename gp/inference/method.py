@@ -255,7 +255,8 @@ class Method(Spec):
         Here a method decides which problems the optimizer solves: which rows, and by which method.  A long training
         keeps its state in the folder `checkpoints` (gp.inference.inducing.checkpoint).
         """
-        return optimizer(self, self.prepare(gp, seed)) if gp.parameters.free else None
+        prepared = self.prepare(gp, seed) if gp.parameters.free else gp
+        return optimizer(self, prepared) if prepared.parameters.free else None
 
     def evaluate(
         self, gp: GaussianProcess, *, gradient: bool = True, profile: Profile | None = None

@@ -49,7 +49,7 @@ class Together:
         """Return the posterior mean (m,) and covariance (m, m) of the function at internal inputs x (m, d)."""
         raise NotImplementedError
 
-    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the posterior mean and variance (m,) at internal inputs x (m, d), within autograd's graph."""
         raise NotImplementedError
 
@@ -59,7 +59,7 @@ class Together:
         for rows in slices(len(x), ROWS):
             with torch.enable_grad():
                 at = x[rows].clone().requires_grad_()
-                mean, variance = self._moments(at)
+                mean, variance = self.moments(at)
                 numbers = [mean, variance, self.gp.noise(at)]
                 of = [_slope(number, at) for number in numbers]
             found.append([number.detach().numpy() for number in numbers] + of)
@@ -117,7 +117,7 @@ class Sites(Together):
         """Return L⁻ᵀ `mean` (n,)."""
         return np.asarray(solve_triangular(self.lower, self.mean, lower=True, trans=1))
 
-    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gp, factor = self.gp, torch.from_numpy(self.lower)
         cross = matrix(gp.kernel, self.z, x)
         whitened = torch.linalg.solve_triangular(factor, cross, upper=False)
@@ -157,7 +157,7 @@ class Solves(Together):
             covariance += unknown @ unknown.T
         return self.gp.mean(x).numpy() + self.alpha @ cross, 0.5 * (covariance + covariance.T)
 
-    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gp = self.gp
         cross = matrix(gp.kernel, self.z, x)
         # d(cᵀK⁻¹c) = 2 (K⁻¹c)ᵀdc, and K⁻¹c itself is none of autograd's.
@@ -189,7 +189,7 @@ class Waves(Together):
     def _features(self, x: torch.Tensor) -> torch.Tensor:
         return (x @ torch.from_numpy(self.frequencies).T - torch.from_numpy(self.phases)).cos()
 
-    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._features(x)
         spread = features @ torch.from_numpy(self.root)
         return self.gp.mean(x) + features @ torch.from_numpy(self.mean), spread.square().sum(1)

@@ -19,6 +19,7 @@ from gp.inference.auto import (
     Auto,
     count_inducing,
 )
+from gp.inference.exact import Exact
 from gp.model.model import Model
 from gp.spec import parse
 
@@ -54,6 +55,16 @@ def test_the_method_suits_the_data(n, d, noise, kind, why):
     method, said = _choices(n, d, noise={"kind": noise})[0]
     assert method.kind == kind
     assert why in said
+
+
+def test_noise_that_changes_of_means_along_steps_is_left_to_exact_inference():
+    x = np.arange(EXACT_ROWS + 1.0)
+    data = gp.Dataset(x=x[:, None], y=np.sin(x), columns=("t",), step=np.ones((len(x), 1)))
+    written = {"noise": {"kind": "heteroscedastic", "kernel": {"kind": "matern"}}}
+    model = parse(Model, written).build(data)
+    (choice,) = Auto().choices(model)
+    choice.method.check_model(model)
+    assert choice.method == Exact()
 
 
 def test_hyperparameters_of_more_rows_than_exact_takes_are_learnt_on_some():

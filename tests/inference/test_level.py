@@ -93,8 +93,39 @@ def test_where_y_hardly_tells_noise_from_function_it_settles_too():
     np.testing.assert_allclose(found.gp.noise.level.precision, precision, rtol=2 * level.REACHED)
 
 
+def test_where_rows_say_nothing_of_the_level_it_settles_too():
+    """Λ is next to nothing, as the function's share of a constant y: z = μ + D/Λ is huge."""
+    data = gp.Dataset(x=np.arange(40.0)[:, None], y=np.ones(40), columns=("t",))
+    for outputscale in (1e-4, 1e-8, 1e-10):
+        written = {"kernel": MATERN | {"outputscale": outputscale}, "noise": CHANGING | {"sd": 1.0}}
+        model = parse(Model, written).build(data)
+        expected = Settled(Problem(model, Exact()), model.parameters.vector)(model.parameters.vector[:6])[0]
+        assert Markov().evaluate(Markov().prepare(model, 0))[0] == pytest.approx(expected, abs=1e-8)
+
+
+def test_slopes_of_bands_are_those_of_differences():
+    x, y = _rows(30)
+    written = {"kernel": CHANGING["kernel"], "noise": CHANGING}
+    fitted = gp.fit(x, y, model=written, inference={"kind": "markov"}, train={"kind": "adam", "steps": 1})
+    at, step = np.array([1.3, 5.1]), 1e-5
+    ahead, behind = fitted.predict(at + step).sd_y, fitted.predict(at - step).sd_y
+    np.testing.assert_allclose(fitted.gradient(at).sd_y[:, 0], (ahead - behind) / (2 * step), rtol=1e-5)
+
+
+def test_with_all_hyperparameters_given_nothing_is_learnt(tmp_path):
+    x, y = _rows(12)
+    given = {"kind": "matern", "lengthscale": {"fixed": 1.0}, "outputscale": {"fixed": 1.0}}
+    noise = {"kind": "heteroscedastic", "sd": {"fixed": 0.3}, "kernel": given}
+    fitted = gp.fit(
+        x, y, model={"kernel": given, "mean": {"kind": "zero"}, "noise": noise}, inference={"kind": "markov"}
+    )
+    fitted.save(tmp_path / "model")
+    np.testing.assert_array_equal(gp.load(tmp_path / "model").predict([1.0]).sd_y, fitted.predict([1.0]).sd_y)
+    assert fitted.search is None
+
+
 def test_a_level_that_does_not_settle_is_no_likelihood(monkeypatch):
-    monkeypatch.setattr(level, "STEPS", 3)
+    monkeypatch.setattr(level, "PASSES", 3)
     with pytest.raises(NotPositiveDefinite, match="level of the noise"):
         Markov().evaluate(Markov().prepare(_model(30), 0))
 
@@ -171,7 +202,7 @@ def test_many_rows_in_order_are_taken_by_default_where_the_noise_has_states_too(
 
 
 def test_a_level_without_states_is_refused_by_name():
-    with pytest.raises(InputError, match=r"noise\.kernel: .*\(got rbf\)"):
+    with pytest.raises(InputError, match=r"noise\.kernel: .*\(got rbf\): write inference: \{kind: auto\}"):
         gp.fit(
             np.arange(9.0),
             np.arange(9.0),

@@ -167,7 +167,7 @@ def column_of(kernel: Kernel, where: str = "inference") -> int:
             Fault(
                 where,
                 f"markov inference takes a kernel of one input (got {len(columns)})",
-                "write {kind: auto}, or name one column in the kernel's `columns`",
+                "write inference: {kind: auto}, or name one column in the kernel's `columns`",
             )
         )
     return columns.pop() if columns else 0
@@ -179,5 +179,5 @@ def _no_form(kernel: Kernel, where: str) -> Fault:
         where,
         "markov inference takes matern, periodic, cosine, linear, polynomial, constant and white kernels, and sums and "
         f"products of these (got {name})",
-        "write {kind: auto}, or take a matern kernel of nu 2.5",
+        "write inference: {kind: auto}, or take a matern kernel of nu 2.5",
     )

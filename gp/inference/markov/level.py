@@ -2,9 +2,7 @@
 
 The model and its bound are those of gp.model.noise.heteroscedastic: log variance g ~ GP(log sd², K_g), a Gaussian q(g),
 and log N(y | m, K + R) − ¼ tr Σ − KL(q(g) ‖ p(g)) with R_ii = exp(μ_i − ½ Σ_ii).  Here q(g) is the posterior of g given
-pseudo-targets z with noise of precision Λ, so a filter over K_g gives it, and with it the bound, as
-
-    KL = Σ_i log N(z_i | μ_i, 1/Λ_i) − ½ Λ_i Σ_ii − log N(z | log sd², K_g + Λ⁻¹).
+pseudo-targets z with noise of precision Λ, so a filter over K_g gives it, and with it the bound.
 
 Where the bound is stationary, with D = ∂ log N/∂ log R = ½ R (α² − diag K⁻¹) of y's own filter,
 
@@ -34,14 +32,16 @@ from ...model.noise.gaussian import GaussianNoise
 from ...model.noise.heteroscedastic import HeteroscedasticNoise, log_noise
 from ...model.noise.known import KnownNoise
 from ...parameters.vector import Parameters
+from ..method import Moments
 from .filtered import Filtered
 
-STEPS = 200  # at most; fifteen to thirty are usual
+PASSES = 200  # of both filters, at most; fifteen to thirty are usual
 REACHED = 1e-9  # largest difference of log Λ and Λz from what the bound asks for, at which the level is settled
 ENOUGH = 1e-6  # the same, where a step makes it no smaller: that is rounding
 MIXED = 8  # steps before, of which the next is made
 LEAST = 1e-12  # Λ of a row that says nothing of the level, as rounding leaves it
-SHORTEST = 1e-6  # share of a step, below which no share of it gains
+SOFT = 1e-6  # added to Λ in logs: of less, digits are rounding
+SHORTEST = 1e-3  # share of a step, below which no share of it gains
 ROUNDING = 1e-10  # by which equal values may differ, relative to their size
 
 
@@ -82,15 +82,20 @@ class Level:
         latent = GaussianProcess(gp.spec, scope, no_mean, gp.noise.kernel, known, Parameters([]))
         return cls(precision, pull, Filtered.of(latent, None, gradient=gradient))
 
-    @cached_property
+    @property
     def mean(self) -> np.ndarray:
         """Return μ, (n,)."""
-        return self.latent.training_mean()
+        return self._moments.mean
 
-    @cached_property
+    @property
     def variance(self) -> np.ndarray:
         """Return Σ's diagonal, (n,)."""
-        return (1 - self.latent.sites[1] / self.precision) / self.precision
+        return self._moments.variance
+
+    @cached_property
+    def _moments(self) -> Moments:
+        # The smoother's own: (z − α/Λ) and (1 − d/Λ)/Λ lose their digits where Λ is next to nothing.
+        return self.latent.moments(self.latent.gp.x)
 
     @property
     def shift(self) -> np.ndarray:
@@ -99,10 +104,10 @@ class Level:
 
     @property
     def excess(self) -> float:
-        """Return −¼ tr Σ − KL(q ‖ p), nats."""
-        apart = self.latent.sites[0] ** 2 / self.precision  # Λ (z − μ)²
-        own = 0.5 * (np.log(self.precision / (2 * math.pi)) - apart - self.precision * self.variance)
-        return self.latent.log_likelihood - float((own + 0.25 * self.variance).sum())
+        """Return −¼ tr Σ − KL(q ‖ p), nats; KL is that of HeteroscedasticNoise.of_rows."""
+        log_determinant = np.log(self.latent.spread).sum() + np.log(self.precision).sum()
+        divergence = 0.5 * (self.mean @ self.latent.sites[0] + log_determinant - self.precision @ self.variance)
+        return -float(0.25 * self.variance.sum() + divergence)
 
 
 class Settled(NoiseModel):
@@ -121,6 +126,9 @@ class Settled(NoiseModel):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return E exp g = exp(mean + ½ variance) at x (m, d), shape (m,)."""
+        if x.requires_grad:  # filters are outside of autograd's graph
+            mean, variance = self.level.latent.together().moments(x)
+            return (2 * self.raw_sd + mean + 0.5 * variance).exp()
         found = self.level.latent.moments(x)
         return (2 * self.raw_sd + torch.from_numpy(found.mean + 0.5 * found.variance)).exp()
 
@@ -164,21 +172,22 @@ def settled(gp: GaussianProcess, filtered: Callable[[GaussianProcess], Filtered]
         level = Level.of(gp, precision, pull)
         return level, filtered(replace(gp, noise=Settled(noise, level), workspace={}))
 
-    mixing, left = _Mixing(), math.inf
+    mixing, left, passes = _Mixing(), math.inf, 0
     level, found = at(np.full(n, 0.5), np.zeros(n))
-    for _ in range(STEPS):
+    while passes < PASSES:
         alpha, diagonal = found.sites
         slope = 0.5 * found.noise.detach().numpy() * (alpha**2 - diagonal)
         precision, value = np.maximum(0.5 + slope, LEAST), found.log_likelihood
-        here = np.concatenate([np.log(level.precision), level.pull])
-        image = np.concatenate([np.log(precision), precision * level.mean + slope])
+        here = np.concatenate([np.log(level.precision + SOFT), level.pull])
+        image = np.concatenate([np.log(precision + SOFT), precision * level.mean + slope])
         before, left = left, float(np.abs(image - here).max())
         if left < REACHED or before <= left < ENOUGH:
             level = Level.of(gp, level.precision, level.pull, gradient=gradient)
             return replace(gp, noise=Settled(noise, level), workspace={})
         for ahead in mixing.steps(here, image):
+            passes += 1
             with suppress(NotPositiveDefinite), np.errstate(over="ignore"):
-                level, found = at(np.exp(ahead[:n]), ahead[n:])
+                level, found = at(np.maximum(np.exp(ahead[:n]) - SOFT, LEAST), ahead[n:])
                 if found.log_likelihood >= value - ROUNDING * (1 + abs(value)):
                     break
         else:
