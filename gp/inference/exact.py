@@ -22,7 +22,6 @@ from .solved import Solved, solve, solve_flat
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
 MOST = 20_000  # rows that hyperparameters are learnt on unasked: an evaluation then takes a minute or two of a core
-MOST_BY_ROW = 8000  # the same where noise has parameters of each row, which every evaluation settles by Newton steps
 ON_SOME = "write inference: {kind: exact, rows: 4000}, to learn on as many (all rows predict), or {kind: auto}"
 CHANGING = (
     "write noise of kind gaussian; or, of one input, kernels of kind matern, noise: {kind: heteroscedastic, kernel: "
@@ -91,7 +90,7 @@ class Exact(Method):
         """
         some = self.learnt_on(gp)
         n, by_row = gp.distinct.n, gp.noise.by_row
-        if self.rows is None and gp.parameters.free and n > (MOST_BY_ROW if by_row else MOST):
+        if self.rows is None and gp.parameters.free and n > MOST:
             why = f"exact inference over n={n} rows: each of a hundred evaluations and more takes n³ = {n**3:.0e} steps"
             why += ", many times, as noise of this kind learns something for every row" if by_row else ""
             fix = CHANGING if by_row else ON_SOME

@@ -44,7 +44,7 @@ def test_many_rows_are_not_learnt_on_unasked(monkeypatch):
 
 
 def test_many_rows_with_noise_of_their_own_are_told_of_what_takes_them(monkeypatch):
-    monkeypatch.setattr(exact, "MOST_BY_ROW", 300)
+    monkeypatch.setattr(exact, "MOST", 300)
     with pytest.raises(InputError, match=r"for every row: write noise of kind gaussian; or, of one input, .*markov\}"):
         gp.fit(X, Y, model={"noise": {"kind": "heteroscedastic"}}, train=TRAIN)
 
