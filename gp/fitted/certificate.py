@@ -191,9 +191,8 @@ class Certificate(Text):
         if self.screened:
             lines.insert(1, f"starts were looked for at {self.screened}")
         if self.irrelevant_inputs:
-            lines.append(
-                f"irrelevant inputs (lengthscales far beyond their range): {', '.join(self.irrelevant_inputs)}"
-            )
+            names = ", ".join(self.irrelevant_inputs)
+            lines.append(f"irrelevant inputs (lengthscales far beyond their range): {names}")
         if self.scarce:
             lines.append(f"few rows: {self.scarce}")
         if self.undetermined:
@@ -222,9 +221,8 @@ def certify(
 
     `problem` is that of the rows that hyperparameters were learnt on, some or all of `data`; its model is moved.
     `by_adam`: whether Adam was asked for; then the certificate says how far the nearest optimum is, but not where an
-    inference method has auxiliary parameters.
-    `predictions` says how these treat hyperparameters: where they are integrated over, by the `mixture`, whose optima
-    are the `modes`, best first; () where intervals are to be from the curvature.
+    inference method has auxiliary parameters.  `predictions` says how these treat hyperparameters: where they are
+    integrated over, by the `mixture`, with `modes`, best first; () where intervals are to be from the curvature.
     """
     gp, parameters = problem.gp, problem.parameters
     vector = search.vector if search else np.zeros(0)

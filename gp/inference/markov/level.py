@@ -82,32 +82,24 @@ class Level:
         latent = GaussianProcess(gp.spec, scope, no_mean, gp.noise.kernel, known, Parameters([]))
         return cls(precision, pull, Filtered.of(latent, None, gradient=gradient))
 
-    @property
-    def mean(self) -> np.ndarray:
-        """Return μ, (n,)."""
-        return self._moments.mean
-
-    @property
-    def variance(self) -> np.ndarray:
-        """Return Σ's diagonal, (n,)."""
-        return self._moments.variance
-
     @cached_property
-    def _moments(self) -> Moments:
+    def moments(self) -> Moments:
+        """Return μ and Σ's diagonal, (n,) each."""
         # The smoother's own: (z − α/Λ) and (1 − d/Λ)/Λ lose their digits where Λ is next to nothing.
         return self.latent.moments(self.latent.gp.x)
 
     @property
     def shift(self) -> np.ndarray:
         """Return log R − log sd², (n,)."""
-        return self.mean - 0.5 * self.variance
+        return self.moments.mean - 0.5 * self.moments.variance
 
     @property
     def excess(self) -> float:
         """Return −¼ tr Σ − KL(q ‖ p), nats; KL is that of HeteroscedasticNoise.of_rows."""
+        mean, variance = self.moments.mean, self.moments.variance
         log_determinant = np.log(self.latent.spread).sum() + np.log(self.precision).sum()
-        divergence = 0.5 * (self.mean @ self.latent.sites[0] + log_determinant - self.precision @ self.variance)
-        return -float(0.25 * self.variance.sum() + divergence)
+        divergence = 0.5 * (mean @ self.latent.sites[0] + log_determinant - self.precision @ variance)
+        return -float(0.25 * variance.sum() + divergence)
 
 
 class Settled(NoiseModel):
@@ -152,9 +144,9 @@ class Settled(NoiseModel):
 
         HeteroscedasticNoise.left_out has the formulas.
         """
-        level = self.level
-        wider = level.variance / (1 - level.precision * level.variance)
-        shift = level.mean - wider * (level.pull - level.precision * level.mean)
+        level, mean, variance = self.level, self.level.moments.mean, self.level.moments.variance
+        wider = variance / (1 - level.precision * variance)
+        shift = mean - wider * (level.pull - level.precision * mean)
         return (2 * self.raw_sd + torch.from_numpy(shift + 0.5 * wider)).exp()
 
 
@@ -179,7 +171,7 @@ def settled(gp: GaussianProcess, filtered: Callable[[GaussianProcess], Filtered]
         slope = 0.5 * found.noise.detach().numpy() * (alpha**2 - diagonal)
         precision, value = np.maximum(0.5 + slope, LEAST), found.log_likelihood
         here = np.concatenate([np.log(level.precision + SOFT), level.pull])
-        image = np.concatenate([np.log(precision + SOFT), precision * level.mean + slope])
+        image = np.concatenate([np.log(precision + SOFT), precision * level.moments.mean + slope])
         before, left = left, float(np.abs(image - here).max())
         if left < REACHED or before <= left < ENOUGH:
             level = Level.of(gp, level.precision, level.pull, gradient=gradient)
