@@ -9,7 +9,7 @@ from gp.inference.markov import lanes
 from gp.inference.markov.markov import Markov
 from gp.inference.profile import profile_of
 from gp.matrices.cholesky import NotPositiveDefinite
-from gp.model.model import Model
+from gp.model.model import GaussianProcess, Model
 from gp.spec import InputError, parse
 
 SAME = 1e-9  # relative to the largest element
@@ -173,12 +173,30 @@ def test_what_has_no_state_space_is_refused(model, message):
         gp.fit(np.arange(20.0), np.arange(20.0), model=model, inference={"kind": "markov"})
 
 
-def test_rows_too_near_for_their_noise_have_no_factor():
+def _nearly_noiseless(nu: float, sd: float) -> GaussianProcess:
     x = np.concatenate([np.arange(10.0), 5 + 1e-6 * np.arange(1, 6)])
-    data = gp.Dataset(x=x[:, None], y=np.sin(x), noise_sd=np.full(15, 1e-20), columns=("t",))
-    model = parse(Model, {"kernel": _matern(2.5), "noise": {"kind": "known"}}).build(data)
+    data = gp.Dataset(x=x[:, None], y=np.sin(x), noise_sd=np.full(15, sd), columns=("t",))
+    return parse(Model, {"kernel": _matern(nu), "noise": {"kind": "known"}}).build(data)
+
+
+@pytest.mark.parametrize("sd", [1e-8, 1e-10, 1e-14, 1e-20])  # whether rounding leaves a variance positive differs
+@pytest.mark.parametrize("nu", [1.5, 2.5])
+def test_rows_too_near_for_their_noise_have_no_factor(nu, sd):
     with pytest.raises(NotPositiveDefinite, match="n=15 rows in order is not positive definite"):
-        Markov().evaluate(model)
+        Markov().evaluate(_nearly_noiseless(nu, sd))
+
+
+@pytest.mark.parametrize(("nu", "sd", "nats"), [(0.5, 1e-20, 1e-8), (1.5, 1e-6, 1e-3), (2.5, 1e-6, 1e-3)])
+def test_rows_that_their_noise_or_a_rough_function_holds_apart_have_one(nu, sd, nats):
+    model = _nearly_noiseless(nu, sd)
+    np.testing.assert_allclose(Markov().evaluate(model)[0], Exact().evaluate(model)[0], rtol=0, atol=nats)
+
+
+def test_known_noise_of_any_range_has_a_factor():
+    x = np.arange(40.0)
+    data = gp.Dataset(x=x[:, None], y=np.sin(x), noise_sd=np.geomspace(1e-6, 1e9, 40), columns=("t",))
+    model = parse(Model, {"kernel": _matern(1.5), "noise": {"kind": "known"}}).build(data)
+    np.testing.assert_allclose(Markov().evaluate(model)[0], Exact().evaluate(model)[0], rtol=1e-9)
 
 
 def test_two_inputs_are_refused_but_one_of_two_is_taken():

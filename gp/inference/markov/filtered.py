@@ -22,6 +22,7 @@ from .lanes import Backward, Forward, Lanes, Rows
 from .space import Space
 from .states import States
 
+EPS = np.finfo(float).eps
 COLUMNS = 16  # that are solved for at a time
 NUMBERS = 2**21  # of the states of inputs that are predicted at a time
 
@@ -76,8 +77,9 @@ class Filtered:
             except np.linalg.LinAlgError:
                 raise without_factor(gp, matrix) from None
             innovation, spread, kept = lanes.innovations()
-        found = spread.min() > (10 * gp.n * np.finfo(float).eps * spread.max() if profile and settle else 0.0)
-        if not found or not np.isfinite(innovation).all():
+        # A variance is of what rows before leave unexplained; below some roundings of that of the function, it is one itself.
+        signal, roundings = (spread - rows.noise).max(), 10 * gp.n if profile and settle else 100
+        if not spread.min() > roundings * EPS * signal or not np.isfinite(innovation).all():
             raise without_factor(gp, matrix)
         weights, vector = np.eye(len(innovation), 1), gp.parameters.vector
         shift, stopped = 0.0, None
