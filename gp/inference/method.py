@@ -93,14 +93,13 @@ def positive_part(variance: Any, prior: Any) -> Any:
 
 def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
     """Return the error for a `matrix` without a Cholesky factor at the model's hyperparameters."""
-    noise = gp.parameters.in_data_units().get("noise.sd", math.nan)
-    return NotPositiveDefinite(
-        Fault(
-            "",
-            f"{matrix} is not positive definite at noise.sd={noise:g}",
-            "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs",
-        )
-    )
+    if gp.noise.reads_noise_sd and gp.scope.noise_sd is not None:
+        seen = f"where the data's smallest noise_sd is {gp.scope.noise_sd.min() * gp.scope.y_scale:g}"
+        fix = "give larger noise_sd, learn the noise (model.noise: {kind: gaussian}) or remove rows of almost equal inputs"
+    else:
+        seen = f"at noise.sd={gp.parameters.in_data_units().get('noise.sd', math.nan):g}"
+        fix = "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs"
+    return NotPositiveDefinite(Fault("", f"{matrix} is not positive definite {seen}", fix))
 
 
 @dataclass(frozen=True)

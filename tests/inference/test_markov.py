@@ -182,7 +182,8 @@ def _nearly_noiseless(nu: float, sd: float) -> GaussianProcess:
 @pytest.mark.parametrize("sd", [1e-8, 1e-10, 1e-14, 1e-20])  # whether rounding leaves a variance positive differs
 @pytest.mark.parametrize("nu", [1.5, 2.5])
 def test_rows_too_near_for_their_noise_have_no_factor(nu, sd):
-    with pytest.raises(NotPositiveDefinite, match="n=15 rows in order is not positive definite"):
+    said = rf"n=15 rows in order is not positive definite where the data's smallest noise_sd is {sd:g}: give larger"
+    with pytest.raises(NotPositiveDefinite, match=said):
         Markov().evaluate(_nearly_noiseless(nu, sd))
 
 
