@@ -95,7 +95,7 @@ def without_factor(gp: GaussianProcess, matrix: str) -> NotPositiveDefinite:
     """Return the error for a `matrix` without a Cholesky factor at the model's hyperparameters."""
     if gp.noise.reads_noise_sd and gp.scope.noise_sd is not None:
         seen = f"where the data's smallest noise_sd is {gp.scope.noise_sd.min() * gp.scope.y_scale:g}"
-        fix = "give larger noise_sd, learn the noise (model.noise: {kind: gaussian}) or remove rows of almost equal inputs"
+        fix = "give larger noise_sd, learn the noise (model.noise: {kind: gaussian}) or remove rows of nearly equal x"
     else:
         seen = f"at noise.sd={gp.parameters.in_data_units().get('noise.sd', math.nan):g}"
         fix = "raise model.noise.sd (its `lower`, where it is learnt) or remove duplicate inputs"

@@ -77,7 +77,7 @@ class Filtered:
             except np.linalg.LinAlgError:
                 raise without_factor(gp, matrix) from None
             innovation, spread, kept = lanes.innovations()
-        # A variance is of what rows before leave unexplained; below some roundings of that of the function, it is one itself.
+        # The variance that rows before leave unexplained, if less than some roundings of the function's, is one itself.
         signal, roundings = (spread - rows.noise).max(), 10 * gp.n if profile and settle else 100
         if not spread.min() > roundings * EPS * signal or not np.isfinite(innovation).all():
             raise without_factor(gp, matrix)
