@@ -31,6 +31,8 @@ FAR = 4.0  # sd
 SHIFTED = 0.5  # mean residual of a bin, in sd
 WORSE = 0.02  # nats a row
 PLACES = 6  # decimal places of what may be near zero, whatever a machine's rounding
+MANY = 2000  # rows, beyond which noise that learns something for each takes an hour and more by exact inference
+CHANGES, OUTLIERS = "the noise changes", "a few rows are far"
 LEVELS = 4  # distinct values below which an input has no gaps to speak of
 
 
@@ -61,9 +63,19 @@ class Judged:
     @property
     def by_exact(self) -> str:
         """Return what must be written beside a remedy that exact inference on all rows alone takes."""
-        if self.inference["kind"] == "exact" and self.inference.get("rows") is None:
-            return ""
-        return ", with `inference: {kind: exact}`, whose time grows as n³"
+        has_it = self.inference["kind"] == "exact" and self.inference.get("rows") is None
+        written = "" if has_it else ", with `inference: {kind: exact}`"
+        if (n := self.train.n) > MANY:
+            return f"{written}: hours of {n} rows, so try it on a table of some {MANY} of them"
+        return written and f"{written}, whose time grows as n³"
+
+    def other_noise(self, *likeliest: str) -> str:
+        """Return the remedy where bands of one level of normal noise are too narrow or wide, kinds in order."""
+        kernel = ", kernel: {kind: matern}" if self.inference["kind"] == "markov" else ""  # it takes no other
+        kinds = {CHANGES: f"heteroscedastic{kernel}", OUTLIERS: "student_t"}
+        first, second = (f"{{kind: {kinds[why]}}}" for why in likeliest)
+        why, other = likeliest
+        return f"write `noise: {first}` below model if {why}, `{second}` if {other}{self.by_exact}"
 
     @property
     def by_auto(self) -> str:
@@ -122,10 +134,10 @@ def calibration(judged: Judged, level: float) -> Result:
     shares, levels = (" / ".join(f"{100 * each:.0f}" for each in of) for of in (values.values(), COVERAGES))
     said = f"{shares} % of the {judged.rows} rows are inside their {levels} % bands: these are too "
     if off[-1] < 0:
-        return Result(values, f"{said}narrow: {_NARROW}{judged.by_exact}")
+        return Result(values, f"{said}narrow: {judged.other_noise(CHANGES, OUTLIERS)}")
     if judged.shared.mean() > OF_FUNCTION:
         return Result(values, f"{said}wide for most rows: {_ROUGH}{judged.by_auto}")
-    return Result(values, f"{said}wide for most rows: {_WIDE}{judged.by_exact}")
+    return Result(values, f"{said}wide for most rows: {judged.other_noise(OUTLIERS, CHANGES)}")
 
 
 def tails(judged: Judged, level: float) -> Result:
@@ -256,10 +268,6 @@ def _gaps(judged: Judged) -> Iterator[tuple[str, float, str, float]]:
                 yield name, float(value), column, float(np.diff(found).min())
 
 
-_NARROW = (
-    "write `noise: {kind: heteroscedastic}` below model if the noise changes, `{kind: student_t}` if rows are outliers"
-)
-_WIDE = "write `noise: {kind: student_t}` below model if a few rows are far, `{kind: heteroscedastic}` if noise changes"
 _ROUGH = "they are the function's, hardly noise: try a smoother kernel, as `nu: 2.5` or `kind: rbf` (`model.search`)"
 _DRIFT = (
     "which no noise mends: try a `sum` with a `linear` or `periodic` term, or `transform: log` if y grows by shares"

@@ -164,7 +164,7 @@ def test_a_remedy_works_with_the_inference_that_the_study_has(kind, found):
     (_, rows), _ = PROVOKED[found]
     if kind != "auto":  # which fit.json does not name, but what it chose
         rows = replace(rows, inference={"kind": kind, "rows": 20} if kind == "exact" else {"kind": kind})
-    written = re.findall(r"`(?:noise: )?({kind: \w+}|\w+: {.*?})`", check(rows)[1][0])
+    written = re.findall(r"`(?:noise: )?({kind: .*?}|\w+: {.*?})`", check(rows)[1][0])
     keys = [yaml.safe_load(text) for text in written]
     assert keys or kind in ("auto", "exact", "vecchia", "sgpr", "svgp") or found in ("below zero", "means far away")
     assert found not in ("too narrow", "too wide", "outliers") or any("kind" in key for key in keys)
@@ -176,7 +176,19 @@ def test_a_remedy_works_with_the_inference_that_the_study_has(kind, found):
     x = T[:30] if found != "drift" else np.column_stack([T[:30], np.arange(30)])
     for noise in noises:
         model = {"kernel": kernel, "noise": noise, "mean": others.get("mean", {"kind": "constant"})}
-        assert np.isfinite(gp.log_marginal_likelihood(x, np.sin(T[:30]), model=model, inference=inference))
+        its = {"kind": kind} if kind == "markov" and "kernel" in noise else inference
+        assert np.isfinite(gp.log_marginal_likelihood(x, np.sin(T[:30]), model=model, inference=its))
+
+
+def test_noise_that_learns_something_of_each_row_is_tried_on_some_where_rows_are_many():
+    t = np.arange(4000) * 0.01
+    many = judged(t, np.sin(t) + 0.1 * np.tile(OUTLIERS, 20), np.sin(t), 0.1)
+    for inference, written in ({"kind": "exact"}, ""), ({"kind": "markov"}, ", with `inference: {kind: exact}`"):
+        sentences = check(replace(many, inference=inference))[1]
+        said = (
+            f"{{kind: student_t}}` below model{written}: hours of 4000 rows, so try it on a table of some 2000 of them"
+        )
+        assert any(said in sentence for sentence in sentences)
 
 
 def test_the_lengthscale_of_a_periodic_kernel_has_no_unit_and_is_not_compared_with_gaps():
