@@ -49,7 +49,13 @@ def digest(path: Path) -> str:
 
 def started(deps: list[str]) -> dict[str, str]:
     """Return the hash that each code dependency (a file or a folder) had when this process began."""
-    within = {path: {file: STARTED[file] for file in STARTED if file.is_relative_to(path)} for path in deps}
+    # Compared as text: `is_relative_to` for each file and dependency takes twenty times as long.
+    names = {f"{file.as_posix()}/": file for file in STARTED}
+    folders = {path: f"{Path(path).as_posix()}/" for path in deps}
+    within = {
+        path: {file: STARTED[file] for name, file in names.items() if name.startswith(folder)}
+        for path, folder in folders.items()
+    }
     return {
         path: files[Path(path)] if Path(path) in files else _listing(Path(path), files)
         for path, files in within.items()
@@ -79,7 +85,8 @@ def _ignored(text: str) -> GitIgnoreSpec:
 
 def _listing(folder: Path, digests: dict[Path, str]) -> str:
     """Return the hash of a folder as DVC computes it: the hash of its sorted JSON list of names and hashes."""
-    entries = [{"md5": md5, "relpath": file.relative_to(folder).as_posix()} for file, md5 in digests.items()]
+    start = len(folder.as_posix()) + 1
+    entries = [{"md5": md5, "relpath": file.as_posix()[start:]} for file, md5 in digests.items()]
     listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"])).encode()
     return f"{hashlib.md5(listed, usedforsecurity=False).hexdigest()}.dir"
 

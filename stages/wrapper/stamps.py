@@ -73,9 +73,10 @@ def undeclared(deps: list[str]) -> list[Path]:
     """
     root, installed = f"{Path.cwd()}/", f"{sys.prefix}/"
     files = {name for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))}
-    # Compared as text: a path is made of a few files in place of thousands, which would take longer than many stages.
-    ours = {Path(name).relative_to(root) for name in files if name.startswith(root) and not name.startswith(installed)}
-    return sorted(file for file in ours if not any(file.is_relative_to(dep) for dep in deps))
+    # Compared as text: to make paths of thousands of files would take longer than many stages.
+    ours = {name.removeprefix(root) for name in files if name.startswith(root) and not name.startswith(installed)}
+    within = tuple(f"{Path(dep).as_posix()}/" for dep in deps)
+    return sorted(Path(name) for name in ours if not f"{name}/".startswith(within))
 
 
 def _recorded(held: bool) -> dict[str, Any]:
