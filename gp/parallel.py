@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from loky import ProcessPoolExecutor
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
@@ -167,6 +166,9 @@ def one_thread() -> Iterator[None]:
     if _is_held.get():  # setting the limit again costs as much as factorising a hundred rows
         yield
         return
+    # Imported here, because a worker whose tasks need no torch starts in a fifth of the time.
+    import torch  # noqa: PLC0415
+
     before, token = torch.get_num_threads(), _is_held.set(True)
     is_one = before == 1 and all(library.num_threads == 1 for library in _blas().lib_controllers)
     try:

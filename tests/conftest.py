@@ -208,13 +208,14 @@ class Lasting(ProcessPoolExecutor):
 
 @pytest.fixture(scope="session")
 def workers():
-    """Return the pool of all tests in this process, which begins when it is first asked for."""
+    """Return the pool of all tests in this process, of one worker, which begins when it is first asked for."""
     made: list[Lasting] = []
 
     def pool(*_: Any, **__: Any) -> Lasting:
         if not made:
-            # loky would end a process that grows by 300 MB, as one does that imports torch.
-            made.append(Lasting(os.cpu_count() or 1, env=THREADS | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e12"}))
+            # One process: pytest's own run side by side.  loky would end a process that grows by 300 MB, as one does
+            # that imports torch.
+            made.append(Lasting(1, env=THREADS | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e12"}))
             with contextlib.chdir(ROOT):
                 made[0].submit(os.getpid).result()
         return made[0]

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
-from torch.__config__ import parallel_info
 
-import gp
+import gp  # torch is imported where it is needed: most workers need none
 from gp.parallel import ADDRESS, MANY_ROWS, cores, fan_out, lapack_threads, one_thread
 from gp.spec import InputError
 
@@ -73,26 +72,35 @@ def test_what_a_killed_worker_took_with_it_runs_again_and_results_come_in_order(
 
 
 def threads(n):
-    with one_thread(), lapack_threads(n):
+    with lapack_threads(n):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
-def fit_nested_and_threads(seed):
-    return fit_end(seed), *where_nested(seed), threads(MANY_ROWS)
+def nested_and_threads(value):
+    return *where_nested(value), threads(MANY_ROWS)
 
 
 @own_workers
-def test_a_task_comes_to_the_same_on_one_thread_and_what_it_fans_out_runs_where_it_does():
+def test_few_rows_have_one_thread_and_many_have_all_cores():
+    from torch.__config__ import parallel_info
+
     before = parallel_info()
-    with threadpool_limits(2, user_api="blas"):
+    with threadpool_limits(2, user_api="blas"), one_thread():
         assert threads(MANY_ROWS - 1) == {1}
         assert threads(MANY_ROWS) == {cores()}
     assert parallel_info() == before  # MKL's threads wait by spinning: a second one would slow all tests that follow
-    for seed, (end, task, inner, used) in enumerate(fan_out(fit_nested_and_threads, [(0,), (1,), (2,)])):
-        assert end == fit_end(seed)
+
+
+@own_workers
+def test_a_task_runs_on_one_thread_and_what_it_fans_out_runs_where_it_does():
+    for task, inner, used in fan_out(nested_and_threads, [(0,), (1,), (2,)]):
         assert inner == [task, task]
         assert task != os.getpid()
         assert used == {1}
+
+
+def test_a_fit_in_a_worker_comes_to_the_same():
+    assert fan_out(fit_end, [(0,), (1,), (2,)]) == [fit_end(seed) for seed in range(3)]
 
 
 @own_workers

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loky import ProcessPoolExecutor
 
+import gp.parallel
 from gp.dataset import Dataset, default_columns
 from gp.inference.exact import Exact
 from gp.inference.nearest.vecchia import Vecchia
@@ -82,9 +84,13 @@ def test_quick_starts_do_not_fan_out(monkeypatch):
     searched(WAVY, Exact(), 20)
 
 
-def test_starts_of_a_killed_worker_run_again(fanned, own_workers, tmp_path):
+def test_starts_of_a_killed_worker_run_again(fanned, workers, monkeypatch, tmp_path):
+    # One worker to be killed, then those of other tests: each that imports torch takes longer than the search.
+    pools = [lambda _, env: ProcessPoolExecutor(1, env=env), workers]
+    monkeypatch.setattr(gp.parallel, "ProcessPoolExecutor", lambda n, env: pools.pop(0)(n, env=env))
     model, _, n = MODELS["heteroscedastic"]
     in_line, sizes = searched(model, Exact(), n), fanned()
     assert searched(model, Deadly(home=os.getpid(), mark=str(tmp_path / "mark")), n) == in_line
     assert sizes == [3]
     assert (tmp_path / "mark").exists()
+    assert pools == []
