@@ -2,10 +2,11 @@
 
 `python -m stages.train` spends most of its time in importing torch, `dvc status` in importing DVC.  A folder that tests
 put first on PATH has a `dvc` and a `python` that ask this process to run the command in a copy of itself, with the same
-arguments, environment, folder, standard files and exit code; the project's own modules are imported anew.
+arguments, environment, folder, standard files, network and exit code; the project's own modules are imported anew.
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import marshal
@@ -31,14 +32,19 @@ PACKAGES = (
     *("dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.dirs", "dvc.repo.index", "dvc.repo.open_repo"),
     *("dulwich.repo", "dulwich.ignore", "dulwich.worktree", "pygit2", "scmrepo.git", "ruamel.yaml"),
     *("dvc_data.hashfile.db.local", "dvc_data.hashfile.status", "dvc_data.index", "fsspec.implementations.memory"),
+    *("dvc.repo.graph", "dvc.repo.plots", "dvc.repo.stage", "dvc.repo.worktree", "dvc_render", "networkx"),
+    *("dvc.repo.experiments.queue.celery", "dvc.repo.experiments.queue.tempdir", "dvc.utils.hydra", "dvc_task.worker"),
+    *("dulwich.porcelain", "dvc.ui.table", "dvc_data.index.checkout", "dvc_data.index.push", "rich.console", "wcwidth"),
     *("gpytorch", "loky", "pathspec", "safetensors.numpy", "safetensors.torch", "threadpoolctl", "tqdm", "yaml"),
-    *("pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "pyarrow.parquet"),
+    *("altair", "pandas", "pandas.io.formats.csvs", "pyarrow.pandas_compat", "pyarrow.parquet"),
     *("pydantic.functional_serializers", "pydantic.main", "pydantic.plugin._loader", "pydantic.type_adapter"),
     *("scipy.cluster.hierarchy", "scipy.integrate", "scipy.optimize", "scipy.signal", "scipy.stats"),
+    *("PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "py_compile"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "matplotlib.style"),
 )
 ADDRESS = "PRELOADED"  # environment variable: where the process listens; without it, commands run as ever
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # as stages set them
+SPACES = ("user", "net")  # namespaces in which a command runs, as who asks for it does (`unshare --net`)
 # -I and -S: an interpreter that imports nothing it need not (socket, json) starts in a hundredth of a second.
 CLIENT = """\
 #!{python} -IS
@@ -50,7 +56,8 @@ if {address!r} not in os.environ or (name == "python" and given[:1] not in (["-m
 asked = {{"real": real, "given": given, "environment": dict(os.environ), "folder": os.getcwd()}}
 link = _socket.socket(_socket.AF_UNIX)
 link.connect(os.environ[{address!r}])
-files = b"".join(file.to_bytes(4, sys.byteorder) for file in (0, 1, 2))
+spaces = (os.open("/proc/self/ns/" + space, os.O_RDONLY) for space in {spaces!r})
+files = b"".join(file.to_bytes(4, sys.byteorder) for file in (0, 1, 2, *spaces))
 link.sendmsg([b"-"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
 link.sendall(marshal.dumps(asked))
 link.shutdown(_socket.SHUT_WR)
@@ -63,6 +70,9 @@ sys.exit(int(answer) if answer else "the process that runs commands of tests has
 """
 
 
+_processes: list[int] = []  # those that `preloaded` has started
+
+
 @cache
 def preloaded(seed: str) -> dict[str, str]:
     """Start a process whose hashes have a seed, as PYTHONHASHSEED says it.
@@ -73,7 +83,7 @@ def preloaded(seed: str) -> dict[str, str]:
         return {}
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     address, here = str(folder / "socket"), Path(sys.executable).parent
-    client = CLIENT.format(python=Path(sys.executable).resolve(), folder=str(here), address=ADDRESS)
+    client = CLIENT.format(python=Path(sys.executable).resolve(), folder=str(here), address=ADDRESS, spaces=SPACES)
     for name in ("dvc", "python"):
         (folder / name).write_text(client, encoding="utf-8")
         (folder / name).chmod(0o755)
@@ -83,10 +93,18 @@ def preloaded(seed: str) -> dict[str, str]:
         environment = os.environ | THREADS | {"PYTHONHASHSEED": seed}
         command = [sys.executable, __file__, str(listener.fileno())]
         process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment)
+    _processes.append(process.pid)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.wait)
     atexit.register(process.kill)
     return {"PATH": os.pathsep.join([str(folder), str(here), os.environ["PATH"]]), ADDRESS: address}
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of all commands that have ended, and of other processes that this one waited for."""
+    times = [Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in _processes]
+    forked = sum(int(ticks) for fields in times for ticks in fields[13:15]) / os.sysconf("SC_CLK_TCK")
+    return forked + os.times().children_user + os.times().children_system
 
 
 def _serve(listener: socket.socket) -> None:
@@ -118,8 +136,11 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _received(link: socket.socket) -> tuple[bytes, list[int]]:
-    """Return what is asked for, empty where who asked has been killed, and the standard files that came with it."""
-    first, files, _, _ = socket.recv_fds(link, 1, 3)
+    """Return what is asked for, empty where who asked has been killed, and the files that came with it.
+
+    These are the standard files, and the namespaces of who asked.
+    """
+    first, files, _, _ = socket.recv_fds(link, 1, 3 + len(SPACES))
     asked = b""
     while first and (more := link.recv(1 << 16)):
         asked += more
@@ -139,11 +160,12 @@ def _answer(asked: bytes, files: list[int]) -> NoReturn:
     """Run the command that is asked for, in the fork that is made for it."""
     if not asked:
         os._exit(1)
-    for standard, file in enumerate(files):
+    for standard, file in enumerate(files[:3]):
         os.dup2(file, standard)
         os.close(file)
     code = 1
     try:
+        _enter(dict(zip(SPACES, files[3:], strict=True)))
         code = _run(**marshal.loads(asked))
     except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
@@ -153,6 +175,15 @@ def _answer(asked: bytes, files: list[int]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _enter(spaces: dict[str, int]) -> None:
+    """Move this process into the namespaces that are not its own."""
+    for space, file in spaces.items():
+        same = os.path.samestat(os.fstat(file), os.stat(f"/proc/self/ns/{space}"))  # noqa: PTH116
+        if not same and ctypes.CDLL(None, use_errno=True).setns(file, 0):
+            raise OSError(ctypes.get_errno(), f"cannot enter the {space} namespace of who asked")
+        os.close(file)
 
 
 def _run(real: str, given: list[str], environment: dict[str, str], folder: str) -> int:
@@ -200,6 +231,7 @@ if __name__ == "__main__":
         for package in PACKAGES:
             importlib.import_module(package)
     read_dvc_lock_plainly()
+    importlib.import_module("pydantic").create_model("First", x=(int, 0))  # the first looks for plugins, on all of disk
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False  # what imports have registered; undoing it would be most of a fork's end
     gc.freeze()  # what is imported is in use for ever: no fork need look through it

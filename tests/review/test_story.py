@@ -1,15 +1,16 @@
 """A reviewer's minute: another's branch, in a clone that computes nothing, with the network cut, as the guide says."""
 
 import json
-import os
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 
 import pytest
 from chromium import browser, needs_browser
 from conftest import ROOT, STAGES, Project
+from preloaded import cpu_seconds
 
 pytestmark = pytest.mark.slow
 # The environment that runs the tests is the one that is installed.
@@ -44,7 +45,7 @@ def commands(path, section=""):
 def clone(source, path, branch):
     """Return a clone at a branch, with no results but those that Git keeps."""
     source.run("git", "clone", "--quiet", "--branch", branch, str(source.path), str(path))
-    return Project(path, anew=True)  # in a process that ran before, the network is not cut
+    return Project(path)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,6 @@ def author(finished, tmp_path_factory):
     return project
 
 
-def cpu_seconds():
-    """Return the CPU seconds of all processes that this one started and waited for."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
 @pytest.fixture(scope="module")
 def reviewed(author, tmp_path_factory):
     """A clone in which all commands of the guide and of README's section were run: the first two have a network."""
@@ -92,6 +87,15 @@ def reviewed(author, tmp_path_factory):
     assert project.hashes("data", "dvc.lock") == before  # nothing was computed
     assert project.run("git", "status", "--porcelain").stdout == ""
     return Reviewed(project, printed)
+
+
+@pytest.mark.skipif(not CUT, reason="the machine does not let us cut the network")
+def test_the_network_is_cut(reviewed):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connect = f"import socket; socket.create_connection({server.getsockname()})"
+        reviewed.project.run("python", "-c", connect)
+        said = reviewed.project.run(*CUT, "bash", "-c", f'python -c "{connect}"', exit_code=1).stderr
+        assert "OSError" in said
 
 
 def test_a_review_says_what_changed_and_compares_row_by_row(reviewed):
