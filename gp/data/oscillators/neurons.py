@@ -33,6 +33,18 @@ REVERSAL, CONDUCTANCE = np.where(KINDS, -75.0, 0.0), np.where(KINDS, 0.4, 0.5)  
 CONNECTED = np.array([[i in TARGETS[j] for j in range(7)] for i in range(7)])  # receiver, sender
 
 
+# Shifts and scales of the potential in the gates' rates, by the rates' form.
+HODGKIN_HUXLEY = {
+    "ramps": np.array([[-40.0, -55.0], [10.0, 10.0]]),
+    "exponentials": np.array([[-65.0, -65.0, -35.0, -65.0], [-20.0, -18.0, -10.0, -80.0]]),
+}
+FAST_SPIKING = {
+    "ramps": np.array([[75.0, 95.0, -51.25], [13.5, 11.8, 5.2]]),
+    "exponentials": np.array([[0.0, 0.0, 0.0], [-24.186, -42.248, -22.222]]),
+}
+Gates = tuple[np.ndarray, np.ndarray, np.ndarray]  # of m, h, n
+
+
 class Neurons(Spec):
     """The network; synapses have `strength` times their conductances."""
 
@@ -98,11 +110,11 @@ class Neurons(Spec):
         for step in range(-round(5 * cycles[0].period / dt), steps + 1):
             if step >= 0 and step % stride == 0:
                 seen[step // stride] = state
-            current = self._synapses(bound, state[0])
+            current = BIAS[:, None] + self._synapses(bound, state[0])
             kick = sizes * rng.normal(size=state.shape)
-            slope = flow(state, BIAS[:, None] + current)
+            slope = flow(state, current)
             ahead = state + dt * slope + kick
-            moved = state + 0.5 * dt * (slope + flow(ahead, BIAS[:, None] + current)) + kick
+            moved = state + 0.5 * dt * (slope + flow(ahead, current)) + kick
             since = np.where((state[0] < SPIKE) & (moved[0] >= SPIKE), 0.0, since + dt)
             bound = _bound_after(bound, since < RELEASE, dt)
             state = moved
@@ -130,31 +142,50 @@ def flow(state: np.ndarray, current: np.ndarray) -> np.ndarray:
     return made
 
 
+# Rates of the gates, opening and closing, are a factor times exp(x) or `_ramp(x)`, x = (V − shift)/scale.  A step is of
+# few cells, so that what it costs is the number of NumPy's calls: rates of one form go through one.
+
+
 def _hodgkin_huxley(state: np.ndarray, current: np.ndarray) -> np.ndarray:
     v, m, h, n = state
-    opening = (0.1 * 10 * _ramp((v + 40) / 10), 0.07 * np.exp(-(v + 65) / 20), 0.01 * 10 * _ramp((v + 55) / 10))
-    closing = (4 * np.exp(-(v + 65) / 18), 1 / (1 + np.exp(-(v + 35) / 10)), 0.125 * np.exp(-(v + 65) / 80))
+    ramps = _ramp(_scaled(v, HODGKIN_HUXLEY["ramps"]))
+    waves = np.exp(_scaled(v, HODGKIN_HUXLEY["exponentials"]))
+    opening = (0.1 * 10 * ramps[0], 0.07 * waves[0], 0.01 * 10 * ramps[1])
+    closing = (4 * waves[1], 1 / (1 + waves[2]), 0.125 * waves[3])
     ions = 120 * m**3 * h * (50 - v) + 36 * n**4 * (-77 - v) + 0.3 * (-54.4 - v)
-    gates = [a * (1 - x) - b * x for a, b, x in zip(opening, closing, (m, h, n), strict=True)]
-    return np.stack([ions + current, *gates])
+    return _slopes(ions + current, (m, h, n), opening, closing)
 
 
 def _fast_spiking(state: np.ndarray, current: np.ndarray) -> np.ndarray:
     v, m, h, n = state
-    opening = (40 * 13.5 * _ramp((v - 75) / 13.5), 0.0035 * np.exp(-v / 24.186), 11.8 * _ramp((v - 95) / 11.8))
-    closing = (
-        1.2262 * np.exp(-v / 42.248),
-        0.017 * 5.2 * _ramp((v + 51.25) / 5.2),
-        0.025 * np.exp(-v / 22.222),
-    )
+    ramps = _ramp(_scaled(v, FAST_SPIKING["ramps"]))
+    waves = np.exp(_scaled(v, FAST_SPIKING["exponentials"]))
+    opening = (40 * 13.5 * ramps[0], 0.0035 * waves[0], 11.8 * ramps[1])
+    closing = (1.2262 * waves[1], 0.017 * 5.2 * ramps[2], 0.025 * waves[2])
     ions = 112 * m**3 * h * (55 - v) + 224 * n**2 * (-97 - v) + 0.1 * (-70 - v)
-    gates = [a * (1 - x) - b * x for a, b, x in zip(opening, closing, (m, h, n), strict=True)]
-    return np.stack([ions + current, *gates])
+    return _slopes(ions + current, (m, h, n), opening, closing)
+
+
+def _scaled(v: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return (V − shift)/scale for each shift and scale of `pairs` (2, k), along a new first axis."""
+    shifts, scales = pairs.reshape(2, -1, *[1] * v.ndim)
+    return np.asarray((v - shifts) / scales)
+
+
+def _slopes(first: np.ndarray, gates: Gates, opening: Gates, closing: Gates) -> np.ndarray:
+    """Return `first`, then opening · (1 − x) − closing · x of each gate x."""
+    made = np.empty((4, *np.shape(first)))
+    made[0] = first
+    for i in range(3):
+        made[i + 1] = opening[i] * (1 - gates[i]) - closing[i] * gates[i]
+    return made
 
 
 def _ramp(x: np.ndarray) -> np.ndarray:
     """Return x/(1 − e^{−x})."""
     small = np.abs(x) < 1e-6
+    if not small.any():
+        return np.asarray(x / -np.expm1(-x))
     return np.where(small, 1 + 0.5 * x, x / np.where(small, 1.0, -np.expm1(-x)))
 
 
@@ -215,15 +246,14 @@ class Cycle:
             jacobian[:, :, j] = ((ends[0] - ends[1]) / (2 * size[j])).T
         flip, eye = jacobian.transpose(0, 2, 1), np.eye(4)
         back = np.linalg.solve(eye - 0.5 * step * flip, eye + 0.5 * step * np.roll(flip, -1, axis=0))
-        z, found = np.ones(4), np.empty((POINTS, 4))
-        for _ in range(8):  # backward in time, all solutions come to the periodic one
-            for k in range(POINTS - 1, -1, -1):
-                z = back[k] @ z
-                found[k] = z
+        backward, z = list(back[::-1]), np.ones(4)
+        for _ in range(7):  # backward in time, all solutions come to the periodic one
+            for one in backward:
+                z = one @ z
             z = z / np.abs(z).max()
-            found_last = found.copy()
+        found = np.array([z := one @ z for one in backward])[::-1]
         slope = kind(self.states, current).T
-        return np.asarray(found_last[:, 0] * TURN / self.period / (found_last * slope).sum(axis=1))
+        return np.asarray(found[:, 0] * TURN / self.period / (found * slope).sum(axis=1))
 
     def _bound(self, cell: int) -> np.ndarray:
         """Return r of the cell's synapses along the cycle (POINTS,): it rises for RELEASE, then decays."""

@@ -75,27 +75,29 @@ class Pair(Spec):
         Each trial begins at random phases, one cycle before the first sample.
         """
         start = [cycle.points(rng.uniform(0, POINTS, trials)) for cycle in self._cycles]
-        u, v = (np.array(part) for part in zip(*start, strict=True))
+        state: np.ndarray = np.array(start).transpose(1, 0, 2)
         settle = round(self._cycles[0].period / dt)
         seen = np.empty((steps // stride + 1, 2, 2, trials))
         size = noise_sd * math.sqrt(dt)
         for step in range(-settle, steps + 1):
             if step >= 0 and step % stride == 0:
-                seen[step // stride] = u, v
+                seen[step // stride] = state
             # Heun's method: at these dt, Euler's method would shift the frequencies by more than all other errors.
             kick = size * rng.normal(size=(2, 2, trials))
-            du, dv = self._drift(u, v)
-            du2, dv2 = self._drift(u + dt * du + kick[0], v + dt * dv + kick[1])
-            u, v = u + 0.5 * dt * (du + du2) + kick[0], v + 0.5 * dt * (dv + dv2) + kick[1]
+            slope = self._drift(state)
+            ahead = self._drift(state + dt * slope + kick)
+            state = state + 0.5 * dt * (slope + ahead) + kick
         return seen
 
-    def _drift(self, u: np.ndarray, v: np.ndarray) -> Plane:
-        """Return the flow of the coupled pair; u and v are (2, trials)."""
-        parts = []
-        for i, other in ((0, 1), (1, 0)):
-            alone, felt = self.flow(i, u[i], v[i]), self.interaction(i, (u[i], v[i]), (u[other], v[other]))
-            parts.append((alone[0] + felt[0], alone[1] + felt[1]))
-        return np.array([parts[0][0], parts[1][0]]), np.array([parts[0][1], parts[1][1]])
+    def _drift(self, state: np.ndarray) -> np.ndarray:
+        """Return the flow of the coupled pair, d/dt of u and v: (2, 2, trials), as is `state`."""
+        (u1, u2), (v1, v2) = state
+        made = np.empty_like(state)
+        for i, own, other in ((0, (u1, v1), (u2, v2)), (1, (u2, v2), (u1, v1))):
+            alone, felt = self.flow(i, *own), self.interaction(i, own, other)
+            np.add(alone[0], felt[0], out=made[0, i])
+            np.add(alone[1], felt[1], out=made[1, i])
+        return made
 
     @property
     def _cycles(self) -> tuple["Cycle", "Cycle"]:
