@@ -31,10 +31,7 @@ def of(fitted: "Fitted") -> dict[str, Any]:
             **({"effective_rows": round(rows)} if rows < fitted.data.n else {}),
             "hyperparameters": {**fitted.gp.parameters.by_name(), **power_of(fitted.model.transform)},
         },
-        "ends": [
-            {"rows": n, "nats": end + n * fitted.gp.log_jacobian_of_a_row}
-            for n, end in (fitted.search.ends if fitted.search else ())
-        ],
+        "ends": ends(fitted),
         "optima": describe(fitted.gp, fitted.search),
         **({"screened": fitted.search.screened.to_dict()} if fitted.search and fitted.search.screened else {}),
         "certificate": fitted.certificate.to_dict(),
@@ -47,6 +44,12 @@ def of(fitted: "Fitted") -> dict[str, Any]:
         "alarms_of_draws": fitted.certificate.of_draws,
         **fitted.certificate.named(),
     }
+
+
+def ends(fitted: "Fitted") -> list[dict[str, Any]]:
+    """Return what each start of the search ended at: on how many rows, and nats of y in its own units."""
+    found = fitted.search.ends if fitted.search else ()
+    return [{"rows": n, "nats": end + n * fitted.gp.log_jacobian_of_a_row} for n, end in found]
 
 
 def _of_terms(fitted: "Fitted") -> Mixture | None:

@@ -7,6 +7,7 @@ import numpy as np
 from ..dataset import Dataset
 from ..fitted.fit import fit_dataset
 from ..fitted.fitted import Fitted
+from ..fitted.report import ends
 from ..fitted.uncertainty import PlugIn
 from ..model.choice import KernelSearch
 from ..model.kernels import Matern, Rbf
@@ -66,10 +67,10 @@ def _check_reports(name: str, fitted: Fitted, report: dict[str, Any], *, exact: 
     value, _ = fitted.inference.evaluate(on_rows, gradient=False)
     learnt = value + on_rows.log_jacobian
     require(on_rows.n == n, f"{name}: hyperparameters are learnt on {on_rows.n} rows, and the search says {n}")
-    ends = [end["nats"] for end in report["ends"] if end["rows"] == n]
-    if ends:
+    reported = [end["nats"] for end in report["ends"] if end["rows"] == n]
+    if reported:
         law = f"{name}: the best of the ends reported on {n} rows is the log likelihood of these rows"
-        require_equal(law, max(ends), learnt, atol=0.5)
+        require_equal(law, max(reported), learnt, atol=0.5)
     best = float(fitted.trace["nats_per_datum"].min())
     if fitted.gp.auxiliary:  # the last step in auxiliary parameters need not be in the trace
         law = f"{name}: no loss per datum of the trace ({best:g}) is below −1/{n} of the log likelihood {learnt:g}"
@@ -97,13 +98,14 @@ def _check_units(name: str, fitted: Fitted, scaled: Fitted, one: dict[str, Any])
     law = f"{name}: the log likelihood of y times c is less by n log c"
     expected = fitted.log_marginal_likelihood - fitted.data.n * log_factor
     require_equal(law, scaled.log_marginal_likelihood, expected, atol=1e-6)
-    other = scaled.report()
-    for end, end_scaled in zip(one["ends"], other["ends"], strict=True):
+    for end, end_scaled in zip(one["ends"], ends(scaled), strict=True):
         law = f"{name}: what a start ended at, on {end['rows']} rows, is less by as many times log c for y times c"
         require_equal(law, end_scaled["nats"], end["nats"] - end["rows"] * log_factor, atol=1e-6)
     law = f"{name}: the trace's loss per datum is more by log c for y times c"
     require_equal(law, scaled.trace["nats_per_datum"], fitted.trace["nats_per_datum"] + log_factor, atol=1e-6)
-    certificate, certificate_scaled = (report["certificate"] | report["diagnostics"] for report in (one, other))
+    # Of the other fit only what is compared: a whole report also draws how far terms can stand for one another.
+    certificate = one["certificate"] | one["diagnostics"]
+    certificate_scaled = scaled.certificate.to_dict() | scaled.certificate.diagnostics()
     for key in (key for key in REPORTED if key in certificate):
         law = f"{name}: the certificate's {key} does not depend on the unit of y"
         require_equal(law, certificate_scaled[key], certificate[key], rtol=1e-6, atol=1e-6)
@@ -131,7 +133,7 @@ def _check_ranking(name: str, spec: Any, model: Model, data: Dataset) -> None:
         return  # a method may accept only one kind of kernel
     n = fitted.search.rows if fitted.search and fitted.search.rows else data.n
     for kernel in search.kernels:
-        one, other = (fit.report()["search"][kernel] for fit in (fitted, scaled))
+        one, other = (fit.ranking.loc[kernel] for fit in (fitted, scaled))
         law = f"{name}: the log likelihood that a kernel is ranked by, of {n} rows, is less by {n} log c for y times c"
         expected = one["log_marginal_likelihood"] - n * np.log(FACTOR)
         require_equal(law, other["log_marginal_likelihood"], expected, atol=1e-6)
