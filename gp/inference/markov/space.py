@@ -110,8 +110,8 @@ class Space:
 
     def __init__(self, blocks: list[Blocks]) -> None:
         self.blocks = blocks
-        sizes = [one.count * one.size for one in blocks]
-        self.starts = np.cumsum([0, *sizes]).tolist()
+        self._shapes = [(one.count, one.size) for one in blocks]
+        self.starts = np.cumsum([0, *(count * size for count, size in self._shapes)]).tolist()
         self.size = self.starts[-1]
         # The first state of each block, which is what is seen of it.
         self.seen = np.concatenate(
@@ -135,20 +135,20 @@ class Space:
 
     def turn(self, matrices: list[np.ndarray | None], states: np.ndarray, *, back: bool = False) -> np.ndarray:
         """Return A · states (m, w, k) for A of k steps, or with `back` Aᵀ · states."""
-        form = "bjic,bjwc->biwc" if back else "bijc,bjwc->biwc"
-        if len(self.blocks) == 1 and matrices[0] is not None:
-            one = self.blocks[0]
-            if one.count == 1:
-                return np.einsum(form.replace("b", ""), matrices[0][0], states)
+        form, of_one = ("bjic,bjwc->biwc", "jic,jwc->iwc") if back else ("bijc,bjwc->biwc", "ijc,jwc->iwc")
+        if len(self.blocks) == 1 and matrices[0] is not None and self._shapes[0][0] == 1:
+            return np.einsum(of_one, matrices[0][0], states)
         turned = np.empty_like(states)
-        for one, matrix, start, stop in zip(self.blocks, matrices, self.starts, self.starts[1:], strict=False):
+        for (count, size), matrix, start, stop in zip(self._shapes, matrices, self.starts, self.starts[1:], strict=False):
             if matrix is None:
                 turned[start:stop] = states[start:stop]
-                continue
-            if len(matrix) < one.count:
-                matrix = np.broadcast_to(matrix, (one.count, *matrix.shape[1:]))
-            parts = states[start:stop].reshape(one.count, one.size, *states.shape[1:])
-            turned[start:stop] = np.einsum(form, matrix, parts).reshape(stop - start, *states.shape[1:])
+            elif count == 1:
+                np.einsum(of_one, matrix[0], states[start:stop], out=turned[start:stop])
+            else:
+                if len(matrix) < count:
+                    matrix = np.broadcast_to(matrix, (count, *matrix.shape[1:]))
+                parts = states[start:stop].reshape(count, size, *states.shape[1:])
+                turned[start:stop] = np.einsum(form, matrix, parts).reshape(stop - start, *states.shape[1:])
         return turned
 
     def own(self, matrix: np.ndarray) -> list[np.ndarray]:
