@@ -7,6 +7,7 @@ a search over what is left is one of the same optima in fewer dimensions, Rao 19
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -93,6 +94,16 @@ def profile_of(gp: GaussianProcess) -> Profile:
     Its design matrix has a row for each distinct input.
     """
     gp = gp.distinct
+    # It is asked for at every setting of the hyperparameters, and takes as long to find as to factorise 50 rows.
+    if (known := _PROFILES.get(gp)) is None:
+        known = _PROFILES[gp] = _profile_of(gp)
+    return known
+
+
+_PROFILES: WeakKeyDictionary[GaussianProcess, Profile] = WeakKeyDictionary()  # it depends on no current value
+
+
+def _profile_of(gp: GaussianProcess) -> Profile:
     free, parameters = gp.parameters.free, gp.parameters.all
     scales = [p for p in parameters if p.amplitude]
     bound = not gp.noise.scalable or any(p.fixed or p.prior or any(p.bounded) for p in scales)
