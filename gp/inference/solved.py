@@ -85,8 +85,14 @@ class Solved:
 
         def marginals(kernels: Mapping[str, Kernel]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             own = self.flat.columns(self.gp, x) if self.flat else None
-            # A term of a sum has no mean function of its own.
-            return {name: self._marginals(kernel, x, None if name else own) for name, kernel in kernels.items()}
+            found = {name: (np.empty(len(x)), np.empty(len(x))) for name in kernels}
+            for rows in slices(len(x), ROWS):
+                for name, cross, prior in self._crosses(kernels, x[rows]):
+                    # A term of a sum has no mean function of its own.
+                    columns = None if name or own is None else own[rows]
+                    mean, variance = found[name]
+                    mean[rows], variance[rows] = self._marginals(cross, prior, columns)
+            return found
 
         return moments_of_terms(self.gp, x, marginals)
 
@@ -174,28 +180,43 @@ class Solved:
         if pivots.min() < 10 * self.gp.n * np.finfo(float).eps * pivots.max():
             raise _without_factor(self.gp)
 
-    def _marginals(self, kernel: Kernel, x: torch.Tensor, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)) for `kernel`, each (m,).
+    def _crosses(self, kernels: Mapping[str, Kernel], x: torch.Tensor) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield each kernel's name, k(x, X) (m, n), which may be overwritten, and the diagonal of k(x, x), (m,).
+
+        The kernel named "" is the sum of the others, if any, and is added up from these.
+        """
+        shape = len(x), self.gp.n
+        # Means along steps are taken of the sum itself, which has other roundings.
+        adds_up = len(kernels) > 1 and self.gp.sites.dim() == 2
+        whole, whole_prior, cross = np.zeros(shape if adds_up else 0), np.zeros(len(x)), np.empty(shape)
+        for name, kernel in kernels.items():
+            if adds_up and not name:
+                continue
+            blocks = closed_form(kernel, x, self.gp.sites)
+            for tile in _tiles(*shape):
+                cross[tile], _ = blocks.block(*tile)
+            prior = blocks.diagonal()
+            if adds_up:
+                whole += cross
+                whole_prior += prior
+            yield name, cross, prior
+        if adds_up:
+            yield "", whole, whole_prior
+
+    def _marginals(
+        self, cross: np.ndarray, prior: np.ndarray, columns: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return k(x, X)α and diag(k(x, x) − k(x, X)(K + noise)⁻¹k(X, x)), each (m,); `cross` is overwritten.
 
         A flat mean, whose `columns` at x are (m, r), adds what is unknown of its coefficients  (R&W 2006 eq. 2.42).
         """
-        mean, variance = np.empty(len(x)), np.empty(len(x))
-        buffer = np.empty((min(ROWS, len(x)), self.gp.n))
-        for rows in slices(len(x), ROWS):
-            blocks, cross = closed_form(kernel, x[rows], self.gp.sites), buffer[: rows.stop - rows.start]
-            for tile in _tiles(*cross.shape):
-                cross[tile], _ = blocks.block(*tile)
-            mean[rows] = cross @ self.alpha
-            unknown = None
-            if self.flat:
-                unknown = (0.0 if columns is None else columns[rows]) - cross @ self.flat.whitened
-            with lapack_threads(self.gp.n):
-                blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)  # v = L⁻¹k, in place
-            prior = blocks.diagonal()
-            variance[rows] = positive_part(prior - np.einsum("ij,ij->i", cross, cross), prior)
-            if unknown is not None:
-                variance[rows] += (unknown**2).sum(axis=1)
-        return mean, variance
+        mean, unknown = cross @ self.alpha, None
+        if self.flat:
+            unknown = (0.0 if columns is None else columns) - cross @ self.flat.whitened
+        with lapack_threads(self.gp.n):
+            blas.dtrsm(1.0, self.factor.T, cross.T, lower=0, trans_a=1, overwrite_b=1)  # v = L⁻¹k, in place
+        variance = positive_part(prior - np.einsum("ij,ij->i", cross, cross), prior)
+        return mean, variance if unknown is None else variance + (unknown**2).sum(axis=1)
 
 
 def solve(gp: GaussianProcess, design: np.ndarray | None = None, factor: np.ndarray | None = None) -> Solved:

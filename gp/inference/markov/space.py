@@ -139,7 +139,9 @@ class Space:
         if len(self.blocks) == 1 and matrices[0] is not None and self._shapes[0][0] == 1:
             return np.einsum(of_one, matrices[0][0], states)
         turned = np.empty_like(states)
-        for (count, size), matrix, start, stop in zip(self._shapes, matrices, self.starts, self.starts[1:], strict=False):
+        for (count, size), matrix, start, stop in zip(
+            self._shapes, matrices, self.starts, self.starts[1:], strict=False
+        ):
             if matrix is None:
                 turned[start:stop] = states[start:stop]
             elif count == 1:
