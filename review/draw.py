@@ -96,7 +96,7 @@ def points(x: np.ndarray, y: np.ndarray, look: str, color: str, titles: tuple[st
         opacity=0.85,
         clip=True,
     )
-    return mark.encode(x="x:Q", y="y:Q", tooltip=tips(x=titles[0], y=titles[1]))
+    return mark.encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), tooltip=tips(x=titles[0], y=titles[1]))
 
 
 def drawn(rows: np.ndarray, n: int) -> str:

@@ -47,19 +47,21 @@ def _band(name: str, curve: Curve, colour: Any, label: str, target: str) -> Any:
     data = records(x=curve.x, mean=curve.mean, low=curve.y[0], high=curve.y[1], revision=[name] * len(curve.x))
     x = altair.X("x:Q", title=label, scale=altair.Scale(zero=False, nice=False))
     chart = altair.Chart(data).encode(x=x, color=colour)
-    band = chart.mark_area(opacity=BAND, clip=True).encode(y=altair.Y("low:Q", title=target), y2="high:Q")
+    band = chart.mark_area(opacity=BAND, clip=True).encode(y=altair.Y("low:Q", title=target), y2=altair.Y2("high:Q"))
     tooltip = [altair.Tooltip("revision:N"), *tips(x=label, mean="mean", low="band from", high="to")]
-    return band + chart.mark_line(strokeWidth=1.8, clip=True).encode(y="mean:Q", tooltip=tooltip)
+    return band + chart.mark_line(strokeWidth=1.8, clip=True).encode(y=altair.Y("mean:Q"), tooltip=tooltip)
 
 
 def _seen(study: Study) -> Iterator[Any]:
     """Yield layers for the training rows, and for the true function if it is known."""
     some = chosen(study.train.n, DRAWN_AT_MOST)
     points = altair.Chart(records(x=study.train.x[some, 0], y=study.train.observed[some]))
-    yield points.mark_circle(size=14, opacity=0.6, color=INK, clip=True).encode(x="x:Q", y="y:Q")
+    yield points.mark_circle(size=14, opacity=0.6, color=INK, clip=True).encode(x=altair.X("x:Q"), y=altair.Y("y:Q"))
     if truth := values.truth(study, LINE_POINTS):
         line = altair.Chart(records(x=truth[0], f=truth[1]))
-        yield line.mark_line(color=INK, strokeDash=[6, 4], strokeWidth=1, clip=True).encode(x="x:Q", y="f:Q")
+        yield line.mark_line(color=INK, strokeDash=[6, 4], strokeWidth=1, clip=True).encode(
+            x=altair.X("x:Q"), y=altair.Y("f:Q")
+        )
 
 
 def predicted(two: Two) -> Any:
@@ -97,9 +99,15 @@ def gains(two: Two) -> Any:
     bars = (
         altair.Chart(data)
         .mark_bar()
-        .encode(x=x, x2="high:Q", y=altair.Y("count:Q", title="rows"), color=altair.Color("side:N", scale=scale))
+        .encode(
+            x=x, x2=altair.X2("high:Q"), y=altair.Y("count:Q", title="rows"), color=altair.Color("side:N", scale=scale)
+        )
     )
-    mean = altair.Chart(records(x=[float(change.mean())])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="x:Q")
+    mean = (
+        altair.Chart(records(x=[float(change.mean())]))
+        .mark_rule(color=INK, strokeDash=[4, 3])
+        .encode(x=altair.X("x:Q"))
+    )
     return _sized(bars + mean, f"{two.name}: how each row's NLPD changed, {title}; dashed: the mean")
 
 

@@ -32,7 +32,7 @@ def predicted(study: Study) -> list[Figure]:
     x, y, color = alt.X("m:Q").scale(domain=ends), alt.Y("o:Q").scale(domain=ends), alt.Color("c:N").scale(None)
     tooltip = tips(o="observed", m="predicted", low="from", high="to")
     layers = [
-        alt.Chart(data).mark_rule(opacity=0.3, clip=True).encode(alt.X("low:Q"), y, x2="high", color=color),
+        alt.Chart(data).mark_rule(opacity=0.3, clip=True).encode(alt.X("low:Q"), y, x2=alt.X2("high"), color=color),
         alt.Chart(records(m=np.array(ends), o=np.array(ends)))
         .mark_line(color=INK, strokeWidth=1, clip=True)
         .encode(x, y),
@@ -58,13 +58,13 @@ def calibration(study: Study) -> list[Figure]:
     layers = [
         alt.Chart(records(x=found.levels, low=found.lower, high=found.upper))
         .mark_area(color=BAND_OF_CHANCE, clip=True)
-        .encode(x="x:Q", y="low:Q", y2="high:Q"),
+        .encode(x=alt.X("x:Q"), y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         alt.Chart(records(x=[0.0, 1.0], y=[0.0, 1.0]))
         .mark_line(color=INK, strokeWidth=1, clip=True)
-        .encode(x="x:Q", y="y:Q"),
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
         alt.Chart(records(x=found.nominal, y=found.observed))
         .mark_line(color=BLUE, point={"color": BLUE, "size": 30}, clip=True)
-        .encode(x="x:Q", y="y:Q", tooltip=tips(x="nominal", y="observed")),
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), tooltip=tips(x="nominal", y="observed")),
     ]
     keys = (
         Key("line", BLUE, f"observed on {found.rows} rows"),
@@ -93,10 +93,10 @@ def residuals(study: Study) -> list[Figure]:
         points(judged.forecast.mean[some], residual[some], "dot", BLUE, ("predicted", "standardized residual")).encode(
             x=span
         ),
-        rules.encode(x=alt.value(0), x2=alt.value("width"), y="y:Q"),
+        rules.encode(x=alt.value(0), x2=alt.value("width"), y=alt.Y("y:Q")),
         alt.Chart(records(y=[0.0]))
         .mark_rule(color=INK, clip=True)
-        .encode(x=alt.value(0), x2=alt.value("width"), y="y:Q"),
+        .encode(x=alt.value(0), x2=alt.value("width"), y=alt.Y("y:Q")),
     ]
     against = layered(
         layers, f"predicted {study.target}", judged.residual, "standardized residuals against predictions"
@@ -120,14 +120,14 @@ def _quantiles(residual: np.ndarray, rows: str) -> Figure:
     k = kept + 1
     x, y = norm.ppf((k - 0.5) / n), np.sort(residual)[kept]
     low, high = (norm.ppf(beta.ppf(tail, k, n + 1 - k)) for tail in TAILS)
-    base = alt.Chart(records(x=x, y=y, low=low, high=high)).encode(x="x:Q")
+    base = alt.Chart(records(x=x, y=y, low=low, high=high)).encode(x=alt.X("x:Q"))
     layers = [
-        base.mark_area(color=BAND_OF_CHANCE, clip=True).encode(y="low:Q", y2="high:Q"),
+        base.mark_area(color=BAND_OF_CHANCE, clip=True).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         alt.Chart(records(x=x[[0, -1]], y=x[[0, -1]]))
         .mark_line(color=INK, strokeWidth=1, clip=True)
-        .encode(x="x:Q", y="y:Q"),
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
         base.mark_circle(color=BLUE, size=20, opacity=0.9, clip=True).encode(
-            y="y:Q", tooltip=tips(x="normal", y="residual")
+            y=alt.Y("y:Q"), tooltip=tips(x="normal", y="residual")
         ),
     ]
     chart = layered(layers, "quantile of N(0, 1)", "standardized residual", "normal quantiles of residuals")

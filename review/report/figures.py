@@ -36,7 +36,7 @@ def posterior(study: Study) -> list[Figure]:
     layers, keys = _bands(study, curve, label)
     if truth := values.truth(study, LINE_POINTS):
         line = alt.Chart(records(x=truth[0], f=truth[1])).mark_line(color=VERMILLION, strokeDash=[6, 4], clip=True)
-        layers.append(line.encode(x="x:Q", y="f:Q"))
+        layers.append(line.encode(x=alt.X("x:Q"), y=alt.Y("f:Q")))
         keys.append(Key("dashed", VERMILLION, "true function"))
     for name, seen, look, color in (
         ("training data", study.train, "dot", INK),
@@ -74,10 +74,14 @@ def surface(study: Study) -> list[Figure]:
         colour = colour.title(f"{study.target}: {name}").legend(direction="horizontal")
         axes = (alt.X("x:Q").scale(zero=False, nice=False), alt.Y("z:Q").scale(zero=False, nice=False))
         tooltip = tips(v=f"{study.target}: {name}")
-        mapped = alt.Chart(data).mark_rect(clip=True).encode(*axes, x2="x2", y2="z2", color=colour, tooltip=tooltip)
+        mapped = (
+            alt.Chart(data)
+            .mark_rect(clip=True)
+            .encode(*axes, x2=alt.X2("x2"), y2=alt.Y2("z2"), color=colour, tooltip=tooltip)
+        )
         dots = alt.Chart(records(x=train.x[some, 0], z=train.x[some, 1]))
         dots = dots.mark_circle(size=18, color="white", stroke="black", strokeWidth=0.7, opacity=1, clip=True)
-        layers = [mapped, dots.encode(x="x:Q", y="z:Q")]
+        layers = [mapped, dots.encode(x=alt.X("x:Q"), y=alt.Y("z:Q"))]
         chart = layered(layers, train.columns[0], train.columns[1], f"map of {study.target}: {name}")
         keys = (Key("ring", QUIET, f"training data{drawn(some, train.n)}"),)
         made.append(Figure(f"map-{name.replace(' ', '-')}", name.capitalize(), chart, ("surface",), keys))
@@ -115,8 +119,8 @@ def components(study: Study) -> list[Figure]:
             x = x if span is None else x.scale(domain=list(span), nice=False)
             base, more = alt.Chart(data).encode(x=x), list(keys)
             layers = [
-                base.mark_area(color=BAND_OF_F, clip=True).encode(y="low:Q", y2="high:Q"),
-                base.mark_line(color=BLUE, strokeWidth=1.4, clip=True).encode(y="mean:Q"),
+                base.mark_area(color=BAND_OF_F, clip=True).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+                base.mark_line(color=BLUE, strokeWidth=1.4, clip=True).encode(y=alt.Y("mean:Q")),
             ]
             layers += [] if span else _end(study, more)
             said = f"{title.lower()} over {label}"
@@ -132,7 +136,7 @@ def _end(study: Study, keys: list[Key]) -> list[Any]:
         return []
     keys.append(Key("dashed", INK, "end of training data: forecast from here"))
     rule = alt.Chart(records(x=[end])).mark_rule(color=INK, strokeDash=[2, 3], clip=True)
-    return [rule.encode(x="x:Q", y=alt.value(0), y2=alt.value("height"))]
+    return [rule.encode(x=alt.X("x:Q"), y=alt.value(0), y2=alt.value("height"))]
 
 
 def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]]:
@@ -154,7 +158,7 @@ def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]
     }
     nearest = alt.selection_point(nearest=True, on="pointerover", fields=["x"], empty=False)
     tooltip = base.mark_circle(color=BLUE, size=60, clip=True).encode(
-        y="mean:Q", tooltip=tips(**titles), opacity=alt.when(nearest).then(alt.value(1)).otherwise(alt.value(0))
+        y=alt.Y("mean:Q"), tooltip=tips(**titles), opacity=alt.when(nearest).then(alt.value(1)).otherwise(alt.value(0))
     )
     band_of_y, band_of_f, mean = (
         (
@@ -170,9 +174,9 @@ def _bands(study: Study, curve: Curve, label: str) -> tuple[list[Any], list[Key]
         )
     )
     layers = [
-        band_of_y.encode(y=alt.Y("y_low:Q").scale(zero=False), y2="y_high:Q"),
-        band_of_f.encode(y="f_low:Q", y2="f_high:Q"),
-        mean.encode(y="mean:Q"),
+        band_of_y.encode(y=alt.Y("y_low:Q").scale(zero=False), y2=alt.Y2("y_high:Q")),
+        band_of_f.encode(y=alt.Y("f_low:Q"), y2=alt.Y2("f_high:Q")),
+        mean.encode(y=alt.Y("mean:Q")),
         tooltip.add_params(nearest),
     ]
     band = f"{study.percent} band of"
