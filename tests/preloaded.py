@@ -235,4 +235,5 @@ if __name__ == "__main__":
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False  # what imports have registered; undoing it would be most of a fork's end
     gc.freeze()  # what is imported is in use for ever: no fork need look through it
+    gc.set_threshold(100_000, 50, 50)  # commands end soon: looking for garbage is a tenth of their time
     _serve(socket.socket(fileno=int(sys.argv[1])))

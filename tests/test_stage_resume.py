@@ -37,7 +37,7 @@ def train(project: Project, kill: int | None = None) -> None:
 @pytest.mark.slow
 def test_training_killed_at_random_steps_ends_with_the_bytes_of_one_never_stopped(project, tmp_path):
     project.edit("sine.data.n", 600)
-    project.edit("sine.inference", {"kind": "svgp", "inducing": 20, "batch_size": 40, "epochs": 100})
+    project.edit("sine.inference", {"kind": "svgp", "inducing": 20, "batch_size": 40, "epochs": 60})
     project.within("stages.synthesize", "sine")
     other = project.copy(tmp_path / "other")
     project.stage("train", "sine")

@@ -47,6 +47,12 @@ def path(tmp_path):
     return _write(tmp_path / "rows.parquet", {"a": x[:, 0], "unused": ["text"] * N, "b": x[:, 1], "target": y})
 
 
+@pytest.fixture
+def quick_start(monkeypatch):
+    """Have the start of hyperparameters looked for on few rows: most of a small fit's time."""
+    monkeypatch.setattr("gp.inference.inducing.svgp.START_ROWS", 200)
+
+
 def test_one_pass_finds_the_tables_means_and_sds_and_a_sample(path):
     x, y = _rows()
     wanted = draw(N, 50, np.random.default_rng(0))
@@ -64,6 +70,7 @@ def test_a_constant_column_keeps_its_scale(tmp_path):
     assert statistics.x.tolist() == [[pytest.approx(0.1)], [1.0]]
 
 
+@pytest.mark.usefixtures("quick_start")
 @pytest.mark.parametrize("pool", [150, 10**6])
 def test_rows_from_a_file_and_from_memory_in_the_same_order_give_the_same_bytes(path, pool, monkeypatch):
     monkeypatch.setattr("gp.inference.inducing.rows.POOL", pool)
@@ -102,6 +109,7 @@ def test_a_streamed_fit_is_as_good_as_one_in_memory_and_its_file_has_few_rows(pa
     assert np.std((left_out["y"] - left_out["mean"]) / left_out["sd_y"]) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.usefixtures("quick_start")
 def test_known_noise_is_a_column_of_its_own(tmp_path):
     x, y = _rows()
     sd = np.linspace(0.1, 0.5, N)
@@ -113,6 +121,7 @@ def test_known_noise_is_a_column_of_its_own(tmp_path):
     assert fitted.predict(x[:5]).sd_y == pytest.approx([0.32] * 5, abs=0.05)
 
 
+@pytest.mark.usefixtures("quick_start")
 def test_no_more_than_a_few_row_groups_are_held_at_a_time(path, monkeypatch):
     monkeypatch.setattr("gp.inference.inducing.rows.POOL", 500)
     joined, pooled = [], gp.inference.inducing.rows._joined
@@ -184,6 +193,7 @@ def test_what_is_no_parquet_file_is_refused(tmp_path):
         fit_parquet(tmp_path / "rows.parquet", x=["a"], y="y")
 
 
+@pytest.mark.usefixtures("quick_start")
 def test_training_on_a_file_goes_on_from_its_checkpoint(path, tmp_path, monkeypatch):
     arguments = {"x": ["a", "b"], "y": "target", "model": MODEL, "inference": QUICK | {"epochs": 5}}
     never_stopped = fit_parquet(path, **arguments)
