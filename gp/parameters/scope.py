@@ -149,7 +149,7 @@ class Scope:
     ) -> None:
         """Declare a hyperparameter that `tensor` holds; `default` and `bounds` are in internal units.
 
-        From then on `tensor` holds its start.
+        From then on `tensor` holds its start: what is written, or the `default`, which may be a function that finds it.
 
         If its lower bound is not negative, it is positive, and `tensor` holds its log.  `labels` names its numbers if
         it is a list.  When the covariance is scaled by c, it is scaled by c^`amplitude`.  With `bounds.hard`, Adam
@@ -174,7 +174,10 @@ class Scope:
         if written.upper is not None:
             high = internal(written.upper)
             low = np.minimum(low, high)
-        start = internal(given) if given is not None else _between(full(default), low, high)
+        if given is not None:
+            start = internal(given)
+        else:
+            start = _between(full(default() if callable(default) else default), low, high)
         if not (np.isfinite(start).all() and np.isfinite(full(units.unit)).all() and np.all(units.unit)):
             why = f"no number of float64 in units of the data: y's sd is {self.y_scale * self.y_spread:.3g}"
             inputs = ", ".join(f"{size:.3g}" for size in self.x_scale * spread(self.x))

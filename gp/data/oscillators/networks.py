@@ -114,9 +114,11 @@ class Network(PhaseModel):
 
     def _drift(self, phase: np.ndarray) -> np.ndarray:
         omega, (receivers, senders), waves = self._drawn
+        first, second, third = waves.T[:, :, None]
         turn = np.exp(1j * phase)
         ahead = turn[senders] * turn[receivers].conj()
-        felt = ahead * (waves[:, [0]] + ahead * (waves[:, [1]] + ahead * waves[:, [2]]))
-        slope = np.repeat(omega[:, None], phase.shape[1], axis=1)
+        felt = ahead * (first + ahead * (second + ahead * third))
+        slope = np.empty_like(phase)
+        slope[:] = omega[:, None]
         np.add.at(slope, receivers, felt.real)
         return slope

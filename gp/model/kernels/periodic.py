@@ -190,12 +190,16 @@ def _declare_period(
     spec: Periodic | Cosine, scope: Scope, path: str, active: list[int], kernel: kernels.Kernel, *, per_column: bool
 ) -> None:
     extent = float(np.ptp(scope.x[:, active], axis=0).max()) or 1.0
-    strongest = np.array([_period(scope, [j]) for j in active] if per_column else _period(scope, active))
+
+    def strongest() -> np.ndarray:
+        found = np.array([_period(scope, [j]) for j in active] if per_column else _period(scope, active))
+        return np.minimum(found, 0.95 * extent)
+
     scope.declare(
         f"{path}.period_length",
         spec.period_length,
         kernel.raw_period_length,
-        default=np.minimum(strongest, 0.95 * extent),
+        default=strongest,  # a periodogram takes longer than all else here, and is not needed where a period is given
         # The longest period is the range of the data: the data cannot determine a longer one.
         bounds=Bounds(1e-4 * extent, extent, hard=True),
         units=Units(scope.x_unit(active, per_column=per_column)),
