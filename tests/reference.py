@@ -56,7 +56,10 @@ class Reference:
 
     @cached_property
     def _covariance(self) -> np.ndarray:
-        return matrix(self.kernel, self.x, self.x, self.columns) + self.noise_sd**2 * np.eye(len(self.x))
+        rows = self.x.tolist()
+        half = [[value(self.kernel, a, b, self.columns) for b in rows[: i + 1]] for i, a in enumerate(rows)]
+        lower = np.array([row + [0.0] * (len(rows) - len(row)) for row in half])
+        return lower + np.tril(lower, -1).T + self.noise_sd**2 * np.eye(len(rows))  # k(a, b) = k(b, a)
 
 
 def matrix(kernel: Mapping[str, Any], x1: np.ndarray, x2: np.ndarray, columns: Sequence[str]) -> np.ndarray:
