@@ -9,6 +9,7 @@ evaluation.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -51,6 +52,12 @@ class Jumps:
         """Return the picture of such `points` (m, k) and `roots` (m, k, k), triangular ones."""
         return cls(points, roots, np.linalg.inv(roots), np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1))
 
+    @cached_property
+    def _whitening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all `inverses` as one matrix (k, m · k), and what each makes of its own point, (m, k)."""
+        side_by_side = self.inverses.transpose(2, 0, 1).reshape(self.points.shape[1], -1)
+        return side_by_side, np.einsum("mij,mj->mi", self.inverses, self.points)
+
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return a proposal (k,)."""
         which, k = int(rng.integers(len(self.points))), self.points.shape[1]
@@ -63,7 +70,8 @@ class Jumps:
 
     def log_densities(self, positions: np.ndarray) -> np.ndarray:
         """Return it (n,) at positions (n, k)."""
-        z = np.tensordot(positions, self.inverses, axes=(1, 2)) - np.einsum("mij,mj->mi", self.inverses, self.points)
+        inverses, centres = self._whitening
+        z = (positions @ inverses).reshape(len(positions), *centres.shape) - centres
         squares = (z**2).sum(axis=2)
         logs = -0.5 * (FREEDOM + positions.shape[1]) * np.log1p(squares / FREEDOM) - self.log_volumes
         return np.asarray(np.logaddexp.reduce(logs, axis=1)) - math.log(len(self.points))
