@@ -239,7 +239,7 @@ def test_weakly_coupled_neurons_move_as_the_theory_says():
     gained = []
     for strength in (1e-9, 0.01):
         system = parse(System, {"kind": "neurons", "strength": strength}, "system")
-        phases = system.phases(np.random.default_rng(0), 6, 5000, 20, 0.01, 0.0)
+        phases = system.phases(np.random.default_rng(0), 6, 4000, 16, 0.0125, 0.0)
         gained.append((phases[-1] - phases[0]) / 50)
     expected = np.zeros((7, 6))
     for i, j in system.present.T:
