@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal
@@ -71,6 +72,45 @@ def test_the_evidence_of_a_term_is_the_integral_over_its_size(method, mean, wide
     total, _ = quad(integrand, centre - 12, centre + 12, limit=200)
     expected = math.log(total / (WIDTH * math.sqrt(TURN)))
     assert evidence(built(mean), method)["two"] == pytest.approx(expected, abs=0.06)  # it is rounded to a tenth
+
+
+def _of_three(seed):
+    """Return monthly rows of a trend and a season, and three terms of which any two can do much of the third's work."""
+    rng = np.random.default_rng(seed)
+    x = np.arange(60) / 12
+    terms = {
+        "trend": {"kind": "rbf", "lengthscale": 8.0},
+        "season": {"kind": "periodic", "period_length": {"fixed": 1.0}},
+        "short": {"kind": "rbf", "lengthscale": 0.2},
+    }
+    return x, 2 * np.sin(TURN * x) * (1 + 0.1 * x) + 0.3 * x + 0.3 * rng.normal(size=60), terms, "auto"
+
+
+def _of_angles(seed, n, apart):
+    """Return n rows of three angles, of which two go together, and a term of each."""
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(0, TURN, n)
+    x = np.column_stack([a, (a + apart * rng.normal(size=n)) % TURN, rng.uniform(0, TURN, n)])
+    terms = {name: {"kind": "periodic", "columns": [name], "period_length": {"fixed": TURN}} for name in "abc"}
+    return pd.DataFrame(x, columns=list("abc")), np.sin(a) + 0.3 * rng.normal(size=n), terms, "harmonic"
+
+
+MADE = [_of_three(0), _of_three(3), _of_three(6), _of_angles(0, 400, 0.3), _of_angles(1, 3000, 0.15)]
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_a_term_has_no_more_evidence_than_the_likelihood_gains_by_it(made):
+    """Integrals over hyperparameters take off; and without the term, others do as much of its work as they can."""
+    x, y, terms, kind = made
+
+    def fit(these):
+        model = {"mean": {"kind": "zero"}, "kernel": {"kind": "sum", "terms": these}}
+        return gp.fit(x, y, model=model, inference={"kind": kind})
+
+    fitted = fit(terms)
+    for name, nats in evidence(fitted.gp, fitted.inference).items():
+        without = fit({other: written for other, written in terms.items() if other != name})
+        assert nats < fitted.log_marginal_likelihood - without.log_marginal_likelihood + 0.1
 
 
 @pytest.mark.parametrize("method", [Markov(), Vecchia(), Harmonic(harmonics=20)])

@@ -4,7 +4,8 @@ With the term, the likelihood is integrated over its hyperparameters.  Its size 
 the log of its variance about its mean over the training rows; p(a) is the user's prior of its outputscale, or else
 N(log(v/m), WIDTH²) of y's variance v and m terms.  Lengthscales and the like each take off −log ∫ p(y | φ, …) p(φ) dφ /
 p(y | φ̂, …), one after the other, with the user's prior or the weak one (gp.fitted.priors).  Without the term, the other
-hyperparameters are at their new optimum; with it at that or at the one with all terms, whichever gives more.  Mean
+hyperparameters are at their best, looked for from several starts, as another term may take its place; with it at that
+or at the optimum with all terms, whichever gives more.  Mean
 coefficients are integrated out on both sides: `vecchia`, which cannot, gives way to exact inference, as rows are few.
 At their maximum alone, the likelihood with a term is never below that without it, as a term can vanish; what integrals
 take off is Occam's factor (MacKay 2003, sec. 28.1).
@@ -23,7 +24,8 @@ from ..matrices.tiles import matrix
 from ..model.model import GaussianProcess
 from ..parameters.vector import Parameter
 from ..training import Problem
-from ..training.newton import climb, measure_curvature, refine
+from ..training.newton import Optimum, climb, measure_curvature, refine
+from ..training.starts import Screening
 from .laplace import Part
 from .priors import WIDTH
 
@@ -34,6 +36,7 @@ SURE = 10.0  # nats above what there is without a term, from where on nothing el
 NARROW = 0.05  # of an interval, which is not halved: two nodes may be all but one
 NOTHING = 30.0  # nats below the largest
 NOWHERE = -1e10  # nats, where there is no likelihood
+STARTS = 3  # from which the model without a term is climbed, beside the optimum with it
 SOME = 300  # rows over which a term's variance is taken
 CONSTANT = 1e-10  # share of a term's variance about its mean, below which it is a constant
 PLACES = 1  # decimal places: machines agree on these
@@ -66,6 +69,8 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
             rest = method.without(gp, name)
             held = _with(gp, rest, method, name)
             parameters.set(best)
+            if rest.parameters.free:
+                rest.parameters.set(_searched(rest, method))
             without = optimum(rest, method)
             if held < without + SURE:  # the others where they are best without the term may give more
                 held = max(held, _with(gp, rest, method, name))
@@ -91,6 +96,21 @@ def optimum(gp: GaussianProcess, method: Method) -> float:
     end = refine(part, end.vector, end.curvature, bounds)
     problem(part.whole(end.vector))
     return end.value
+
+
+def _searched(gp: GaussianProcess, method: Method) -> np.ndarray:
+    """Return the best raw vector that climbs come to: from where the model is, its start and the best of many points."""
+    problem, ends = Problem(gp, method, profiled=True), list[Optimum]()
+    others = Screening(problem).starts(STARTS) if method.is_dense else [problem.parameters.start]
+    for start in [gp.parameters.vector, *others]:
+        try:
+            curvature = None if problem.is_informed else measure_curvature(problem, start, central=False)
+            ends.append(climb(problem, start, curvature, problem.parameters.bounds, tolerance=TOLERANCE, known=ends))
+        except NotPositiveDefinite:
+            continue
+    if not ends:
+        return problem.parameters.start
+    return problem.maximise_profiled(max(ends, key=lambda end: end.value).vector)
 
 
 class _OfSearch(Part):
