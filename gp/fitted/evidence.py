@@ -99,7 +99,7 @@ def optimum(gp: GaussianProcess, method: Method) -> float:
 
 
 def _searched(gp: GaussianProcess, method: Method) -> np.ndarray:
-    """Return the best raw vector that climbs come to: from where the model is, its start and the best of many points."""
+    """Return the best raw vector that climbs come to: the model, its start, the best of many points."""
     problem, ends = Problem(gp, method, profiled=True), list[Optimum]()
     others = Screening(problem).starts(STARTS) if method.is_dense else [problem.parameters.start]
     for start in [gp.parameters.vector, *others]:
