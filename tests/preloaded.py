@@ -11,6 +11,7 @@ import gc
 import importlib
 import marshal
 import os
+import re
 import runpy
 import selectors
 import shutil
@@ -22,10 +23,13 @@ import threading
 import traceback
 import warnings
 import weakref
+from collections import OrderedDict
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TextIO
+
+import yaml
 
 PACKAGES = (
     *("dvc.cli", "dvc.repo.reproduce", "dvc.repo.experiments", "dvc.stage.cache", "dvc.utils.strictyaml", "dvc.render"),
@@ -44,6 +48,9 @@ PACKAGES = (
 )
 ADDRESS = "PRELOADED"  # environment variable: where the process listens; without it, commands run as ever
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # as stages set them
+CORE = "tag:yaml.org,2002:"
+# What LibYAML writes unlike ruamel.yaml, or may: quotes, ends of lines, long lines, nothing, infinity.
+UNLIKE = re.compile(r"''|\"|\n\n|.{80}|null|\b(?:inf|nan)\b")
 SPACES = ("user", "net")  # namespaces in which a command runs, as who asks for it does (`unshare --net`)
 # -I and -S: an interpreter that imports nothing it need not (socket, json) starts in a hundredth of a second.
 CLIENT = """\
@@ -211,18 +218,38 @@ def _run(real: str, given: list[str], environment: dict[str, str], folder: str) 
     return 0
 
 
-def read_dvc_lock_plainly() -> None:
-    """Have DVC parse dvc.lock by its quick parser before it adds a stage, in place of the one that keeps comments.
+def handle_dvc_lock_plainly() -> None:
+    """Have DVC read and write dvc.lock for each stage by quick parsers, in place of those that keep comments.
 
-    That one takes longer than most stages, for each of them; dvc.lock has no comments, and gets the same bytes.
+    Those take longer than most stages, for each of them; dvc.lock has no comments, and gets the same bytes.
     """
-    dvc = importlib.import_module("dvc.utils.serialize._yaml")
-    for_update = dvc.parse_yaml_for_update
+    dvc, resolver = map(importlib.import_module, ("dvc.utils.serialize._yaml", "ruamel.yaml.resolver"))
+    for_update, dump_own = dvc.parse_yaml_for_update, dvc._dump
+
+    class Dumper(yaml.CSafeDumper):
+        """LibYAML with the plain scalars of YAML 1.2, as DVC writes them."""
+
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    for versions, tag, pattern, first in resolver.implicit_resolvers:
+        if (1, 2) in versions:
+            Dumper.add_implicit_resolver(tag, pattern, first)
+    Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar(f"{CORE}float", repr(value)))
+    Dumper.add_representer(OrderedDict, lambda dumper, value: dumper.represent_dict(value.items()))
 
     def parse(text: str, path: str) -> Any:
         return (dvc.parse_yaml if Path(path).name == "dvc.lock" else for_update)(text, path)
 
-    dvc.parse_yaml_for_update = parse
+    def dump(data: Any, stream: TextIO) -> None:
+        text = None
+        with suppress(yaml.YAMLError):  # what was parsed with its comments
+            text = yaml.dump(data, None, Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
+        if text is None or UNLIKE.search(text):
+            dump_own(data, stream)
+        else:
+            stream.write(text)
+
+    dvc.parse_yaml_for_update, dvc._dump = parse, dump
 
 
 if __name__ == "__main__":
@@ -230,7 +257,7 @@ if __name__ == "__main__":
     with warnings.catch_warnings(action="ignore"):
         for package in PACKAGES:
             importlib.import_module(package)
-    read_dvc_lock_plainly()
+    handle_dvc_lock_plainly()
     importlib.import_module("pydantic").create_model("First", x=(int, 0))  # the first looks for plugins, on all of disk
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False  # what imports have registered; undoing it would be most of a fork's end

@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from functools import cache
 
 import pytest
 from conftest import ROOT, STAGES, make_project
 from dvc.utils.serialize import _yaml
-from preloaded import read_dvc_lock_plainly
+from preloaded import handle_dvc_lock_plainly
 from ruamel.yaml import YAML
 
 from gp.yaml import read_yaml
@@ -195,12 +196,45 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
         assert named - optional.get(stage, set()) == written
 
 
+TEXTS = [
+    *(
+        "yes",
+        "null",
+        "",
+        "1e3",
+        "123e4567",
+        "0o7",
+        "012",
+        "2024-01-01",
+        "a: b",
+        "a #b",
+        "'q'",
+        '"d"',
+        "- x",
+        "é",
+        "a\nb",
+    ),
+    *(None, True, 1e300, float("inf"), [], {}, "x" * 100, "word " * 40, "sin(2*pi*x)", "{a}", "*x", "!z", "=", "2.4.6"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_dvc_writes_any_text_as_it_does_in_processes_of_its_own(monkeypatch, text):
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", _yaml.parse_yaml_for_update)
+    monkeypatch.setattr(_yaml, "_dump", _yaml._dump)
+    data = {"params": {"a": [text, {"b": text}], str(text): text}, "more": OrderedDict(c={"d": text})}
+    written = _yaml.dumps_yaml(data)
+    handle_dvc_lock_plainly()
+    assert _yaml.dumps_yaml(data) == written
+
+
 @pytest.mark.slow
 def test_dvc_writes_its_lock_file_as_it_does_in_processes_of_its_own(finished, tmp_path, monkeypatch):
-    """That commands of tests read dvc.lock by another parser of DVC's (preloaded.py) shows in no byte."""
+    """That commands of tests read and write dvc.lock by other means (preloaded.py) shows in no byte."""
     monkeypatch.setattr(_yaml, "parse_yaml_for_update", _yaml.parse_yaml_for_update)
+    monkeypatch.setattr(_yaml, "_dump", _yaml._dump)
     lock, written = tmp_path / "dvc.lock", []
-    for prepare in (lambda: None, read_dvc_lock_plainly):
+    for prepare in (lambda: None, handle_dvc_lock_plainly):
         prepare()
         shutil.copy(finished.path / "dvc.lock", lock)
         with _yaml.modify_yaml(str(lock)):
