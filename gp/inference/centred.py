@@ -5,6 +5,8 @@ as what is unknown of its constant, however well its shape is known.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -44,18 +46,40 @@ def centred(
         gp, n = known.gp, min(len(known.gp.x), AVERAGED)
         is_all = known.z is gp.x and n == len(gp.x)  # then k(x, Z) gives its average too
         rows = gp.x if is_all else gp.x[np.linspace(0, len(gp.x) - 1, n).round().astype(int)]
+        averages = _AVERAGES.setdefault(conditioned, {})
         for name, (mean, variance) in terms.items():
             kernel = gp.terms[name]
-            average = _averages(kernel, known.z, rows)
-            by_sites = _solved(known, average)  # Cov(f(x), f̄) is the average of k(x, rows) less k(x, Z) of it
-            level = average @ (known.weights if isinstance(known, Sites) else known.alpha)
-            within = average.mean() if is_all else _averages(kernel, rows, rows).mean()
+            if name not in averages:
+                averages[name] = _Average.of(kernel, known, rows, is_all=is_all)
+            own = averages[name]
             shared = np.zeros(len(x)) if is_all else _averages(kernel, x, rows)
             for part, block in _blocks(kernel, x, known.z):
-                shared[part] += block @ (1 / n - by_sites if is_all else -by_sites)
-            common = within - average @ by_sites
-            found[name] = mean - level, np.maximum(variance - 2 * shared + common, 0.0)
+                shared[part] += block @ (1 / n - own.by_sites if is_all else -own.by_sites)
+            found[name] = mean - own.level, np.maximum(variance - 2 * shared + own.variance, 0.0)
     return found
+
+
+class _Average(NamedTuple):
+    """A term's average over the rows: its mean and variance, and what k(x, Z) is multiplied by.
+
+    Cov(f(x), f̄) is the average of k(x, rows) less k(x, Z) `by_sites`.
+    """
+
+    level: float
+    variance: float
+    by_sites: np.ndarray
+
+    @classmethod
+    def of(cls, kernel: Kernel, known: Sites | Solves, rows: torch.Tensor, *, is_all: bool) -> "_Average":
+        average = _averages(kernel, known.z, rows)
+        by_sites = _solved(known, average)
+        level = average @ (known.weights if isinstance(known, Sites) else known.alpha)
+        within = average.mean() if is_all else _averages(kernel, rows, rows).mean()
+        return cls(level, within - average @ by_sites, by_sites)
+
+
+# Of models that are kept, such as those at draws of the hyperparameters, averages are found at the first prediction.
+_AVERAGES: WeakKeyDictionary[Conditioned, dict[str, _Average]] = WeakKeyDictionary()
 
 
 def of_rows(conditioned: Conditioned, gp: GaussianProcess, rows: np.ndarray) -> Terms:
