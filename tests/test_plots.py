@@ -240,14 +240,14 @@ def test_a_matplotlibrc_in_the_working_directory_does_not_reach_a_figure(tmp_pat
         "from gp.plots import PLOTS, save; from gp.testing.figures import sine_study;"
         "save(PLOTS['posterior'](sine_study()), pathlib.Path.cwd(), 'figure')"
     )
-    images = []
-    for name, setting in (("plain", ""), ("odd", "font.size: 30\nsavefig.dpi: 31\naxes.facecolor: red\n")):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "matplotlibrc").write_text(setting)
-        run([sys.executable, "-c", draw, str(request.config.rootpath)], folder)
-        images.append([(folder / f"figure.{ending}").read_bytes() for ending in ("svg", "png")])
-    assert images[0] == images[1]
+    plain, odd = (tmp_path / name for name in ("plain", "odd"))
+    plain.mkdir()
+    odd.mkdir()
+    save(PLOTS["posterior"](sine_study()), plain, "figure")
+    (odd / "matplotlibrc").write_text("font.size: 30\nsavefig.dpi: 31\naxes.facecolor: red\n")
+    run([sys.executable, "-c", draw, str(request.config.rootpath)], odd)
+    for ending in ("svg", "png"):
+        assert (plain / f"figure.{ending}").read_bytes() == (odd / f"figure.{ending}").read_bytes()
 
 
 def test_scores_and_figures_import_neither_torch_nor_pyplot(request):
