@@ -356,7 +356,11 @@ def test_one_angle_keeps_its_constant():
 
 
 def test_a_figure_is_drawn_once_for_each_of_its_files_and_not_for_its_layout(tmp_path, monkeypatch):
-    drawn, draw = [], Figure.draw
+    figure, drawn, draw, laid = PLOTS["data"](sine_study()), [], Figure.draw, []
+    engine = figure.get_layout_engine()
+    execute = engine.execute
     monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(renderer), draw(self, renderer)))
-    save(PLOTS["data"](sine_study()), tmp_path, "data")
+    monkeypatch.setattr(engine, "execute", lambda self: (laid.append(self), execute(self)))
+    save(figure, tmp_path, "data")
+    assert laid == [figure]
     assert len(drawn) == len(list(tmp_path.iterdir())) == 2
