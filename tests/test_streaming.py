@@ -149,7 +149,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     peaks, rng = [], np.random.default_rng(0)
-    for groups in (10, 100):
+    for groups in (30, 100):  # fewer than some 20 are all held at a time
         path = tmp_path / f"{groups}.parquet"
         part = {name: rng.normal(size=10_000) for name in "abc"}
         table = pa.table(part | {"y": np.sin(part["a"]) + 0.1 * rng.normal(size=10_000)})
@@ -158,7 +158,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_rows(tmp_path):
                 writer.write_table(table)
         done = subprocess.run([sys.executable, "-c", FIT, path], cwd=ROOT, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
-    # Of the larger table the rows alone are 32 MB.
+    # Of the larger table the rows alone are 32 MB, 22 more than of the smaller.
     assert peaks[1] - peaks[0] < 15_000
 
 
