@@ -464,3 +464,22 @@ def test_an_interval_ends_where_the_others_at_their_best_are_as_much_worse_as_st
     assert np.log(high / fitted.hyperparameters["kernel.lengthscale"]) > 1.2 * np.log(
         fitted.hyperparameters["kernel.lengthscale"] / low
     )  # long lengthscales are less unlikely than short ones
+
+
+@pytest.mark.parametrize(("seed", "n"), [(9, 40), (0, 30), (7, 30), (8, 40)])
+def test_an_interval_goes_on_where_what_is_unknown_at_the_optimum_takes_another_value(seed, n):
+    """The optimum is on the plateau of large α; short lengthscales are likely with a small one."""
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.uniform(0, 10, n))
+    y = np.sin(2 * x) + 0.3 * x + 0.3 * rng.normal(size=n)
+
+    def fit(**lengthscale):
+        kernel = {"kind": "rational_quadratic", **lengthscale}
+        return gp.fit(x, y, model={"mean": {"kind": "zero"}, "kernel": kernel})
+
+    fitted = fit()
+    low, high = fitted.certificate.intervals["kernel.lengthscale"]
+    cut = 0.5 * stats.t(n).ppf(0.975) ** 2
+    for end in (low, high):
+        others = fit(lengthscale={"fixed": end}).log_marginal_likelihood
+        assert fitted.log_marginal_likelihood - others == pytest.approx(cut, rel=0.1)
