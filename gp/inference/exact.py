@@ -20,6 +20,7 @@ from .profile import Profile, profile_of
 from .solved import Solved, solve, solve_flat
 
 MATRICES = 1.2  # the peak memory of an evaluation, in n×n matrices
+BY_ROW = 8.0  # the same where noise learns something for each row: Newton steps need second derivatives by all of them
 INSTEAD = "write inference: {kind: auto}, which takes an approximation (its gap to exact stands among the metrics)"
 MOST = 20_000  # rows that hyperparameters are learnt on unasked: an evaluation then takes a minute or two of a core
 ON_SOME = "write inference: {kind: exact, rows: 4000}, to learn on as many (all rows predict), or {kind: auto}"
@@ -54,19 +55,10 @@ class Exact(Method):
 
     def check(self, n: int) -> None:
         """Raise InputError where n rows need more memory than this machine has."""
-        needed, available = MATRICES * 8 * n**2, available_memory()
-        if needed > available:
-            raise InputError(
-                Fault(
-                    "",
-                    f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory, and this machine has "
-                    f"{available / 2**30:.1f} GiB",
-                    INSTEAD,
-                )
-            )
+        _refuse_memory(n, MATRICES, INSTEAD)
 
     def check_model(self, gp: GaussianProcess) -> None:
-        """Raise InputError where some of the rows cannot stand for all."""
+        """Raise InputError where some of the rows cannot stand for all, or noise of each row needs too much memory."""
         if gp.noise.by_row and self._chosen(gp) is not None:
             raise InputError(
                 Fault(
@@ -75,6 +67,8 @@ class Exact(Method):
                     "remove inference.rows, or take noise of kind gaussian or known",
                 )
             )
+        if gp.noise.by_row:
+            _refuse_memory(gp.distinct.n, BY_ROW, CHANGING)
 
     def learnt_on(self, gp: GaussianProcess) -> GaussianProcess:
         """Return the model over the rows that hyperparameters are learnt on."""
@@ -215,3 +209,11 @@ def _profiled(solved: Solved, profile: Profile) -> _Profiled:
     scatter = None if solved.scatter is None else solved.scatter / root**2
     scaled = replace(solved, log_determinant=volume, residual=residual / root, alpha=alpha / root, scatter=scatter)
     return _Profiled(scaled, vector + shift * profile.amplitude, stopped)
+
+
+def _refuse_memory(n: int, matrices: float, fix: str) -> None:
+    """Raise InputError where that many n×n matrices are more than this machine's memory."""
+    needed, available = matrices * 8 * n**2, available_memory()
+    if needed > available:
+        why = f"exact inference over n={n} rows needs {needed / 2**30:.1f} GiB of memory"
+        raise InputError(Fault("", f"{why}, and this machine has {available / 2**30:.1f} GiB", fix))

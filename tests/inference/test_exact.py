@@ -191,6 +191,15 @@ def test_more_rows_than_memory_holds_are_refused_with_the_bytes_and_the_fix():
     Exact().check(1000)
 
 
+@pytest.mark.parametrize("kind", ["heteroscedastic", "student_t"])
+def test_noise_of_each_row_needs_more_memory_and_more_than_there_is_is_refused(kind, monkeypatch):
+    x = np.arange(300.0)
+    monkeypatch.setattr("gp.inference.exact.available_memory", lambda: 4 * 8 * 300**2)
+    assert gp.fit(x, np.sin(x), model={"kernel": {"kind": "rbf"}}, train={"restarts": 0}, inference={"kind": "exact"})
+    with pytest.raises(InputError, match=r"n=300 rows needs 0\.0 GiB of memory.*: write noise of kind gaussian; or"):
+        gp.fit(x, np.sin(x), model={"noise": {"kind": kind}}, inference={"kind": "exact"})
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
