@@ -14,6 +14,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import gp
 from benchmarks.evaluation import KERNELS, measure
 from gp import parallel
 from gp.dataset import Dataset
