@@ -187,6 +187,29 @@ def test_rows_too_near_for_their_noise_have_no_factor(nu, sd):
         Markov().evaluate(_nearly_noiseless(nu, sd))
 
 
+@pytest.mark.parametrize("step", [0.1, 1.0])
+@pytest.mark.parametrize("nu", [1.5, 2.5])
+@pytest.mark.parametrize("sd", [1e-5, 1e-7, 1e-9, 1e-10, 1e-14, 1e-20])
+def test_lanes_that_rounding_parts_are_refused_or_say_what_dense_matrices_do(nu, step, sd):
+    x = step * np.arange(15.0)
+    data = gp.Dataset(x=x[:, None], y=np.sin(x), noise_sd=np.full(15, sd), columns=("t",))
+    model = parse(Model, {"kernel": _matern(nu), "noise": {"kind": "known"}}).build(data)
+    try:
+        value = Markov().evaluate(model)[0]
+    except NotPositiveDefinite:
+        assert sd < 1e-8
+    else:
+        assert value == pytest.approx(Exact().evaluate(model)[0], abs=0.05)
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 8, 11])
+def test_a_few_rows_on_a_line_are_fitted(n):
+    x = np.arange(float(n))
+    fitted = gp.fit(x, 2 * x + 1, model={"kernel": _matern(2.5)}, inference={"kind": "markov"})
+    assert fitted.predict([1.5]).f.mean == pytest.approx(4.0, abs=0.1)
+    assert not any("no likelihood" in alarm for alarm in fitted.certificate.alarms)
+
+
 @pytest.mark.parametrize(("nu", "sd", "nats"), [(0.5, 1e-20, 1e-8), (1.5, 1e-6, 1e-3), (2.5, 1e-6, 1e-3)])
 def test_rows_that_their_noise_or_a_rough_function_holds_apart_have_one(nu, sd, nats):
     model = _nearly_noiseless(nu, sd)

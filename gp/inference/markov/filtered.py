@@ -23,6 +23,7 @@ from .space import Space
 from .states import States
 
 EPS = np.finfo(float).eps
+APART = 0.05  # of the largest state, at most, between the end of a lane and where the next one begins
 COLUMNS = 16  # that are solved for at a time
 NUMBERS = 2**21  # of the states of inputs that are predicted at a time
 
@@ -76,10 +77,16 @@ class Filtered:
                 lanes = Lanes(space, rows)
             except np.linalg.LinAlgError:
                 raise without_factor(gp, matrix) from None
-            innovation, spread, kept = lanes.innovations()
+            innovation, spread, ends, kept = lanes.innovations()
+            # Lanes begin where products of many rows say, which lose their digits where noise is next to none.
+            begun = lanes.starts.mean
+            largest = np.abs(begun).max(axis=-1, keepdims=True)
+            apart = (np.abs(ends - begun[..., 1:]) / np.where(largest > 0, largest, 1.0)).max()
         # The variance that rows before leave unexplained, if less than some roundings of the function's, is one itself.
-        signal, roundings = (spread - rows.noise).max(), 10 * gp.n if profile and settle else 100
-        if not spread.min() > roundings * EPS * signal or not np.isfinite(innovation).all():
+        signal, least = (spread - rows.noise).max(), 10 * gp.n if profile and settle else 0.0
+        if all(parameter.tensor is not gp.noise.log_sd for parameter in gp.parameters.free):
+            least, apart = max(least, 100.0), apart / APART  # no search keeps away from noise that is next to none
+        if not (spread.min() > least * EPS * signal and apart < 1 and np.isfinite(innovation).all()):
             raise without_factor(gp, matrix)
         weights, vector = np.eye(len(innovation), 1), gp.parameters.vector
         shift, stopped = 0.0, None

@@ -195,16 +195,16 @@ class Lanes:
         m, q = self.space.size, self.q
         return slices(self.count, max(1, SHARE // (8 * self.length * (4 * m**2 + 2 * m * q))))
 
-    def innovations(self) -> tuple[np.ndarray, np.ndarray, Forward | None]:
-        """Return v (q, n) and S (n,) of all rows; and the forward pass, where it is small enough to be kept."""
-        m, q = self.space.size, self.q
-        whole = 8 * self.n * (2 * m**2 + m * q) <= KEPT
-        kept, found = None, []
+    def innovations(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Forward | None]:
+        """Return v (q, n), S (n,), the state's mean after each lane (m, q, k), and the forward pass, if it is kept."""
+        whole = 8 * self.n * (2 * self.space.size**2 + self.space.size * self.q) <= KEPT
+        kept, found, ends = None, [], []
         for part in [slice(0, self.count)] if whole else self.parts():
             kept = self.forward(part)
             found.append((kept.innovation, kept.spread))
+            ends.append(kept.mean[-1].copy())
         innovation, spread = (self.flat(np.concatenate(each, axis=-1)) for each in zip(*found, strict=True))
-        return innovation, spread, kept if whole else None
+        return innovation, spread, np.concatenate(ends, axis=-1), kept if whole else None
 
     def forward(self, lanes: slice) -> Forward:
         """Return the forward pass over some lanes."""
