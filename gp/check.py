@@ -71,11 +71,15 @@ class Judged:
 
     def other_noise(self, *likeliest: str) -> str:
         """Return the remedy where bands of one level of normal noise are too narrow or wide, kinds in order."""
-        kernel = ", kernel: {kind: matern}" if self.inference["kind"] == "markov" else ""  # it takes no other
-        kinds = {CHANGES: f"heteroscedastic{kernel}", OUTLIERS: "student_t"}
-        first, second = (f"{{kind: {kinds[why]}}}" for why in likeliest)
-        why, other = likeliest
-        return f"write `noise: {first}` below model if {why}, `{second}` if {other}{self.by_exact}"
+        is_markov = self.inference["kind"] == "markov"
+        kernel = ", kernel: {kind: matern}" if is_markov else ""  # it takes this one itself
+        kinds = {CHANGES: f"{{kind: heteroscedastic{kernel}}}", OUTLIERS: "{kind: student_t}"}
+        whens = {CHANGES: CHANGES, OUTLIERS: f"{OUTLIERS} (that one{self.by_exact})" if is_markov else OUTLIERS}
+        first, second = likeliest
+        both = "" if is_markov else self.by_exact
+        return (
+            f"write `noise: {kinds[first]}` below model if {whens[first]}, `{kinds[second]}` if {whens[second]}{both}"
+        )
 
     @property
     def by_auto(self) -> str:

@@ -191,6 +191,16 @@ def test_noise_that_learns_something_of_each_row_is_tried_on_some_where_rows_are
         assert any(said in sentence for sentence in sentences)
 
 
+def test_markov_is_left_for_outliers_alone():
+    (_, rows), _ = PROVOKED["too narrow"]
+    (sentence,) = check(replace(rows, inference={"kind": "markov"}))[1]
+    changing = "`noise: {kind: heteroscedastic, kernel: {kind: matern}}` below model if the noise changes, "
+    assert (
+        f"{changing}`{{kind: student_t}}` if a few rows are far (that one, with `inference: {{kind: exact}}`"
+        in sentence
+    )
+
+
 def test_the_lengthscale_of_a_periodic_kernel_has_no_unit_and_is_not_compared_with_gaps():
     known = {"kernel.cycle.lengthscale": 0.01, "kernel.cycle.period_length": 1.0, "kernel.a.lengthscale.time": 1.0}
     assert check(judged(T, SINE + 0.1 * Z, SINE, 0.1, hyperparameters=known))[1] == []

@@ -86,6 +86,14 @@ def _of_three(seed):
     return x, 2 * np.sin(TURN * x) * (1 + 0.1 * x) + 0.3 * x + 0.3 * rng.normal(size=60), terms, "auto"
 
 
+def _of_a_line():
+    """Return rows in which a line is next to nothing, and the model without it has several optima."""
+    rng = np.random.default_rng(3)
+    x = np.sort(rng.uniform(0, 10, 60))
+    terms = {"line": {"kind": "linear"}, "cycle": {"kind": "periodic"}, "rest": {"kind": "rbf", "lengthscale": 1.0}}
+    return x, np.sin(0.6 * x) + 0.5 * rng.normal(size=60), terms, "auto"
+
+
 def _of_angles(seed, n, apart):
     """Return n rows of three angles, of which two go together, and a term of each."""
     rng = np.random.default_rng(seed)
@@ -95,7 +103,7 @@ def _of_angles(seed, n, apart):
     return pd.DataFrame(x, columns=list("abc")), np.sin(a) + 0.3 * rng.normal(size=n), terms, "harmonic"
 
 
-MADE = [_of_three(0), _of_three(3), _of_three(6), _of_angles(0, 400, 0.3), _of_angles(1, 3000, 0.15)]
+MADE = [_of_a_line(), _of_three(0), _of_three(3), _of_three(6), _of_angles(0, 400, 0.3), _of_angles(1, 3000, 0.15)]
 
 
 @pytest.mark.parametrize("made", MADE)

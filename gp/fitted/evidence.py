@@ -36,7 +36,7 @@ SURE = 10.0  # nats above what there is without a term, from where on nothing el
 NARROW = 0.05  # of an interval, which is not halved: two nodes may be all but one
 NOTHING = 30.0  # nats below the largest
 NOWHERE = -1e10  # nats, where there is no likelihood
-STARTS = 3  # from which the model without a term is climbed, beside the optimum with it
+STARTS = 5  # from which the model without a term is climbed, beside the optimum with it
 SOME = 300  # rows over which a term's variance is taken
 CONSTANT = 1e-10  # share of a term's variance about its mean, below which it is a constant
 PLACES = 1  # decimal places: machines agree on these
@@ -69,9 +69,15 @@ def evidence(gp: GaussianProcess, method: Method) -> dict[str, float]:
             rest = method.without(gp, name)
             held = _with(gp, rest, method, name)
             parameters.set(best)
-            if rest.parameters.free:
-                rest.parameters.set(_searched(rest, method))
             without = optimum(rest, method)
+            if rest.parameters.free:
+                climbed = rest.parameters.vector
+                parameters.set(best)
+                rest.parameters.set(_searched(rest, method))
+                if (searched := optimum(rest, method)) > without:
+                    without = searched
+                else:
+                    rest.parameters.set(climbed)
             if held < without + SURE:  # the others where they are best without the term may give more
                 held = max(held, _with(gp, rest, method, name))
             found[name] = round(held - without, PLACES)
@@ -99,10 +105,10 @@ def optimum(gp: GaussianProcess, method: Method) -> float:
 
 
 def _searched(gp: GaussianProcess, method: Method) -> np.ndarray:
-    """Return the best raw vector that climbs come to: the model, its start, the best of many points."""
+    """Return the best raw vector that climbs come to: from the best of many points, or from the model and its start."""
     problem, ends = Problem(gp, method, profiled=True), list[Optimum]()
-    others = Screening(problem).starts(STARTS) if method.is_dense else [problem.parameters.start]
-    for start in [gp.parameters.vector, *others]:
+    begun = [gp.parameters.vector, problem.parameters.start]
+    for start in Screening(problem).starts(STARTS) if method.is_dense else begun:
         try:
             curvature = None if problem.is_informed else measure_curvature(problem, start, central=False)
             ends.append(climb(problem, start, curvature, problem.parameters.bounds, tolerance=TOLERANCE, known=ends))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..inference.method import Method, Search
+from ..inference.method import Method, Search, without_factor
 from ..matrices.cholesky import NotPositiveDefinite
 from ..model.model import GaussianProcess
 from ..model.powers import at_power, units_at
@@ -155,6 +155,8 @@ def find_modes(gp: GaussianProcess, method: Method, search: Search | None) -> tu
             modes.append(mode)
         if count == MODES:
             break
+    if not modes:
+        raise without_factor(gp, "the covariance of the rows, beside the optimum of the hyperparameters,")
     return tuple(sorted(modes, key=lambda mode: -mode.nats))
 
 

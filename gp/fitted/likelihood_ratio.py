@@ -117,17 +117,18 @@ class _Side:
         at_bound = np.flatnonzero((vector <= low + AT_BOUND) | (vector >= high - AT_BOUND))
         unknown = np.union1d(at_bound, self.mode.drawn[np.diagonal(self.mode.curvature) < UNKNOWN])
         others = np.setdiff1d(np.union1d(self.mode.drawn, unknown), [self.place])
-        if not np.isin(others, unknown).any():
+        value = float(vector[self.place]) + sign * inside
+        is_at_end = not low[self.place] + AT_BOUND < value < high[self.place] - AT_BOUND
+        if is_at_end or not np.isin(others, unknown).any():
             return None
         vector[unknown] = parameters.start[unknown]
-        vector[self.place] = self.mode.vector[self.place]
-        vector[self.place] += sign * inside
+        vector[self.place] = value
         known = np.setdiff1d(others, unknown)
         rest, at = np.eye(len(others)), np.searchsorted(self.mode.drawn, known)
         rest[np.ix_(np.isin(others, known), np.isin(others, known))] = self.mode.curvature[np.ix_(at, at)]
         arm = _Arm(others, rest, np.zeros(len(others)))
         try:
-            best, lost = self._lost(arm, vector[others], float(vector[self.place]))
+            best, lost = self._lost(arm, vector[others], value)
         except NotPositiveDefinite:
             return None
         return (arm, _Inside(inside, best, lost)) if lost < self.target - CLOSE else None

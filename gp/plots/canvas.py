@@ -60,7 +60,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     """Write `<name>.svg` and `<name>.png` into `folder`; equal figures give equal bytes."""
     # Lay out once; otherwise each drawing would move the axes a little further.  Without any engine left in place of
     # the first ("none" leaves one), savefig does not draw twice.
-    if engine := figure.get_layout_engine():
+    if figure.axes and (engine := figure.get_layout_engine()):
         engine.execute(figure)
     figure.set_layout_engine(None)
     figure.savefig(Path(folder) / f"{name}.svg", metadata={"Date": None})
