@@ -196,24 +196,9 @@ def test_a_stage_writes_what_its_docstring_names(finished, stage):
         assert named - optional.get(stage, set()) == written
 
 
+WORDS = "yes|null||1e3|123e4567|0o7|012|2024-01-01|a: b|a #b|'q'|\"d\"|- x|é|a\nb"
 TEXTS = [
-    *(
-        "yes",
-        "null",
-        "",
-        "1e3",
-        "123e4567",
-        "0o7",
-        "012",
-        "2024-01-01",
-        "a: b",
-        "a #b",
-        "'q'",
-        '"d"',
-        "- x",
-        "é",
-        "a\nb",
-    ),
+    *WORDS.split("|"),
     *(None, True, 1e300, float("inf"), [], {}, "x" * 100, "word " * 40, "sin(2*pi*x)", "{a}", "*x", "!z", "=", "2.4.6"),
 ]
 
